@@ -1,0 +1,307 @@
+//! Two processes out of one: fork, the pipes that tell each about the other, and reaping.
+//!
+//! Each process holds the reading end of a pipe whose only writing end the other holds. A byte
+//! through it is a word; its *closing* is the other's end, however it came, because the kernel
+//! closes what a dying process had open. So neither needs to ask whether the other is still there,
+//! and neither waits for one that is not.
+//!
+//! # The order, and why
+//! 1. The pipes are made before [`fork`], so that both processes have them.
+//! 2. Right after it, each closes the two ends that are the other's. A process that kept the
+//!    other's writing end open would never see its pipe close.
+//! 3. The parent always reaps the child ([`Child`]): until then the child's exit status, and with
+//!    it its process table entry, is kept by the kernel, a *zombie*.
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::sys::signal::{self, Signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, getpid, pipe, read, write};
+
+use crate::calls::{self, CallError};
+use crate::signals::{self, For, Interrupted, Timer, Woken};
+
+/// The process at the other end of the two pipes.
+#[derive(Debug)]
+pub struct Peer {
+    pid: Pid,
+    hear: OwnedFd,
+    tell: OwnedFd,
+}
+
+impl Peer {
+    /// Its process identifier.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// What becomes readable when the peer has said something, or is gone.
+    pub fn lifeline(&self) -> BorrowedFd<'_> {
+        self.hear.as_fd()
+    }
+
+    /// The error of one who finds that the peer is gone.
+    pub fn gone(&self) -> Gone {
+        Gone(self.pid)
+    }
+
+    /// Tells the peer that this process is ready for it: one byte.
+    ///
+    /// That the peer is gone is no error here: its pipe has closed, and the next wait sees that.
+    ///
+    /// # Errors
+    /// Those of write(2), but for EPIPE.
+    pub fn ready(&self) -> Result<(), CallError> {
+        let fd = self.tell.as_raw_fd();
+        match write(&self.tell, b"!") {
+            Err(Errno::EPIPE) => Ok(()),
+            outcome => calls::made(outcome.map(drop), || format!("write({fd}, \"!\", 1)")),
+        }
+    }
+}
+
+/// The other process has ended too early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone(Pid);
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the other process (PID {}) ended before the message was through",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// A child that has not been reaped yet. Dropping it kills and reaps it.
+#[derive(Debug)]
+pub struct Child {
+    peer: Rc<Peer>,
+    reaped: bool,
+}
+
+impl Child {
+    /// Its process identifier.
+    pub fn pid(&self) -> Pid {
+        self.peer.pid
+    }
+
+    /// Waits until the child has said that it is ready.
+    ///
+    /// # Errors
+    /// [`ChildError`] if it has ended instead, or does nothing for as long as `patience`;
+    /// [`Interrupted`], or those of read(2).
+    pub fn until_ready(&mut self, patience: Option<Duration>) -> Result<()> {
+        self.until_heard_of("ready", patience)?;
+        let fd = self.peer.hear.as_raw_fd();
+        match calls::made(read(&self.peer.hear, &mut [0]), || {
+            format!("read({fd}, …, 1)")
+        })? {
+            0 => self
+                .reap()
+                .and(Err(ChildError::Early(self.peer.pid).into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the child has ended, and reaps it.
+    ///
+    /// # Errors
+    /// [`ChildError`] if it has failed, or does not end for as long as `patience`; [`Interrupted`],
+    /// also if it was the child that was interrupted; or those of waitpid(2).
+    pub fn until_ended(&mut self, patience: Option<Duration>) -> Result<()> {
+        self.until_heard_of("done", patience)?;
+        self.reap()
+    }
+
+    fn until_heard_of(&self, state: &'static str, patience: Option<Duration>) -> Result<()> {
+        match signals::wait(
+            For::Readable(self.peer.lifeline()),
+            None,
+            &mut Timer::start(patience),
+        )? {
+            Woken::TimedOut => {
+                let patience = patience.unwrap_or_default();
+                Err(ChildError::Slow {
+                    pid: self.peer.pid,
+                    state,
+                    patience,
+                }
+                .into())
+            }
+            Woken::Ready | Woken::ByPeer => Ok(()),
+        }
+    }
+
+    /// Reaps the child, whose pipe has closed, so that it is about to end.
+    fn reap(&mut self) -> Result<()> {
+        match self.wait()? {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            WaitStatus::Signaled(pid, signal, _) => match Interrupted::by(signal) {
+                Some(interrupted) => Err(interrupted.into()),
+                None => Err(ChildError::Killed { pid, signal }.into()),
+            },
+            _ => Err(ChildError::Failed(self.peer.pid).into()),
+        }
+    }
+
+    fn wait(&mut self) -> Result<WaitStatus, CallError> {
+        let pid = self.peer.pid;
+        let outcome = calls::made(waitpid(pid, None), || format!("waitpid({pid}, …, 0)"));
+        self.reaped = true;
+        outcome
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // SIGKILL, because it also ends a child that is stopped. Not reaped yet, so the PID is
+            // still this child's.
+            let _ = signal::kill(self.peer.pid, Signal::SIGKILL);
+            let _ = self.wait();
+        }
+    }
+}
+
+/// What can go wrong with a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildError {
+    /// It has failed, and has itself said why.
+    Failed(Pid),
+    /// It has ended without a word.
+    Early(Pid),
+    /// A signal has killed it.
+    Killed {
+        /// The child.
+        pid: Pid,
+        /// The signal.
+        signal: Signal,
+    },
+    /// It does not do what it is waited for.
+    Slow {
+        /// The child.
+        pid: Pid,
+        /// What it should have become.
+        state: &'static str,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+}
+
+impl fmt::Display for ChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(pid) => write!(f, "the listener (PID {pid}) failed"),
+            Self::Early(pid) => write!(f, "the listener (PID {pid}) ended before it was ready"),
+            Self::Killed { pid, signal } => {
+                write!(f, "the listener (PID {pid}) was killed by {signal}")
+            }
+            Self::Slow {
+                pid,
+                state,
+                patience,
+            } => {
+                let seconds = patience.as_secs_f64();
+                write!(
+                    f,
+                    "the listener (PID {pid}) was not {state} within {seconds} seconds; if it is only slow, wait longer \
+                     with --timeout"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ChildError {}
+
+/// Which of the two processes this is.
+#[derive(Debug)]
+pub enum Fork {
+    /// The new one; with it comes its parent.
+    Child(Rc<Peer>),
+    /// The old one; with it comes its child.
+    Parent(Child),
+}
+
+/// Makes a second process out of this one. It returns in both.
+///
+/// # Errors
+/// Those of pipe(2) and fork(2): no more file descriptors, processes or memory to be had.
+pub fn fork() -> Result<Fork, CallError> {
+    let parent = getpid();
+    let (child_hears, parent_tells) = calls::made(pipe(), || "pipe(…)".to_owned())?;
+    let (parent_hears, child_tells) = calls::made(pipe(), || "pipe(…)".to_owned())?;
+
+    // SAFETY: this program has one thread, so the child finds every lock free and all memory in
+    // order, and may call whatever it likes.
+    let outcome = unsafe { nix::unistd::fork() };
+    let outcome =
+        calls::made(outcome, || "fork()".to_owned()).map_err(|error| match error.errno() {
+            Errno::EAGAIN => error.advise(
+                "no more processes may be started: raise RLIMIT_NPROC (ulimit -u) or end some",
+            ),
+            _ => error,
+        });
+    match outcome? {
+        ForkResult::Child => {
+            drop((parent_hears, parent_tells));
+            survive_no_parent();
+            Ok(Fork::Child(Rc::new(Peer {
+                pid: parent,
+                hear: child_hears,
+                tell: child_tells,
+            })))
+        }
+        ForkResult::Parent { child } => {
+            drop((child_hears, child_tells));
+            let peer = Peer {
+                pid: child,
+                hear: parent_hears,
+                tell: parent_tells,
+            };
+            Ok(Fork::Parent(Child {
+                peer: Rc::new(peer),
+                reaped: false,
+            }))
+        }
+    }
+}
+
+/// Sees to it that this process, even when stopped, learns that its parent has died.
+///
+/// A running process learns it from its lifeline. A stopped one cannot look; SIGCONT wakes it, and
+/// then it does. (On other systems than Linux a shell's job gets this SIGCONT anyway, when its
+/// process group is orphaned.)
+fn survive_no_parent() {
+    #[cfg(target_os = "linux")]
+    // It can only fail for a number that is no signal.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGCONT);
+}
+
+/// Whether the process has certainly ended: there is none with this identifier, or only its exit
+/// status is left.
+pub fn is_gone(pid: Pid) -> bool {
+    // 0 or less names no process; the kernel says 0 for a process that we cannot see from here
+    // (pid_namespaces(7)).
+    pid.as_raw() > 0 && (signal::kill(pid, None) == Err(Errno::ESRCH) || is_zombie(pid))
+}
+
+/// Whether the process has ended without having been reaped. Where the system does not say, it is
+/// taken for alive.
+fn is_zombie(pid: Pid) -> bool {
+    // "PID (command) state …", where the command may contain anything, parentheses too; see
+    // proc_pid_stat(5).
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(") ")?.1.chars().next())
+        .is_some_and(|state| matches!(state, 'Z' | 'X'))
+}

@@ -1,0 +1,112 @@
+//! Taking turns: one run at a time for each `shared_path`.
+//!
+//! The key names one segment, so two runs that share a path would write over each other's message.
+//! Each takes an exclusive flock(2) on the file first, and keeps it for as long as either of its
+//! processes lives.
+//!
+//! The lock is never given back by hand. The kernel drops it when the last process that has the
+//! file open has ended, however it ended; unlocking it in one process would take it from the other
+//! one too, since they share it.
+
+use std::fs::{File, OpenOptions};
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::calls::{self, CallError};
+use crate::diagnostics;
+use crate::printable::Printable;
+use crate::signals::{self, Timer};
+
+/// How long a run waits for its turn before it says that it does.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// The right to use the segment of a path, until this process and its children have ended.
+#[derive(Debug)]
+pub struct Turn {
+    _lock: ManuallyDrop<Flock<File>>,
+}
+
+impl Turn {
+    /// Waits for up to `patience` (for ever if `None`) until no other run has its turn at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be opened or locked, or another run has kept its turn for too long.
+    pub fn take(path: &Path, patience: Option<Duration>) -> Result<Self> {
+        let mut file = Some(open(path)?);
+        let mut lock = |how| {
+            let unlocked = file
+                .take()
+                .expect("a lock that was not had gives the file back");
+            Flock::lock(unlocked, how).map_err(|(unlocked, errno)| {
+                file = Some(unlocked);
+                errno
+            })
+        };
+        let lock = match lock(FlockArg::LockExclusiveNonblock) {
+            Err(Errno::EWOULDBLOCK) => wait_for(path, patience, || lock(FlockArg::LockExclusive))?,
+            outcome => calls::made(outcome, || call(path))?,
+        };
+        Ok(Self {
+            _lock: ManuallyDrop::new(lock),
+        })
+    }
+}
+
+fn wait_for<T>(
+    path: &Path,
+    patience: Option<Duration>,
+    mut lock: impl FnMut() -> nix::Result<T>,
+) -> Result<T> {
+    let moment = patience.map_or(MOMENT, |patience| patience.min(MOMENT));
+    let rest = patience.map(|patience| patience - moment);
+    for (patience, silently) in [(Some(moment), true), (rest, false)] {
+        if !silently {
+            diagnostics::note(format_args!(
+                "waiting for another run at {} to end",
+                Printable::os(path)
+            ));
+        }
+        let outcome = signals::wait_in(&mut Timer::start(patience), &mut lock)?;
+        if let Some(lock) = calls::made(outcome, || call(path))? {
+            return Ok(lock);
+        }
+    }
+    bail!(
+        "{} failed: another run has kept its turn for {} seconds; let it end, name another file with --path, or wait \
+         longer with --timeout",
+        call(path),
+        patience.unwrap_or_default().as_secs_f64()
+    )
+}
+
+fn open(path: &Path) -> Result<File, CallError> {
+    // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
+    let outcome = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path);
+    let outcome =
+        outcome.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()));
+    calls::made(outcome, || {
+        format!("open(\"{}\", O_RDONLY)", Printable::os(path))
+    })
+    .map_err(|error| match error.errno() {
+        Errno::ENOENT => error.advise(
+            "ftok needs a file that exists: create it (touch), or name another with --path",
+        ),
+        Errno::EACCES => {
+            error.advise("make the file readable (chmod u+r), or name another with --path")
+        }
+        _ => error.advise("name another file with --path"),
+    })
+}
+
+fn call(path: &Path) -> String {
+    format!("flock(\"{}\", LOCK_EX)", Printable::os(path))
+}
