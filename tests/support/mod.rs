@@ -1,0 +1,336 @@
+//! What the tests share: a folder and a key of their own, the program, and looks at the system from outside.
+
+#![allow(dead_code)] // Each test file is a crate of its own and uses its own part of this.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine. A wait that reaches it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder of the test's own with a `shared_path` in it, and so a key that nobody else uses.
+pub struct Scratch {
+    dir: TempDir,
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("shared_path"), "").unwrap();
+        Self { dir }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("shared_path")
+    }
+
+    /// The key that ftok(3) makes of the path with project 1, from the definition in its manual page.
+    pub fn key(&self) -> i32 {
+        let file = fs::metadata(self.path()).unwrap();
+        let (device, inode) = (file.dev() as u32 & 0xff, file.ino() as u32 & 0xffff);
+        (1 << 24 | device << 16 | inode) as i32
+    }
+
+    /// The program, told to use this folder's `shared_path`.
+    pub fn sigshm<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = sigshm();
+        command.arg("--path").arg(self.path()).args(arguments);
+        command
+    }
+
+    /// The segments at this folder's key, as the kernel lists them.
+    pub fn segments(&self) -> Vec<Segment> {
+        segments()
+            .into_iter()
+            .filter(|segment| segment.key == self.key())
+            .collect()
+    }
+
+    /// No segment of this folder is left, and no process that was told to use it.
+    pub fn assert_nothing_left(&self) {
+        wait_until("no process is left", || self.processes().is_empty());
+        assert_eq!(self.segments(), [], "a segment is left");
+    }
+
+    /// The living processes that name this folder on their command line.
+    pub fn processes(&self) -> Vec<i32> {
+        let folder = self.dir().to_str().unwrap();
+        let named = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            *pid != std::process::id() as i32 && String::from_utf8_lossy(&line).contains(folder)
+        };
+        process_ids().filter(named).collect()
+    }
+}
+
+impl Drop for Scratch {
+    /// A test that has failed leaves nothing behind either.
+    fn drop(&mut self) {
+        for pid in self.processes() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        for segment in self.segments() {
+            remove_segment(segment.id);
+        }
+    }
+}
+
+/// A line of `/proc/sysvipc/shm`; see proc_sysvipc(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub key: i32,
+    pub id: i32,
+    pub mode: u32,
+    pub size: usize,
+    pub creator_pid: i32,
+    pub last_pid: i32,
+    pub attached: u64,
+    pub owner: u32,
+    pub creator: u32,
+}
+
+pub fn segments() -> Vec<Segment> {
+    let list = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let segment = |line: &str| {
+        let column: Vec<&str> = line.split_whitespace().collect();
+        Segment {
+            key: column[0].parse().unwrap(),
+            id: column[1].parse().unwrap(),
+            mode: u32::from_str_radix(column[2], 8).unwrap(),
+            size: column[3].parse().unwrap(),
+            creator_pid: column[4].parse().unwrap(),
+            last_pid: column[5].parse().unwrap(),
+            attached: column[6].parse().unwrap(),
+            owner: column[7].parse().unwrap(),
+            creator: column[9].parse().unwrap(),
+        }
+    };
+    list.lines().skip(1).map(segment).collect()
+}
+
+pub fn remove_segment(id: i32) {
+    // SAFETY: IPC_RMID does not look at its third argument.
+    unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+}
+
+/// The program itself, with an environment that does not change what it prints and no standard input.
+pub fn sigshm() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sigshm"));
+    command.env_remove("NO_COLOR").stdin(Stdio::null());
+    command
+}
+
+/// Starts the command with both outputs captured. The child is killed and reaped if the test ends before it does.
+pub fn start(command: &mut Command) -> Running {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Running { child: Some(child) }
+}
+
+/// Runs the command to its end, which must come within [`PATIENCE`].
+pub fn run(command: &mut Command) -> Finished {
+    start(command).finish()
+}
+
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.as_ref().unwrap().id() as i32)
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        self.child.as_mut().unwrap()
+    }
+
+    /// Waits for the end, and takes what was printed.
+    pub fn finish(mut self) -> Finished {
+        let pid = self.pid();
+        let child = self.child.take().unwrap();
+        // A thread reads, so that a full pipe cannot stop the program, and this one watches the clock.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(output) => Finished::new(output),
+            Err(_) => {
+                let _ = kill(pid, Signal::SIGKILL);
+                panic!("PID {pid} has not ended (with its output closed) within {PATIENCE:?}");
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// How a run ended, and what it said.
+#[derive(Debug)]
+pub struct Finished {
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+}
+
+impl Finished {
+    fn new(output: Output) -> Self {
+        Self {
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            code: output.status.code(),
+            signal: output.status.signal(),
+        }
+    }
+
+    /// Standard output, which must be UTF-8.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    /// The run delivered `shown` (the message as it is printed), and said nothing else.
+    pub fn assert_delivered(&self, size: usize, shown: &str) {
+        assert_eq!(
+            self.text(),
+            transcript(listener_in(self.text()), size, shown),
+            "{self:#?}"
+        );
+        assert_eq!((self.code, self.signal), (Some(0), None), "{self:#?}");
+    }
+
+    /// The run failed with status 1 and one line on standard error that has each of `parts`.
+    pub fn assert_failed_with(&self, parts: &[&str]) {
+        assert_eq!((self.code, self.signal), (Some(1), None), "{self:#?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:#?}");
+        for part in parts {
+            assert!(
+                self.stderr.contains(part),
+                "{part:?} is not in {:?}",
+                self.stderr
+            );
+        }
+    }
+}
+
+/// The whole coloured transcript, as DESIGN gives it.
+pub fn transcript(listener: i32, size: usize, shown: &str) -> String {
+    let signal = libc::SIGUSR1;
+    format!(
+        "# Message size is: {size}\n\
+         # Creating message object.\n\
+         # Forking...\n\
+         \x1b[35m# Listening on PID={listener}\x1b[0m\n\
+         \x1b[35m# Registering signal handler for SIGUSR1\x1b[0m\n\
+         \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
+         \x1b[36m\tid=1\x1b[0m\n\
+         \x1b[36m\ttext:{shown}.\x1b[0m\n\
+         \x1b[33m# PID={listener} received signal {signal}\x1b[0m\n\
+         \x1b[33m# Received: {shown}\x1b[0m\n\
+         # All done. Freeing memory.\n"
+    )
+}
+
+/// The PID in the line `# Listening on PID=…`.
+pub fn listener_in(transcript: &str) -> i32 {
+    let (_, rest) = transcript
+        .split_once("# Listening on PID=")
+        .expect("there is a listener");
+    let digits = rest
+        .split(|character: char| !character.is_ascii_digit())
+        .next()
+        .unwrap();
+    digits.parse().unwrap()
+}
+
+/// The text without its colours.
+pub fn plain(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').unwrap().1)
+}
+
+/// Waits for a state that the system shows but announces to nobody, and fails if it does not come.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The state letter of a process (R, S, T, Z, …), or `None` if there is no such process.
+pub fn state(pid: Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ").unwrap().1.chars().next()
+}
+
+/// The children of a process that have not been reaped.
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let is_child = |child: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let parent = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(1));
+        parent == Some(pid.to_string().as_str())
+    };
+    process_ids().filter(is_child).map(Pid::from_raw).collect()
+}
+
+fn process_ids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether there is no such process any more, not even a zombie.
+pub fn is_gone(pid: Pid) -> bool {
+    kill(pid, None) == Err(Errno::ESRCH)
+}
+
+/// Compiles one of the C peers and returns where it is.
+pub fn compile_peer(name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/peers")
+        .join(name)
+        .with_extension("c");
+    let binary =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    if !binary.exists() {
+        // Under another name first: another test of this process may be compiling it too.
+        let unfinished = tempfile::Builder::new()
+            .tempfile_in(env!("CARGO_TARGET_TMPDIR"))
+            .unwrap()
+            .into_temp_path();
+        let mut cc = Command::new("cc");
+        cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+            .arg(&unfinished)
+            .arg(&source);
+        assert!(cc.status().unwrap().success(), "{cc:?}");
+        fs::rename(unfinished.keep().unwrap(), &binary).unwrap();
+    }
+    binary
+}
