@@ -12,14 +12,14 @@ use crate::diagnostics;
 use crate::narrator::ColorChoice;
 use crate::printable::Printable;
 
-/// Send a message to a forked child through System V shared memory, announced by SIGUSR1
+/// Send a message to a forked child through System V shared memory and SIGUSR1
 #[derive(Debug, Parser)]
-#[command(version, after_help = AFTER_HELP)]
+#[command(version, bin_name = "sigshm", after_help = AFTER_HELP)]
 pub struct Request {
     /// What to send: any bytes, at most 1007 of them
     pub message: OsString,
 
-    /// The file from which ftok(3) makes the key
+    /// The file that ftok(3) takes
     #[arg(long, value_name = "PATH", default_value = "./shared_path")]
     pub path: PathBuf,
 
@@ -27,20 +27,21 @@ pub struct Request {
     #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true, help = COLOR_HELP)]
     color: Option<ColorChoice>,
 
-    /// How long to wait for another run, for the listener, and for its end
+    /// How long each wait may last
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     timeout: Duration,
 }
 
-const COLOR_HELP: &str = "When to colour the transcript: auto, always or never [default: always]";
+const COLOR_HELP: &str = "Colours: auto, always or never [default: always]";
 
 const AFTER_HELP: &str = "\
 The transcript is coloured even when captured. A non-empty NO_COLOR in the
 environment turns that off, unless --color is given. A message that starts with
 a dash goes after --.
 
-Exit status: 0 if the message was delivered, 1 if it was not (standard error says
-why), 2 for bad usage; an interrupted run dies of the signal that interrupted it.";
+Exit status: 0 if the message was delivered, 1 if it was not (standard error
+says why), 2 for bad usage; an interrupted run dies of the signal that
+interrupted it.";
 
 impl Request {
     /// Reads the command line. Does not return if it only asks for help or the version, or makes no

@@ -137,3 +137,27 @@ impl fmt::Display for Malformed {
 }
 
 impl std::error::Error for Malformed {}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn the_fields_are_where_c_puts_them() {
+        assert_eq!(size_of::<Message>(), MESSAGE_SIZE);
+        assert_eq!(offset_of!(Message, id), 0);
+        assert_eq!(offset_of!(Message, size), size_of::<size_t>());
+        assert_eq!(offset_of!(Message, text), 2 * size_of::<size_t>());
+        #[cfg(target_pointer_width = "64")]
+        assert_eq!(
+            (
+                offset_of!(Message, size),
+                offset_of!(Message, text),
+                LONGEST_TEXT
+            ),
+            (8, 16, 1007)
+        );
+    }
+}

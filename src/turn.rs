@@ -100,9 +100,10 @@ fn open(path: &Path) -> Result<File, CallError> {
         Errno::ENOENT => error.advise(
             "ftok needs a file that exists: create it (touch), or name another with --path",
         ),
-        Errno::EACCES => {
-            error.advise("make the file readable (chmod u+r), or name another with --path")
-        }
+        Errno::EACCES => error.advise(
+            "make the file readable and its folders searchable (chmod), or name another \
+                 with --path",
+        ),
         _ => error.advise("name another file with --path"),
     })
 }
