@@ -255,11 +255,16 @@ pub fn fork() -> Result<Fork, CallError> {
         ForkResult::Child => {
             drop((parent_hears, parent_tells));
             survive_no_parent();
-            Ok(Fork::Child(Rc::new(Peer {
+            let peer = Peer {
                 pid: parent,
                 hear: child_hears,
                 tell: child_tells,
-            })))
+            };
+            let peer = Rc::new(peer);
+            // Never closed by hand: when the kernel closes these, this process is past being
+            // stopped, so the parent, who sees it, will not wait long for it to end.
+            std::mem::forget(Rc::clone(&peer));
+            Ok(Fork::Child(peer))
         }
         ForkResult::Parent { child } => {
             drop((child_hears, child_tells));
