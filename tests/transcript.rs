@@ -2,6 +2,16 @@
 
 mod support;
 
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use nix::sys::wait::WaitStatus;
+use rexpect::session::spawn_command;
+
 use support::*;
 
 #[test]
@@ -9,4 +19,248 @@ fn captured_through_a_pipe_it_is_the_coloured_transcript() {
     let scratch = Scratch::new();
     run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
     scratch.assert_nothing_left();
+}
+
+#[test]
+fn on_a_terminal_it_is_the_same_transcript() {
+    let scratch = Scratch::new();
+    assert_eq!(
+        on_a_terminal(scratch.sigshm(["Hello, world"])),
+        Shown::Coloured
+    );
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn color_always_colours_a_pipe_and_a_terminal() {
+    let scratch = Scratch::new();
+    let command = || scratch.sigshm(["--color", "always", "Hello, world"]);
+    assert_eq!(through_a_pipe(command()), Shown::Coloured);
+    assert_eq!(on_a_terminal(command()), Shown::Coloured);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn color_never_colours_neither_a_pipe_nor_a_terminal() {
+    let scratch = Scratch::new();
+    let command = || scratch.sigshm(["--color", "never", "Hello, world"]);
+    assert_eq!(through_a_pipe(command()), Shown::Plain);
+    assert_eq!(on_a_terminal(command()), Shown::Plain);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn color_auto_colours_a_terminal_and_not_a_pipe() {
+    let scratch = Scratch::new();
+    let command = || scratch.sigshm(["--color", "auto", "Hello, world"]);
+    assert_eq!(through_a_pipe(command()), Shown::Plain);
+    assert_eq!(on_a_terminal(command()), Shown::Coloured);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn no_color_that_is_not_empty_turns_colours_off() {
+    let scratch = Scratch::new();
+    // Whatever it says: 0 is not empty either (no-color.org).
+    for value in ["1", "0", "false"] {
+        let command = || {
+            let mut command = scratch.sigshm(["Hello, world"]);
+            command.env("NO_COLOR", value);
+            command
+        };
+        assert_eq!(through_a_pipe(command()), Shown::Plain, "NO_COLOR={value}");
+        assert_eq!(on_a_terminal(command()), Shown::Plain, "NO_COLOR={value}");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn an_empty_no_color_changes_nothing() {
+    let scratch = Scratch::new();
+    let mut command = scratch.sigshm(["Hello, world"]);
+    command.env("NO_COLOR", "");
+    assert_eq!(through_a_pipe(command), Shown::Coloured);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn color_on_the_command_line_outdoes_no_color() {
+    let scratch = Scratch::new();
+    let command = |color| {
+        let mut command = scratch.sigshm(["--color", color, "Hello, world"]);
+        command.env("NO_COLOR", "1");
+        command
+    };
+    assert_eq!(through_a_pipe(command("always")), Shown::Coloured);
+    assert_eq!(on_a_terminal(command("auto")), Shown::Coloured);
+    assert_eq!(through_a_pipe(command("auto")), Shown::Plain);
+    assert_eq!(through_a_pipe(command("never")), Shown::Plain);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_line_has_its_own_colour_and_reset_or_no_escape_at_all() {
+    let scratch = Scratch::new();
+    let finished = run(&mut scratch.sigshm(["Hello, world"]));
+    let mut coloured = 0;
+    for line in finished.text().lines() {
+        match line.strip_prefix("\x1b[") {
+            Some(rest) => {
+                let inside = rest.strip_suffix("\x1b[0m").expect("the line resets");
+                assert!(!inside.contains('\x1b'), "{line:?}");
+                coloured += 1;
+            }
+            None => assert!(!line.contains('\x1b'), "{line:?}"),
+        }
+    }
+    assert_eq!((finished.text().lines().count(), coloured), (11, 7));
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn each_line_is_one_write() {
+    let scratch = Scratch::new();
+    // A socket of packets keeps the bounds between writes: what one write puts in, one read takes
+    // out. The escapes make the longest line that a message can have.
+    for (message, shown) in [
+        ("Hello, world".to_owned(), "Hello, world".to_owned()),
+        ("\x1b".repeat(1007), r"\x1b".repeat(1007)),
+    ] {
+        let (ours, theirs) = packet_sockets();
+        let mut command = scratch.sigshm([&message]);
+        let child = command
+            .stdout(theirs)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // With it goes this process's copy of the other end, so that the end can be seen.
+        drop(command);
+
+        let mut writes = Vec::new();
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match ours.recv(&mut buffer).expect("another line, or the end") {
+                0 => break,
+                length => writes.push(String::from_utf8(buffer[..length].to_vec()).unwrap()),
+            }
+        }
+        // Both processes have closed their standard output, so this does not take long.
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stderr, b"");
+
+        let whole = transcript(listener_in(&writes.concat()), message.len(), &shown);
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        assert_eq!(writes, lines);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn in_200_runs_on_busy_processors_no_line_is_out_of_order() {
+    let scratch = Scratch::new();
+    let _busy = Busy::start();
+    for number in 0..200 {
+        let message = format!("message {number}");
+        run(&mut scratch.sigshm([&message])).assert_delivered(message.len(), &message);
+    }
+    scratch.assert_nothing_left();
+}
+
+/// What a run of `Hello, world` looks like.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown {
+    Coloured,
+    Plain,
+}
+
+impl Shown {
+    #[track_caller]
+    fn new(text: &str) -> Self {
+        let coloured = transcript(listener_in(text), 12, "Hello, world");
+        if text == coloured {
+            return Self::Coloured;
+        }
+        assert_eq!(text, plain(&coloured), "neither coloured nor plain");
+        Self::Plain
+    }
+}
+
+#[track_caller]
+fn through_a_pipe(mut command: Command) -> Shown {
+    let finished = run(&mut command);
+    assert_eq!(
+        (finished.code, finished.stderr.as_str()),
+        (Some(0), ""),
+        "{finished:#?}"
+    );
+    Shown::new(finished.text())
+}
+
+/// Runs the command with a terminal as its standard input, output and error.
+#[track_caller]
+fn on_a_terminal(command: Command) -> Shown {
+    let mut session = spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap();
+    let text = session.exp_eof().unwrap();
+    let status = session.process().wait().unwrap();
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    // A terminal ends its lines like this, and no line ends in any other way.
+    assert_eq!(
+        text.matches('\n').count(),
+        text.matches("\r\n").count(),
+        "{text:?}"
+    );
+    assert_eq!(
+        text.matches('\r').count(),
+        text.matches("\r\n").count(),
+        "{text:?}"
+    );
+    Shown::new(&text.replace("\r\n", "\n"))
+}
+
+/// The two ends of a connection that keeps packets apart and that has an end.
+fn packet_sockets() -> (UnixDatagram, OwnedFd) {
+    let mut ends = [-1; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: the call writes two numbers to where it is told, and `ends` has room for them.
+    let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
+    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the call has just opened both, and nobody else knows of them.
+    let [ours, theirs] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+    assert!(ours.as_raw_fd() > libc::STDERR_FILENO);
+    let ours = UnixDatagram::from(ours);
+    ours.set_read_timeout(Some(PATIENCE)).unwrap();
+    (ours, theirs)
+}
+
+/// Keeps the processors busy, with two threads for each, until it is dropped.
+struct Busy {
+    enough: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    fn start() -> Self {
+        let processors = thread::available_parallelism().unwrap().get();
+        let enough = Arc::new(AtomicBool::new(false));
+        let spin = |_| {
+            let enough = Arc::clone(&enough);
+            thread::spawn(move || {
+                while !enough.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        let threads = (0..2 * processors).map(spin).collect();
+        Self { enough, threads }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
 }

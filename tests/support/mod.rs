@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // Each test file is a crate of its own and uses its own part of this.
 
+#[cfg(target_os = "linux")]
+pub mod tracer;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -21,13 +24,21 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A folder of the test's own with a `shared_path` in it, and so a key that nobody else uses.
 pub struct Scratch {
     dir: TempDir,
+    key: i32,
 }
 
 impl Scratch {
     pub fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        fs::write(dir.path().join("shared_path"), "").unwrap();
-        Self { dir }
+        let path = dir.path().join("shared_path");
+        fs::write(&path, "").unwrap();
+        // The key that ftok(3) makes of the path with project 1, from its manual page.
+        let file = fs::metadata(path).unwrap();
+        let (device, inode) = (file.dev() as u32 & 0xff, file.ino() as u32 & 0xffff);
+        Self {
+            dir,
+            key: (1 << 24 | device << 16 | inode) as i32,
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -38,11 +49,9 @@ impl Scratch {
         self.dir.path().join("shared_path")
     }
 
-    /// The key that ftok(3) makes of the path with project 1, from the definition in its manual page.
+    /// The key of `shared_path`, as it was when the folder was made.
     pub fn key(&self) -> i32 {
-        let file = fs::metadata(self.path()).unwrap();
-        let (device, inode) = (file.dev() as u32 & 0xff, file.ino() as u32 & 0xffff);
-        (1 << 24 | device << 16 | inode) as i32
+        self.key
     }
 
     /// The program, told to use this folder's `shared_path`.

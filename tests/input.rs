@@ -1,0 +1,542 @@
+//! What a user may type: messages that a toy would trip over, and bad usage, which must leave
+//! nothing behind.
+
+mod support;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::sys::stat::Mode;
+use nix::unistd::{Uid, mkfifo};
+
+use support::*;
+
+const LONGEST: usize = 1007;
+
+// Good input.
+
+#[test]
+fn without_a_path_the_shared_path_of_the_current_folder_is_used() {
+    let scratch = Scratch::new();
+    let mut command = sigshm();
+    command.arg("Hello, world").current_dir(scratch.dir());
+    run(&mut command).assert_delivered(12, "Hello, world");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn the_empty_message_is_delivered() {
+    assert_shown("", "");
+}
+
+#[test]
+fn the_longest_message_is_delivered() {
+    let message = "x".repeat(LONGEST);
+    assert_shown(&message, &message);
+}
+
+#[test]
+fn the_longest_message_may_end_in_a_character_of_several_bytes() {
+    let message = "x".repeat(LONGEST - 4) + "🦀";
+    assert_shown(&message, &message);
+}
+
+#[test]
+fn characters_of_several_bytes_are_shown_as_they_are_and_counted_in_bytes() {
+    // Two, three and four bytes each, and one that is made of several characters.
+    for message in [
+        "Zażółć gęślą jaźń",
+        "日本語のメッセージ",
+        "🦀🐚",
+        "👩‍🚀 e\u{301}",
+    ] {
+        assert_ne!(message.len(), message.chars().count());
+        assert_shown(message, message);
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_delivered_and_shown_escaped() {
+    assert_shown(OsStr::from_bytes(b"\xff"), r"\xff");
+    assert_shown(
+        OsStr::from_bytes(b"a\xc3(\xe2\x82b\x80"),
+        r"a\xc3(\xe2\x82b\x80",
+    );
+    // An encoded surrogate, and an overlong slash.
+    assert_shown(OsStr::from_bytes(b"\xed\xa0\x80"), r"\xed\xa0\x80");
+    assert_shown(OsStr::from_bytes(b"\xc0\xaf"), r"\xc0\xaf");
+}
+
+#[test]
+fn every_byte_that_an_argument_can_carry_is_delivered() {
+    let every_byte: Vec<u8> = (1..=255).collect();
+    let shown: String = (1..=255)
+        .map(|byte| match byte {
+            b'\t' => r"\t".to_owned(),
+            b'\n' => r"\n".to_owned(),
+            b'\r' => r"\r".to_owned(),
+            b' '..=b'~' => char::from(byte).to_string(),
+            // From 0x80 on, none of them is followed by what would make it a character.
+            _ => format!(r"\x{byte:02x}"),
+        })
+        .collect();
+    assert_shown(OsString::from_vec(every_byte), &shown);
+}
+
+#[test]
+fn control_characters_and_escape_sequences_are_shown_and_not_obeyed() {
+    for (message, shown) in [
+        // Clear the screen, set the title, move the cursor up and rewrite the line.
+        ("\x1b[2J\x1b[H", r"\x1b[2J\x1b[H"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        (
+            "\x1b[Aforged\r\n# All done.",
+            r"\x1b[Aforged\r\n# All done.",
+        ),
+        // Colours that would never end, and an end to ours.
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("\x1b[0m", r"\x1b[0m"),
+        // The same sequences in one character of C1.
+        ("\u{9b}2J", r"\u{9b}2J"),
+        ("\u{9d}0;title\u{9c}", r"\u{9d}0;title\u{9c}"),
+        ("\u{85}", r"\u{85}"),
+        (
+            "back\x08space, DEL\x7f, bell\x07",
+            r"back\x08space, DEL\x7f, bell\x07",
+        ),
+        ("\ttab", r"\ttab"),
+    ] {
+        assert_shown(message, shown);
+    }
+}
+
+#[test]
+fn bidirectional_overrides_and_isolates_are_shown_and_not_obeyed() {
+    for code in (0x202a..=0x202e).chain(0x2066..=0x2069) {
+        let control = char::from_u32(code).unwrap();
+        assert_shown(
+            format!("abc{control}def"),
+            &format!("abc\\u{{{code:x}}}def"),
+        );
+    }
+    // Writing from right to left is not the same as overriding the direction.
+    assert_shown("שלום", "שלום");
+}
+
+#[test]
+fn a_message_that_starts_with_a_dash_goes_after_two_dashes() {
+    for message in ["-x", "--help", "--", "-"] {
+        let scratch = Scratch::new();
+        run(&mut scratch.sigshm(["--", message])).assert_delivered(message.len(), message);
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_path_that_is_a_fifo_does_not_keep_the_run_waiting() {
+    let scratch = Scratch::new();
+    fs::remove_file(scratch.path()).unwrap();
+    mkfifo(&scratch.path(), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    // ftok takes any file, and nobody reads what is in it.
+    run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
+    scratch.assert_nothing_left();
+}
+
+// Bad input.
+
+#[test]
+fn no_message_is_bad_usage() {
+    let scratch = Scratch::new();
+    assert_bad_usage(
+        scratch.sigshm([""; 0]),
+        &[
+            "required arguments were not provided",
+            "<MESSAGE>",
+            "Usage: sigshm",
+        ],
+    );
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn two_messages_are_bad_usage() {
+    let scratch = Scratch::new();
+    assert_bad_usage(
+        scratch.sigshm(["one", "two"]),
+        &["unexpected argument", "two", "Usage: sigshm"],
+    );
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_timeout_that_is_no_positive_number_of_seconds_is_bad_usage() {
+    let scratch = Scratch::new();
+    for value in ["0", "nan", "abc", "inf", "1e999", "", "0x10", "5s"] {
+        assert_bad_usage(
+            scratch.sigshm(["--timeout", value, "Hello, world"]),
+            &["--timeout <SECONDS>", "a number of seconds greater than 0"],
+        );
+    }
+    assert_bad_usage(
+        scratch.sigshm(["--timeout=-1", "Hello, world"]),
+        &["-1", "a number of seconds greater than 0"],
+    );
+    assert_bad_usage(scratch.sigshm(["--timeout", "-1", "Hello, world"]), &["-1"]);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_color_that_is_none_of_the_three_is_bad_usage() {
+    let scratch = Scratch::new();
+    assert_bad_usage(
+        scratch.sigshm(["--color", "sometimes", "Hello, world"]),
+        &["sometimes", "auto", "always", "never"],
+    );
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn bad_usage_is_quoted_without_being_obeyed() {
+    let scratch = Scratch::new();
+    for arguments in [
+        ["--color", "\x1b[31mred\u{202e}", "Hello, world"],
+        ["--timeout", "\x1b]0;title\x07", "Hello, world"],
+        ["one", "\x1b[2J\u{9b}2J\rtwo", "three"],
+        ["--\x1b[2J", "one", "two"],
+    ] {
+        let finished = assert_bad_usage(scratch.sigshm(arguments), &[r"\x1b"]);
+        assert_defused(&finished.stderr);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_message_of_1008_bytes_is_refused() {
+    let scratch = Scratch::new();
+    // Fewer characters than 1007, but more bytes.
+    for message in ["x".repeat(LONGEST + 1), "日".repeat(336)] {
+        let finished = run(&mut scratch.sigshm([message]));
+        finished.assert_failed_with(&["1008", "1007"]);
+        assert_eq!(finished.text(), "");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_much_too_long_message_is_refused_with_its_length() {
+    let scratch = Scratch::new();
+    let finished = run(&mut scratch.sigshm(["x".repeat(100_000)]));
+    finished.assert_failed_with(&["100000", "1007"]);
+    assert_eq!(finished.text(), "");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_missing_path_is_named_with_what_to_do() {
+    let scratch = Scratch::new();
+    let missing = scratch.dir().join("missing");
+    let finished = run(sigshm().arg("--path").arg(&missing).arg("Hello, world"));
+    let named = missing.to_str().unwrap();
+    finished.assert_failed_with(&["open(", named, "ENOENT", "touch", "--path"]);
+    assert_eq!(finished.text(), "");
+    assert!(!missing.exists(), "it was created");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_missing_default_path_is_named_with_what_to_do() {
+    let scratch = Scratch::new();
+    let empty = scratch.dir().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let finished = run(sigshm().arg("Hello, world").current_dir(&empty));
+    finished.assert_failed_with(&["./shared_path", "ENOENT", "touch", "--path"]);
+    assert_eq!(finished.text(), "");
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "it was created");
+}
+
+#[test]
+fn a_path_is_quoted_without_being_obeyed() {
+    let finished = run(sigshm().args(["--path", "/\x1b[31m\r\n\u{202e}missing", "Hello, world"]));
+    finished.assert_failed_with(&[r"/\x1b[31m\r\n\u{202e}missing", "ENOENT"]);
+    assert_defused(&finished.stderr);
+}
+
+#[test]
+fn an_unreadable_path_is_named_with_what_to_do() {
+    let scratch = Scratch::new();
+    // The same run with a readable file succeeds, so it is the file that makes it fail.
+    run(&mut unprivileged(&scratch)).assert_delivered(12, "Hello, world");
+
+    fs::set_permissions(scratch.path(), Permissions::from_mode(0o000)).unwrap();
+    let finished = run(&mut unprivileged(&scratch));
+    let path = scratch.path();
+    finished.assert_failed_with(&["open(", path.to_str().unwrap(), "EACCES", "chmod", "--path"]);
+    assert_eq!(finished.text(), "");
+    scratch.assert_nothing_left();
+}
+
+// What asks for something else than a run.
+
+#[test]
+fn the_help_fits_one_screen_and_begins_with_what_the_program_does() {
+    for option in ["--help", "-h"] {
+        let finished = run(sigshm().arg(option));
+        assert_eq!(
+            (finished.code, finished.stderr.as_str()),
+            (Some(0), ""),
+            "{finished:#?}"
+        );
+        let help = finished.text();
+        let first = help.lines().next().unwrap().to_lowercase();
+        for word in ["send", "message", "shared memory", "sigusr1"] {
+            assert!(first.contains(word), "{word:?} is not in {first:?}");
+        }
+        for option in [
+            "<MESSAGE>",
+            "--path",
+            "--color",
+            "--timeout",
+            "--help",
+            "--version",
+        ] {
+            assert!(help.contains(option), "{option} is not in {help}");
+        }
+        assert!(help.lines().count() <= 24, "more than 24 lines:\n{help}");
+        for line in help.lines() {
+            let columns = line.chars().count();
+            assert!(columns <= 80, "{columns} columns: {line}");
+        }
+        assert_defused(help);
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    for option in ["--version", "-V"] {
+        let finished = run(sigshm().arg(option));
+        assert_eq!(
+            finished.text(),
+            concat!("sigshm ", env!("CARGO_PKG_VERSION"), "\n")
+        );
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    }
+}
+
+/// What the kernel refuses, and what nobody so much as tries.
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod with_a_filter {
+    use super::*;
+
+    use std::io;
+
+    use libc::{
+        BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW,
+        SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, c_long, sock_filter, sock_fprog,
+    };
+
+    #[test]
+    fn on_a_kernel_without_system_v_ipc_the_run_says_so_and_leaves_nothing() {
+        let scratch = Scratch::new();
+        let no_such_call = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+        let mut command = scratch.sigshm(["Hello, world"]);
+        answer(&mut command, &[libc::SYS_shmget], no_such_call);
+        let finished = run(&mut command);
+        finished.assert_failed_with(&["shmget(", "ENOSYS", "System V"]);
+        assert!(is_gone_for_good(finished.text()), "{finished:#?}");
+        scratch.assert_nothing_left();
+    }
+
+    #[test]
+    fn bad_input_is_refused_before_a_process_or_a_segment_is_asked_for() {
+        let scratch = Scratch::new();
+        let missing = scratch.dir().join("missing");
+        let too_long = "x".repeat(LONGEST + 1);
+        let refused = [
+            (2, scratch.sigshm([""; 0])),
+            (2, scratch.sigshm(["one", "two"])),
+            (2, scratch.sigshm(["--timeout", "0", "Hello, world"])),
+            (2, scratch.sigshm(["--color", "red", "Hello, world"])),
+            (1, scratch.sigshm([&too_long])),
+            (1, {
+                let mut command = sigshm();
+                command.arg("--path").arg(missing).arg("Hello, world");
+                command
+            }),
+        ];
+        for (code, mut command) in refused {
+            kill_what_creates(&mut command);
+            let finished = run(&mut command);
+            assert_eq!(
+                (finished.code, finished.signal),
+                (Some(code), None),
+                "{finished:#?}"
+            );
+            assert_eq!(finished.text(), "");
+        }
+        // The filter does what it is for: good input does not get away with it.
+        let mut good = scratch.sigshm(["Hello, world"]);
+        kill_what_creates(&mut good);
+        assert_eq!(run(&mut good).signal, Some(libc::SIGSYS));
+        scratch.assert_nothing_left();
+    }
+
+    #[test]
+    fn an_unreadable_path_is_refused_before_a_process_or_a_segment_is_asked_for() {
+        let scratch = Scratch::new();
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o000)).unwrap();
+        let mut command = unprivileged(&scratch);
+        kill_what_creates(&mut command);
+        run(&mut command).assert_failed_with(&["EACCES"]);
+        scratch.assert_nothing_left();
+    }
+
+    /// Whether the listener that the transcript names, if it does, has been reaped.
+    fn is_gone_for_good(transcript: &str) -> bool {
+        is_gone(nix::unistd::Pid::from_raw(listener_in(transcript)))
+    }
+
+    fn kill_what_creates(command: &mut Command) {
+        let calls = [libc::SYS_clone, libc::SYS_clone3, libc::SYS_shmget];
+        answer(command, &calls, SECCOMP_RET_KILL_PROCESS);
+        #[cfg(target_arch = "x86_64")]
+        answer(
+            command,
+            &[libc::SYS_fork, libc::SYS_vfork],
+            SECCOMP_RET_KILL_PROCESS,
+        );
+    }
+
+    /// Has the kernel give `answer` to each of `calls` that the program makes; see seccomp(2).
+    fn answer(command: &mut Command, calls: &[c_long], answer: u32) {
+        let step = |code: u32, k: u32, jf: u8| sock_filter {
+            code: code as u16,
+            jt: 0,
+            jf,
+            k,
+        };
+        // The number of the call is the first field of what a filter is given.
+        let mut filter = vec![step(BPF_LD | BPF_W | BPF_ABS, 0, 0)];
+        for &call in calls {
+            filter.push(step(BPF_JMP | BPF_JEQ | BPF_K, call as u32, 1));
+            filter.push(step(BPF_RET | BPF_K, answer, 0));
+        }
+        filter.push(step(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0));
+
+        let install = move || {
+            let program = sock_fprog {
+                len: filter.len() as u16,
+                filter: filter.as_mut_ptr(),
+            };
+            // Needed by whoever is not root.
+            // SAFETY: the call takes numbers only.
+            let made = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            if made == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            let mode = libc::SECCOMP_MODE_FILTER;
+            // SAFETY: the kernel only reads the program, which lives until the call has returned.
+            let made = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
+            if made == -1 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
+        unsafe { command.pre_exec(install) };
+    }
+}
+
+/// The message is delivered, appears as `shown`, and nothing that a terminal obeys is printed.
+#[track_caller]
+fn assert_shown(message: impl AsRef<OsStr>, shown: &str) {
+    let scratch = Scratch::new();
+    let message = message.as_ref();
+    let mut command = scratch.sigshm([message]);
+    let finished = run(&mut command);
+    finished.assert_delivered(message.len(), shown);
+    assert_eq!(finished.stderr, "");
+    // Our own: the colours, and the one tab before the id and the text.
+    let ours = ["\x1b[35m", "\x1b[36m", "\x1b[33m", "\x1b[0m"];
+    let mut text = finished.text().to_owned();
+    for code in ours {
+        text = text.replace(code, "");
+    }
+    text = text
+        .replacen("\tid=", "id=", 1)
+        .replacen("\ttext:", "text:", 1);
+    assert_defused(&text);
+    scratch.assert_nothing_left();
+}
+
+/// The text has no control character but the ends of its lines, and nothing that turns the reading
+/// direction around.
+#[track_caller]
+fn assert_defused(text: &str) {
+    let obeyed = |character: &char| {
+        (character.is_control() && *character != '\n')
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert_eq!(text.chars().find(obeyed), None, "{text:?}");
+}
+
+/// The run ends with status 2, says each of `parts` on standard error, and nothing on standard
+/// output.
+#[track_caller]
+fn assert_bad_usage(mut command: Command, parts: &[&str]) -> Finished {
+    let finished = run(&mut command);
+    assert_eq!(
+        (finished.code, finished.text()),
+        (Some(2), ""),
+        "{finished:#?}"
+    );
+    for part in parts {
+        assert!(
+            finished.stderr.contains(part),
+            "{part:?} is not in {:?}",
+            finished.stderr
+        );
+    }
+    finished
+}
+
+/// A run of `Hello, world` by somebody whom permissions keep out, which root is not.
+fn unprivileged(scratch: &Scratch) -> Command {
+    const NOBODY: u32 = 65534;
+    if !Uid::effective().is_root() {
+        return scratch.sigshm(["Hello, world"]);
+    }
+    let program = accessible_copy(scratch);
+    let mut command = Command::new(program);
+    command
+        .arg("--path")
+        .arg(scratch.path())
+        .arg("Hello, world")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .uid(NOBODY)
+        .gid(NOBODY);
+    command
+}
+
+/// A copy of the program in the scratch folder, where anybody may run it.
+fn accessible_copy(scratch: &Scratch) -> PathBuf {
+    let copy = scratch.dir().join("sigshm");
+    if !copy.exists() {
+        fs::set_permissions(scratch.dir(), Permissions::from_mode(0o755)).unwrap();
+        // By another process: while this one writes to the file, a child that another test starts
+        // has it open for writing too, and then it cannot be run ("Text file busy").
+        let mut cp = Command::new("cp");
+        cp.arg(env!("CARGO_BIN_EXE_sigshm")).arg(&copy);
+        assert_eq!(run(&mut cp).code, Some(0), "{cp:?}");
+        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    }
+    copy
+}

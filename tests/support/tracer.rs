@@ -1,0 +1,434 @@
+//! Stops a run at an exact step of one of its processes, by ptrace(2), and lets it go on from there.
+//!
+//! A step is a system-call stop: the kernel stops a traced process at the entry of each system call and again at its
+//! exit. Between two steps a process changes nothing that anybody else can see, so a fault at each step is a fault at
+//! every moment that differs from another.
+//!
+//! 1. [`freeze`] starts the run and drives it to the step. Then *both* processes are held in a stop, and whatever a test
+//!    does to them meanwhile comes at exactly this moment for both.
+//! 2. [`Frozen::release`] takes the tracer away. From then on the kernel treats the run like any other.
+//! 3. [`Released::finish`] waits for the end of both, which must come soon enough.
+//!
+//! Every run is a process group of its own. Only the thread that has started a run can trace it.
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::ptr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::{Finished, PATIENCE, is_gone, state};
+
+/// One of the two processes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Parent,
+    Child,
+}
+
+/// When to freeze a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// The parent's n-th step since the program was loaded.
+    Early(usize),
+    /// The n-th step of one side since the parent has asked for its turn. Before that, nothing has been made.
+    Step(Side, usize),
+    /// The entry of one side's first system call with this number.
+    Call(Side, libc::c_long),
+}
+
+/// A run whose processes are all held in a ptrace stop.
+pub struct Frozen {
+    run: Run,
+    listener_lives: bool,
+}
+
+/// A run that nobody traces any more.
+pub struct Released {
+    run: Run,
+}
+
+struct Run {
+    /// Never waited for through this: what waitpid(2) tells a tracer is more.
+    _process: Child,
+    parent: Pid,
+    child: Option<Pid>,
+    ended: Option<WaitStatus>,
+    stdout: File,
+    stderr: File,
+}
+
+/// Starts the command and drives it to the moment.
+///
+/// If the run ends before, its outcome comes back as the error.
+pub fn freeze(command: &mut Command, moment: Moment) -> Result<Frozen, Finished> {
+    let run = Run::start(command);
+    let watchdog = Watchdog::over(run.parent);
+    let outcome = Tracer::new(run).drive(moment);
+    watchdog.rest();
+    outcome
+}
+
+struct Tracer {
+    run: Run,
+    child: ChildState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChildState {
+    /// There is none.
+    None,
+    /// It is there, and the stop with which a traced process begins has not been seen yet.
+    New,
+    Running,
+    Ended,
+}
+
+impl Tracer {
+    fn new(run: Run) -> Self {
+        Self {
+            run,
+            child: ChildState::None,
+        }
+    }
+
+    fn drive(mut self, moment: Moment) -> Result<Frozen, Finished> {
+        let mut steps = 0;
+        let mut has_asked_for_its_turn = false;
+        resume(self.run.parent, None);
+        let stopped = loop {
+            // All that is in the run's process group, and nothing else that this process has started.
+            let group = Pid::from_raw(-self.run.parent.as_raw());
+            let status = waitpid(group, Some(WaitPidFlag::__WALL)).unwrap();
+            let WaitStatus::PtraceSyscall(pid) = status else {
+                if self.note(status) {
+                    return Err(self.run.outcome());
+                }
+                continue;
+            };
+            let side = self.side(pid);
+            if !has_asked_for_its_turn {
+                has_asked_for_its_turn = entered(pid) == Some(libc::SYS_flock);
+            }
+            let counted = match moment {
+                Moment::Early(_) => side == Side::Parent,
+                Moment::Step(counted, _) => side == counted && has_asked_for_its_turn,
+                Moment::Call(..) => false,
+            };
+            let is_the_moment = match moment {
+                Moment::Early(number) | Moment::Step(_, number) => counted && steps == number,
+                Moment::Call(caller, number) => side == caller && entered(pid) == Some(number),
+            };
+            if is_the_moment {
+                break side;
+            }
+            steps += usize::from(counted);
+            resume(pid, None);
+        };
+        Ok(self.freeze(stopped))
+    }
+
+    /// Holds the other side too.
+    fn freeze(mut self, stopped: Side) -> Frozen {
+        let other = match stopped {
+            Side::Parent if matches!(self.child, ChildState::New | ChildState::Running) => {
+                self.run.child
+            }
+            Side::Child if self.run.ended.is_none() => Some(self.run.parent),
+            _ => None,
+        };
+        if let Some(other) = other {
+            if self.side(other) == Side::Parent || self.child == ChildState::Running {
+                kill(other, Signal::SIGSTOP).unwrap();
+            }
+            loop {
+                let status = waitpid(other, Some(WaitPidFlag::__WALL)).unwrap();
+                match status {
+                    WaitStatus::Stopped(_, Signal::SIGSTOP) => break,
+                    WaitStatus::PtraceSyscall(_) => resume(other, None),
+                    _ => {
+                        self.note(status);
+                        let has_ended = self.run.ended.is_some() || self.child == ChildState::Ended;
+                        if has_ended {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Frozen {
+            listener_lives: matches!(self.child, ChildState::New | ChildState::Running),
+            run: self.run,
+        }
+    }
+
+    fn side(&self, pid: Pid) -> Side {
+        if pid == self.run.parent {
+            Side::Parent
+        } else {
+            Side::Child
+        }
+    }
+
+    /// Takes in what is no system call. Whether the whole run has ended.
+    fn note(&mut self, status: WaitStatus) -> bool {
+        match status {
+            WaitStatus::PtraceEvent(pid, ..) => {
+                if let Ok(child) = ptrace::getevent(pid) {
+                    self.meet(Pid::from_raw(child as i32));
+                }
+                resume(pid, None);
+            }
+            WaitStatus::Stopped(pid, signal) => {
+                let is_child = pid != self.run.parent;
+                if is_child {
+                    self.meet(pid);
+                }
+                if is_child && self.child == ChildState::New && signal == Signal::SIGSTOP {
+                    self.child = ChildState::Running;
+                    resume(pid, None);
+                } else {
+                    resume(pid, Some(signal));
+                }
+            }
+            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
+                if pid == self.run.parent {
+                    self.run.ended = Some(status);
+                } else {
+                    self.child = ChildState::Ended;
+                }
+            }
+            _ => panic!("this is not to happen under a tracer: {status:?}"),
+        }
+        self.run.ended.is_some() && matches!(self.child, ChildState::None | ChildState::Ended)
+    }
+
+    fn meet(&mut self, child: Pid) {
+        if self.run.child.is_none() {
+            self.run.child = Some(child);
+            self.child = ChildState::New;
+        }
+    }
+}
+
+/// Lets the process go on to its next step. That it has been killed meanwhile is seen by the next wait.
+fn resume(pid: Pid, signal: Option<Signal>) {
+    match ptrace::syscall(pid, signal) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => panic!("PTRACE_SYSCALL of PID {pid}: {errno}"),
+    }
+}
+
+/// The number of the system call at whose entry the process is stopped.
+fn entered(pid: Pid) -> Option<libc::c_long> {
+    // SAFETY: the struct is made of integers, for which zeros are valid.
+    let mut info: libc::ptrace_syscall_info = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes at most the given number of bytes, which is the size of what is pointed to.
+    let written = unsafe {
+        libc::ptrace(
+            libc::PTRACE_GET_SYSCALL_INFO,
+            pid.as_raw(),
+            mem::size_of_val(&info),
+            ptr::from_mut(&mut info),
+        )
+    };
+    if written <= 0 || info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return None;
+    }
+    // SAFETY: `op` says that this is the part of the union that was written.
+    Some(unsafe { info.u.entry.nr } as libc::c_long)
+}
+
+impl Run {
+    fn start(command: &mut Command) -> Self {
+        // Files, not pipes: they can be read at any moment, and nobody need read them.
+        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        command
+            .process_group(0)
+            .stdout(stdout.try_clone().unwrap())
+            .stderr(stderr.try_clone().unwrap());
+        // SAFETY: between fork and exec this makes one system call and allocates nothing.
+        unsafe { command.pre_exec(|| ptrace::traceme().map_err(io::Error::from)) };
+        let process = command.spawn().unwrap();
+        let parent = Pid::from_raw(process.id() as i32);
+        // The stop with which a traced process begins a new program.
+        let status = waitpid(parent, Some(WaitPidFlag::__WALL)).unwrap();
+        assert_eq!(status, WaitStatus::Stopped(parent, Signal::SIGTRAP));
+        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD
+            | ptrace::Options::PTRACE_O_TRACEFORK
+            | ptrace::Options::PTRACE_O_TRACECLONE
+            | ptrace::Options::PTRACE_O_EXITKILL;
+        ptrace::setoptions(parent, options).unwrap();
+        Self {
+            _process: process,
+            parent,
+            child: None,
+            ended: None,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// What was printed so far.
+    fn printed(&self) -> Vec<u8> {
+        contents(&self.stdout)
+    }
+
+    fn outcome(&self) -> Finished {
+        let (code, signal) = match self.ended {
+            Some(WaitStatus::Exited(_, code)) => (Some(code), None),
+            Some(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
+            ref other => panic!("the run has not ended: {other:?}"),
+        };
+        Finished {
+            stdout: self.printed(),
+            stderr: String::from_utf8(contents(&self.stderr)).unwrap(),
+            code,
+            signal,
+        }
+    }
+}
+
+impl Drop for Run {
+    /// A test that has failed leaves no process behind. One that has not finds nobody here.
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let _ = killpg(self.parent, Signal::SIGKILL);
+            let group = Pid::from_raw(-self.parent.as_raw());
+            while waitpid(group, Some(WaitPidFlag::__WALL)).is_ok() {}
+        }
+    }
+}
+
+/// Reads the file without moving the place at which the run writes.
+fn contents(file: &File) -> Vec<u8> {
+    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut contents, 0).unwrap();
+    contents
+}
+
+impl Frozen {
+    pub fn parent(&self) -> Pid {
+        self.run.parent
+    }
+
+    /// The listener, if there is one yet; it may have ended.
+    pub fn listener(&self) -> Option<Pid> {
+        self.run.child
+    }
+
+    /// The listener, if it has not ended.
+    pub fn living_listener(&self) -> Option<Pid> {
+        self.run.child.filter(|_| self.listener_lives)
+    }
+
+    /// Whether the listener has come and gone, and the parent knows it.
+    pub fn listener_is_reaped(&self) -> bool {
+        self.run.child.is_some_and(is_gone)
+    }
+
+    /// What was printed so far.
+    pub fn printed(&self) -> String {
+        String::from_utf8(self.run.printed()).unwrap()
+    }
+
+    /// Takes the tracer away from both processes. A signal that was sent to them meanwhile comes to them now.
+    pub fn release(mut self) -> Released {
+        if let Some(listener) = self.living_listener() {
+            detach(listener);
+        }
+        if self.run.ended.is_none() {
+            self.run.ended = detach(self.run.parent);
+        }
+        Released { run: self.run }
+    }
+}
+
+/// Lets go of the process, which is stopped or has been killed. How it ended, if the tracer was told.
+fn detach(pid: Pid) -> Option<WaitStatus> {
+    match ptrace::detach(pid, None) {
+        Ok(()) => None,
+        // Killed while it was stopped. Nobody else is told of its end until we have been.
+        Err(Errno::ESRCH) => Some(waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap()),
+        Err(errno) => panic!("PTRACE_DETACH of PID {pid}: {errno}"),
+    }
+}
+
+impl Released {
+    pub fn parent(&self) -> Pid {
+        self.run.parent
+    }
+
+    pub fn listener(&self) -> Option<Pid> {
+        self.run.child
+    }
+
+    /// What was printed so far.
+    pub fn printed(&self) -> String {
+        String::from_utf8(self.run.printed()).unwrap()
+    }
+
+    /// Waits for the end of both processes, which must come within `limit`.
+    #[track_caller]
+    pub fn finish(mut self, limit: Duration) -> Finished {
+        let start = Instant::now();
+        loop {
+            if self.run.ended.is_none() {
+                let status = waitpid(self.run.parent, Some(WaitPidFlag::WNOHANG)).unwrap();
+                self.run.ended = Some(status).filter(|status| *status != WaitStatus::StillAlive);
+            }
+            let listener = self.run.child.and_then(state).filter(|state| *state != 'Z');
+            if self.run.ended.is_some() && listener.is_none() {
+                return self.run.outcome();
+            }
+            if start.elapsed() > limit {
+                if let Some(listener) = self.run.child {
+                    let _ = kill(listener, Signal::SIGKILL);
+                }
+                panic!(
+                    "not ended within {limit:?}: parent {:?} in state {:?}, listener {:?} in state {listener:?}\n{}{}",
+                    self.run.parent,
+                    state(self.run.parent),
+                    self.run.child,
+                    self.printed(),
+                    String::from_utf8_lossy(&contents(&self.run.stderr)),
+                );
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Kills a run that does not get to where it is driven, so that the tracer's wait ends.
+struct Watchdog {
+    sender: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Watchdog {
+    fn over(parent: Pid) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            if receiver.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = killpg(parent, Signal::SIGKILL);
+            }
+        });
+        Self { sender, thread }
+    }
+
+    fn rest(self) {
+        drop(self.sender);
+        self.thread.join().unwrap();
+    }
+}
