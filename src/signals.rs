@@ -25,7 +25,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
@@ -117,6 +117,8 @@ pub fn take_charge() -> Result<(), CallError> {
 
     // An ignored SIGCHLD would make the kernel reap the child before we have seen how it ended.
     set_action(Signal::SIGCHLD, SigHandler::SigDfl)?;
+    // A file that may not grow any more is to be an error of write(2), and not to kill.
+    set_action(Signal::SIGXFSZ, SigHandler::SigIgn)?;
     for interruption in INTERRUPTIONS {
         let before = set_action(interruption, SigHandler::Handler(handler))?;
         if matches!(before.handler(), SigHandler::SigIgn) {
@@ -256,6 +258,8 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
             Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(Woken::TimedOut),
             Ok(0) => {}
             Ok(_) => {
+                let_in()?;
+                look_at_flags(timer)?;
                 let ready = match awaited {
                     For::Readable(fd) => readable.contains(fd),
                     For::Writable(fd) => writable.contains(fd),
@@ -265,6 +269,19 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
             }
         }
     }
+}
+
+/// Lets in the signals that have come meanwhile.
+///
+/// pselect(2) lets them in while it sleeps. If there is nothing to sleep for, it need not (and on
+/// Linux does not), and an interruption would go unheard for as long as the run finds everything
+/// ready.
+fn let_in() -> Result<(), CallError> {
+    let swap = |mask: SigSet| mask.thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let outcome = swap(MASK_WHILE_WAITING.get()).and_then(swap);
+    calls::made(outcome.map(drop), || {
+        "sigprocmask(SIG_SETMASK, …)".to_owned()
+    })
 }
 
 fn look_at_flags(timer: &mut Timer) -> Result<(), Interrupted> {
@@ -279,12 +296,14 @@ fn look_at_flags(timer: &mut Timer) -> Result<(), Interrupted> {
     Ok(())
 }
 
-fn insert<'fd>(set: &mut FdSet<'fd>, fd: BorrowedFd<'fd>) -> Result<(), CallError> {
+fn insert<'fd>(set: &mut FdSet<'fd>, fd: BorrowedFd<'fd>) -> Result<()> {
     let number = fd.as_raw_fd();
-    let fits = usize::try_from(number).is_ok_and(|number| number < FD_SETSIZE);
-    calls::made(if fits { Ok(()) } else { Err(Errno::EMFILE) }, || {
-        format!("pselect({number} + 1, …)")
-    })?;
+    if usize::try_from(number).map_or(true, |number| number >= FD_SETSIZE) {
+        bail!(
+            "pselect({number} + 1, …) failed: only file descriptors below {FD_SETSIZE} can be \
+             waited for; start this process with fewer open files"
+        );
+    }
     set.insert(fd);
     Ok(())
 }
@@ -318,10 +337,13 @@ pub fn wait_in<T>(
         look_at_flags(timer)?;
         match call() {
             Ok(value) => return Ok(Ok(Some(value))),
-            Err(Errno::EINTR) if timer.left().is_some_and(|left| left.is_zero()) => {
-                return Ok(Ok(None));
+            Err(Errno::EINTR) => {
+                // Before the clock is looked at: it may be that the process was stopped meanwhile.
+                look_at_flags(timer)?;
+                if timer.left().is_some_and(|left| left.is_zero()) {
+                    return Ok(Ok(None));
+                }
             }
-            Err(Errno::EINTR) => {}
             Err(errno) => return Ok(Err(errno)),
         }
     }

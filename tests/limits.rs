@@ -1,0 +1,444 @@
+//! When there is no more to be had: processes, descriptors, segments, memory, room on the device. The error names the
+//! limit, and nothing is left.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Pid, Uid};
+
+use support::tracer::{Moment, Side, freeze};
+use support::*;
+
+/// What the advice says of a limit on segments.
+const SEGMENTS: [&str; 3] = ["kernel.shmmni", "kernel.shmall", "ipcrm"];
+
+#[test]
+fn when_no_more_processes_may_be_started_the_error_names_rlimit_nproc() {
+    let scratch = Scratch::new();
+    // The limit does not hold for root, so root runs a copy that somebody else may execute, as somebody else.
+    fs::set_permissions(scratch.dir(), Permissions::from_mode(0o755)).unwrap();
+    let program = scratch.dir().join("program");
+    // By another process: a descriptor of ours that can write to it could be inherited by a child of another thread,
+    // and a file that somebody can write to cannot be executed.
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_sigshm"))
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
+    let mut command = Command::new(&program);
+    command
+        .env_remove("NO_COLOR")
+        .arg("--path")
+        .arg(scratch.path())
+        .arg("Hello, world");
+    if Uid::effective().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    // The same run without the limit: it is the limit that makes the difference.
+    run(&mut command).assert_delivered(12, "Hello, world");
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NPROC, 1, 1)?)) };
+    run(&mut command).assert_failed_with(&[
+        "fork() failed",
+        "EAGAIN",
+        "no more processes may be started",
+        "RLIMIT_NPROC",
+        "ulimit -u",
+    ]);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn with_too_few_descriptors_the_error_names_rlimit_nofile() {
+    // Three are inherited; then come the file, and two pipes with two ends each.
+    const ENOUGH: u64 = 8;
+    // With less than four, not even the dynamic linker can do its work.
+    for limit in 4..=ENOUGH {
+        let scratch = Scratch::new();
+        let mut command = scratch.sigshm(["Hello, world"]);
+        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
+        unsafe {
+            command.pre_exec(move || {
+                // What the test itself has inherited is not to be counted.
+                let flags = libc::CLOSE_RANGE_CLOEXEC as i32;
+                if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?)
+            })
+        };
+        let finished = run(&mut command);
+        if limit == ENOUGH {
+            finished.assert_delivered(12, "Hello, world");
+        } else {
+            finished.assert_failed_with(&["EMFILE", "RLIMIT_NOFILE", "ulimit -n"]);
+        }
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn when_the_descriptors_run_out_at_any_step_the_error_names_rlimit_nofile() {
+    let (mut failed, mut delivered) = (0, 0);
+    for step in 0.. {
+        let scratch = Scratch::new();
+        let moment = Moment::Step(Side::Parent, step);
+        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), moment) else {
+            break;
+        };
+        limit(frozen.parent(), libc::RLIMIT_NOFILE, 0);
+        let finished = frozen.release().finish(PATIENCE);
+        if finished.code == Some(0) {
+            finished.assert_delivered(12, "Hello, world");
+            delivered += 1;
+        } else {
+            finished.assert_failed_with(&["pipe(…) failed", "EMFILE", "RLIMIT_NOFILE"]);
+            failed += 1;
+        }
+        scratch.assert_nothing_left();
+    }
+    // Until the pipes are made, and afterwards.
+    assert!(failed > 10 && delivered > 10, "{failed} {delivered}");
+}
+
+#[test]
+fn when_memory_runs_out_at_any_step_of_either_process_the_error_names_rlimit_as() {
+    for side in [Side::Parent, Side::Child] {
+        let (mut failed, mut delivered) = (0, 0);
+        for step in 0.. {
+            let scratch = Scratch::new();
+            let mut command = scratch.sigshm(["Hello, world"]);
+            let Ok(frozen) = freeze(&mut command, Moment::Step(side, step)) else {
+                break;
+            };
+            let pid = match side {
+                Side::Parent => frozen.parent(),
+                Side::Child => frozen.listener().unwrap(),
+            };
+            // What is mapped stays; nothing more may be.
+            limit(pid, libc::RLIMIT_AS, 0);
+            let finished = frozen.release().finish(PATIENCE);
+            if finished.code == Some(0) {
+                finished.assert_delivered(12, "Hello, world");
+                delivered += 1;
+            } else {
+                finished.assert_failed_with(&["shmat(", "ENOMEM", "RLIMIT_AS", "ulimit -v"]);
+                failed += 1;
+            }
+            scratch.assert_nothing_left();
+        }
+        assert!(
+            failed > 10 && delivered > 10,
+            "{side:?} {failed} {delivered}"
+        );
+    }
+}
+
+/// Sets a limit of another process.
+fn limit(pid: Pid, resource: libc::__rlimit_resource_t, value: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: value,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    let mut before = limit;
+    // SAFETY: both pointers are to values that live until the call has returned.
+    unsafe { libc::prlimit(pid.as_raw(), resource, std::ptr::null(), &raw mut before) };
+    let limit = libc::rlimit {
+        rlim_max: before.rlim_max,
+        ..limit
+    };
+    // SAFETY: as above.
+    let set = unsafe {
+        libc::prlimit(
+            pid.as_raw(),
+            resource,
+            &raw const limit,
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+/// A system call that is to fail, by its number, and by one of its arguments if that is given.
+#[derive(Clone, Copy)]
+struct Refusal {
+    call: libc::c_long,
+    /// The argument's index, the bits to look at, and what they must be.
+    argument: Option<(u32, u32, u32)>,
+    errno: i32,
+}
+
+impl Refusal {
+    const fn of(call: libc::c_long, errno: i32) -> Self {
+        Self {
+            call,
+            argument: None,
+            errno,
+        }
+    }
+
+    const fn when(mut self, argument: u32, bits: u32, value: u32) -> Self {
+        self.argument = Some((argument, bits, value));
+        self
+    }
+
+    /// Installs a seccomp(2) filter, which holds until the process ends, for its children too.
+    ///
+    /// Allocates nothing, so that it may be called between fork and exec.
+    fn install(self) -> io::Result<()> {
+        const NUMBER: u32 = 0; // offsetof(struct seccomp_data, nr)
+        const ARGUMENTS: u32 = 16; // offsetof(struct seccomp_data, args)
+        // Where the lower half of an argument lies.
+        let lower = if cfg!(target_endian = "big") { 4 } else { 0 };
+        let statement = |code: u32, k: u32| libc::sock_filter {
+            code: code as u16,
+            jt: 0,
+            jf: 0,
+            k,
+        };
+        let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
+        let unless_equal_skip = |k: u32, skip: u8| libc::sock_filter {
+            jf: skip,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k)
+        };
+        // Without a condition, none of the bits is looked at.
+        let (argument, bits, value) = self.argument.unwrap_or((0, 0, 0));
+        let filter = [
+            load(NUMBER),
+            unless_equal_skip(self.call as u32, 4),
+            load(ARGUMENTS + 8 * argument + lower),
+            statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits),
+            unless_equal_skip(value, 1),
+            statement(
+                libc::BPF_RET | libc::BPF_K,
+                libc::SECCOMP_RET_ERRNO | self.errno as u32,
+            ),
+            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        // SAFETY: prctl reads the program, which lives until the call has returned, and no memory of ours is written.
+        let installed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const program,
+                ) == 0
+        };
+        if installed {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+}
+
+/// A run for which the kernel refuses a system call.
+fn refused(scratch: &Scratch, refusal: Refusal) -> Finished {
+    let mut command = scratch.sigshm(["Hello, world"]);
+    // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(move || refusal.install()) };
+    run(&mut command)
+}
+
+#[test]
+fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_the_limit() {
+    let new_file = libc::O_NONBLOCK as u32;
+    let fork = [libc::SYS_clone, libc::SYS_clone3];
+    let read_only = libc::SHM_RDONLY as u32;
+    let cases: &[(Refusal, &[&str])] = &[
+        (
+            Refusal::of(libc::SYS_openat, libc::EMFILE).when(2, new_file, new_file),
+            &["open(", "shared_path", "EMFILE", "RLIMIT_NOFILE"],
+        ),
+        (
+            Refusal::of(libc::SYS_openat, libc::ENFILE).when(2, new_file, new_file),
+            &["open(", "shared_path", "ENFILE", "fs.file-max"],
+        ),
+        (
+            Refusal::of(libc::SYS_pipe2, libc::EMFILE),
+            &["pipe(", "EMFILE", "RLIMIT_NOFILE"],
+        ),
+        (
+            Refusal::of(libc::SYS_pipe2, libc::ENFILE),
+            &["pipe(", "ENFILE", "fs.file-max"],
+        ),
+        (
+            Refusal::of(fork[0], libc::ENOMEM),
+            &["fork() failed", "ENOMEM", "memory"],
+        ),
+        (
+            Refusal::of(fork[0], libc::EAGAIN),
+            &["fork() failed", "EAGAIN", "RLIMIT_NPROC"],
+        ),
+        (
+            Refusal::of(libc::SYS_shmget, libc::ENOSPC),
+            &["shmget(", "ENOSPC", SEGMENTS[0], SEGMENTS[1], SEGMENTS[2]],
+        ),
+        (
+            Refusal::of(libc::SYS_shmget, libc::ENOMEM),
+            &["shmget(", "ENOMEM", "memory"],
+        ),
+        (
+            Refusal::of(libc::SYS_shmget, libc::ENFILE),
+            &["shmget(", "ENFILE", "fs.file-max"],
+        ),
+        (
+            Refusal::of(libc::SYS_shmget, libc::EINVAL),
+            &["shmget(", "EINVAL", "kernel.shmmax"],
+        ),
+        (
+            Refusal::of(libc::SYS_shmget, libc::ENOSYS),
+            &["shmget(", "ENOSYS", "CONFIG_SYSVIPC"],
+        ),
+        // The sender, and then only the listener.
+        (
+            Refusal::of(libc::SYS_shmat, libc::ENOMEM),
+            &["shmat(", "ENOMEM", "RLIMIT_AS"],
+        ),
+        (
+            Refusal::of(libc::SYS_shmat, libc::ENOMEM).when(2, read_only, read_only),
+            &["shmat(", "SHM_RDONLY", "ENOMEM", "RLIMIT_AS"],
+        ),
+    ];
+    for &(refusal, parts) in cases {
+        let scratch = Scratch::new();
+        refused(&scratch, refusal).assert_failed_with(parts);
+        scratch.assert_nothing_left();
+        // And with the obstacle out of the way, everything is as it should be.
+        run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
+    let scratch = Scratch::new();
+    let whole = run(&mut scratch.sigshm(["Hello, world"])).text().to_owned();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    assert_eq!(lines.len(), 11);
+    for line in lines {
+        let scratch = Scratch::new();
+        // Every write of this length fails, and so the first line that has it.
+        let refusal =
+            Refusal::of(libc::SYS_write, libc::ENOSPC).when(2, u32::MAX, line.len() as u32);
+        let finished = refused(&scratch, refusal);
+        if finished.code == Some(0) {
+            // Only where the length depends on a PID, and this one has more digits than the one before, or less.
+            let listener = listener_in(finished.text()).to_string();
+            assert!(line.contains("PID="), "{line:?}");
+            assert_ne!(listener.len(), listener_in(&whole).to_string().len());
+            continue;
+        }
+        finished.assert_failed_with(&[
+            &format!("write(1, …, {}) failed", line.len()),
+            "No space left on device (ENOSPC)",
+            "make room",
+        ]);
+        scratch.assert_nothing_left();
+    }
+}
+
+/// Moves the calling process into a namespace of its own for System V IPC, and sets limits there.
+///
+/// Allocates nothing, so that it may be called between fork and exec.
+fn in_a_namespace_with(limit: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
+    let mut flags = CloneFlags::CLONE_NEWIPC;
+    if !Uid::effective().is_root() {
+        flags |= CloneFlags::CLONE_NEWUSER;
+    }
+    unshare(flags)?;
+    // SAFETY: the path is NUL-terminated, the bytes written are `value`'s, and the segment made first is nobody else's.
+    unsafe {
+        // One segment, so that a limit of one is reached.
+        if libc::shmget(libc::IPC_PRIVATE, 1, 0o600) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let file = libc::open(limit.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file < 0 || libc::write(file, value.as_ptr().cast(), value.len()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        libc::close(file);
+    }
+    Ok(())
+}
+
+#[test]
+fn when_the_system_has_no_more_segments_the_error_names_shmmni_and_shmall() {
+    for limit in [c"/proc/sys/kernel/shmmni", c"/proc/sys/kernel/shmall"] {
+        let scratch = Scratch::new();
+        let mut command = scratch.sigshm(["Hello, world"]);
+        // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
+        unsafe { command.pre_exec(move || in_a_namespace_with(limit, b"1")) };
+        let expected = ["shmget(", "ENOSPC", SEGMENTS[0], SEGMENTS[1], SEGMENTS[2]];
+        match command.output() {
+            Ok(output) => {
+                let stderr = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.code(), Some(1), "{stderr}");
+                assert_eq!(stderr.lines().count(), 1, "{stderr}");
+                for part in expected {
+                    assert!(stderr.contains(part), "{part:?} is not in {stderr:?}");
+                }
+            }
+            Err(error) => {
+                eprintln!(
+                    "NOTE: no namespace for System V IPC is to be had here ({error}); {limit:?} is not really reached, \
+                     the kernel only says so"
+                );
+                let refusal = Refusal::of(libc::SYS_shmget, libc::ENOSPC);
+                refused(&scratch, refusal).assert_failed_with(&expected);
+            }
+        }
+        // In the system's own namespace. What was made in the other one has gone with it.
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn started_with_more_descriptors_than_can_be_waited_for_it_fails_clearly_or_delivers() {
+    let scratch = Scratch::new();
+    let mut command = scratch.sigshm(["Hello, world"]);
+    // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            setrlimit(Resource::RLIMIT_NOFILE, 2048, 2048)?;
+            // Standard input, again and again, until what is opened next is beyond FD_SETSIZE. None of them, nor what
+            // was open already, is closed by exec.
+            for descriptor in 3..1100 {
+                if libc::fcntl(descriptor, libc::F_GETFD) < 0 {
+                    libc::dup2(0, descriptor);
+                }
+                libc::fcntl(descriptor, libc::F_SETFD, 0);
+            }
+            Ok(())
+        })
+    };
+    let finished = run(&mut command);
+    if finished.code == Some(0) {
+        finished.assert_delivered(12, "Hello, world");
+    } else {
+        assert_eq!(finished.code, Some(1), "{finished:#?}");
+        // Both processes meet it at the same time, so both may have a line to say.
+        assert!((1..=2).contains(&finished.stderr.lines().count()));
+        for line in finished.stderr.lines() {
+            assert!(line.contains("pselect("), "{line}");
+            let does_not_help = "raise RLIMIT_NOFILE";
+            assert!(
+                !line.contains(does_not_help),
+                "a higher limit does not help: {line}"
+            );
+        }
+    }
+    scratch.assert_nothing_left();
+}

@@ -1,0 +1,240 @@
+//! Signals that announce nothing, and what a starter may have done to the signals that we need.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, signal};
+use nix::unistd::Pid;
+
+use support::tracer::{Frozen, Moment, Side, freeze};
+use support::*;
+
+/// Sends stray signals at every step of one side; the run must not care.
+fn disturb_at_every_step(side: Side, disturb: impl Fn(&Frozen)) {
+    for step in 0.. {
+        let scratch = Scratch::new();
+        let moment = Moment::Step(side, step);
+        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), moment) else {
+            assert!(step > 30, "{step}");
+            break;
+        };
+        disturb(&frozen);
+        let finished = frozen.release().finish(PATIENCE);
+        finished.assert_delivered(12, "Hello, world");
+        assert_eq!(finished.stderr, "", "step {step}");
+        scratch.assert_nothing_left();
+    }
+}
+
+fn send_to_listener(frozen: &Frozen, signal: Signal) {
+    if let Some(listener) = frozen.living_listener() {
+        kill(listener, signal).unwrap();
+    }
+}
+
+#[test]
+fn a_stray_sigusr1_to_the_listener_at_any_step_of_its_own_is_not_taken_for_the_message() {
+    disturb_at_every_step(Side::Child, |frozen| {
+        send_to_listener(frozen, Signal::SIGUSR1)
+    });
+}
+
+#[test]
+fn a_stray_sigusr1_to_the_listener_at_any_step_of_the_parent_is_not_taken_for_the_message() {
+    disturb_at_every_step(Side::Parent, |frozen| {
+        send_to_listener(frozen, Signal::SIGUSR1)
+    });
+}
+
+#[test]
+fn a_stray_sigusr1_to_the_parent_at_any_step_does_nothing() {
+    disturb_at_every_step(Side::Parent, |frozen| {
+        kill(frozen.parent(), Signal::SIGUSR1).unwrap();
+    });
+}
+
+#[test]
+fn a_signal_that_interrupts_either_process_at_any_step_does_nothing() {
+    // SIGCONT, because it has a handler: unlike one that is ignored, it ends the system call that it comes in.
+    for side in [Side::Parent, Side::Child] {
+        disturb_at_every_step(side, |frozen| {
+            kill(frozen.parent(), Signal::SIGCONT).unwrap();
+            send_to_listener(frozen, Signal::SIGCONT);
+        });
+    }
+}
+
+/// Whether a SIGUSR1 is waiting to be taken by the process; see proc_pid_status(5).
+fn has_sigusr1_pending(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let (_, rest) = status.split_once("ShdPnd:").unwrap();
+    let pending = u64::from_str_radix(rest.lines().next().unwrap().trim(), 16).unwrap();
+    pending & 1 << (libc::SIGUSR1 - 1) != 0
+}
+
+#[test]
+fn a_thousand_strays_one_by_one_are_looked_into_and_none_is_taken_for_the_message() {
+    let scratch = Scratch::new();
+    // The listener waits, and the parent is held just before it makes the segment.
+    let moment = Moment::Call(Side::Parent, libc::SYS_shmget);
+    let frozen = freeze(&mut scratch.sigshm(["Hello, world"]), moment).unwrap();
+    let (parent, listener) = (frozen.parent(), frozen.listener().unwrap());
+    kill(parent, Signal::SIGSTOP).unwrap();
+    let released = frozen.release();
+    for _ in 0..1000 {
+        kill(listener, Signal::SIGUSR1).unwrap();
+        wait_until("the signal is taken", || !has_sigusr1_pending(listener));
+    }
+    wait_until("the listener listens again", || {
+        state(listener) == Some('S')
+    });
+    assert!(
+        released.printed().ends_with("text:Hello, world.\x1b[0m\n"),
+        "{}",
+        released.printed()
+    );
+
+    kill(parent, Signal::SIGCONT).unwrap();
+    let finished = released.finish(PATIENCE);
+    finished.assert_delivered(12, "Hello, world");
+    assert_eq!(finished.stderr, "");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_storm_of_strays_while_the_run_goes_on_does_not_keep_the_message_from_arriving() {
+    let scratch = Scratch::new();
+    // The listener has been born, and its handler is not there.
+    let frozen = freeze(
+        &mut scratch.sigshm(["Hello, world"]),
+        Moment::Step(Side::Child, 0),
+    )
+    .unwrap();
+    let (parent, listener) = (frozen.parent(), frozen.listener().unwrap());
+    // The parent makes no segment before the first thousand have come.
+    kill(parent, Signal::SIGSTOP).unwrap();
+    let released = frozen.release();
+    let (is_over, strays) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let finished = thread::scope(|scope| {
+        scope.spawn(|| {
+            // As fast as they can be sent, for as long as there is somebody to send them to.
+            while !is_over.load(Ordering::Relaxed) && kill(listener, Signal::SIGUSR1).is_ok() {
+                strays.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        wait_until("a thousand have been sent", || {
+            strays.load(Ordering::Relaxed) >= 1000
+        });
+        kill(parent, Signal::SIGCONT).unwrap();
+        let finished = released.finish(PATIENCE);
+        is_over.store(true, Ordering::Relaxed);
+        finished
+    });
+    finished.assert_delivered(12, "Hello, world");
+    assert_eq!(finished.stderr, "");
+    scratch.assert_nothing_left();
+}
+
+/// The run, as started by a process that has had its way with some signals.
+fn started_by(scratch: &Scratch, starter: impl Fn() + Send + Sync + 'static) -> Command {
+    let mut command = scratch.sigshm(["Hello, world"]);
+    // SAFETY: the starters below make a system call or two each, and allocate nothing.
+    unsafe {
+        command.pre_exec(move || {
+            starter();
+            Ok(())
+        })
+    };
+    command
+}
+
+fn ignore(ignored: Signal) {
+    // SAFETY: ignoring a signal installs no function.
+    unsafe { signal(ignored, SigHandler::SigIgn) }.unwrap();
+}
+
+#[test]
+fn signals_that_the_starter_ignores_are_no_hindrance() {
+    for ignored in [
+        Signal::SIGUSR1,
+        Signal::SIGCHLD,
+        Signal::SIGCONT,
+        Signal::SIGALRM,
+        Signal::SIGPIPE,
+    ] {
+        let scratch = Scratch::new();
+        let finished = run(&mut started_by(&scratch, move || ignore(ignored)));
+        finished.assert_delivered(12, "Hello, world");
+        assert_eq!(finished.stderr, "", "{ignored}");
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn signals_that_the_starter_blocks_are_no_hindrance() {
+    for blocked in Signal::iterator() {
+        let scratch = Scratch::new();
+        let block = move || SigSet::from(blocked).thread_block().unwrap();
+        let finished = run(&mut started_by(&scratch, block));
+        finished.assert_delivered(12, "Hello, world");
+        assert_eq!(finished.stderr, "", "{blocked}");
+        scratch.assert_nothing_left();
+    }
+    let scratch = Scratch::new();
+    let block = || SigSet::all().thread_block().unwrap();
+    run(&mut started_by(&scratch, block)).assert_delivered(12, "Hello, world");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_listener_that_fails_is_noticed_although_the_starter_ignores_sigchld() {
+    let scratch = Scratch::new();
+    let mut command = started_by(&scratch, || ignore(Signal::SIGCHLD));
+    let frozen = freeze(&mut command, Moment::Call(Side::Child, libc::SYS_shmat)).unwrap();
+    let listener = frozen.listener().unwrap();
+    kill(listener, Signal::SIGKILL).unwrap();
+    frozen
+        .release()
+        .finish(PATIENCE)
+        .assert_failed_with(&[&format!("PID {listener}"), "SIGKILL"]);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn an_interruption_that_the_starter_ignores_stays_ignored_at_any_step() {
+    // nohup(1) ignores SIGHUP; a shell without job control ignores the two of the keyboard for what it runs behind `&`.
+    for (index, interruption) in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT]
+        .into_iter()
+        .enumerate()
+    {
+        // Each takes every third step.
+        for step in (index..).step_by(3) {
+            let scratch = Scratch::new();
+            let mut command = started_by(&scratch, move || ignore(interruption));
+            let Ok(frozen) = freeze(&mut command, Moment::Step(Side::Parent, step)) else {
+                assert!(step > 30, "{step}");
+                break;
+            };
+            for pid in [Some(frozen.parent()), frozen.living_listener()]
+                .into_iter()
+                .flatten()
+            {
+                let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+                let (_, rest) = status.split_once("SigIgn:").unwrap();
+                let ignored = u64::from_str_radix(rest.lines().next().unwrap().trim(), 16).unwrap();
+                assert_ne!(ignored & 1 << (interruption as i32 - 1), 0, "step {step}");
+            }
+            killpg(frozen.parent(), interruption).unwrap();
+            let finished = frozen.release().finish(PATIENCE);
+            finished.assert_delivered(12, "Hello, world");
+            assert_eq!(finished.stderr, "");
+            scratch.assert_nothing_left();
+        }
+    }
+}
