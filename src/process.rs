@@ -303,10 +303,15 @@ pub fn is_gone(pid: Pid) -> bool {
 /// Whether the process has ended without having been reaped. Where the system does not say, it is
 /// taken for alive.
 fn is_zombie(pid: Pid) -> bool {
-    // "PID (command) state …", where the command may contain anything, parentheses too; see
-    // proc_pid_stat(5).
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| stat.rsplit_once(") ")?.1.chars().next())
-        .is_some_and(|state| matches!(state, 'Z' | 'X'))
+    fn ended(stat: &str) -> Option<bool> {
+        // "PID (command) state …", where the command may contain anything, parentheses too; see
+        // proc_pid_stat(5).
+        let mut columns = stat.rsplit_once(") ")?.1.split(' ');
+        let state = columns.next()?;
+        // The state is that of the first thread, and others may live on without it.
+        let threads: u32 = columns.nth(16)?.parse().ok()?;
+        Some(matches!(state, "Z" | "X") && threads <= 1)
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| ended(&stat) == Some(true))
 }
