@@ -2,18 +2,29 @@
 //! really had.
 //!
 //! Every call that belongs to the story passes through [`made`]. A call that fails becomes a
-//! [`CallError`], which names the call, its arguments, the errno and, where there is one, what to
-//! do about it. The words are made only when somebody is to read them, so that a call that succeeds
-//! costs nothing more than itself.
+//! [`CallError`], which names the call, its arguments, the errno and, where there is one, what to do
+//! about it. While a [`record`] is kept, every call is also noted with its times, for whoever
+//! explains the run. Otherwise no words are made for a call that succeeds: it costs nothing more
+//! than itself.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::time::Instant;
 
+use libc::{c_int, c_void};
 use nix::errno::Errno;
+use nix::fcntl::Flock;
+use nix::sys::signal::{SigAction, SigSet};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::ForkResult;
 
 /// A system call that failed.
 ///
-/// Shown as `shmget(0x0100c01a, 1024, 0) failed: Permission denied (EACCES)`, followed by the
-/// advice if any was given.
+/// Shown as `shmget(0x0100c01a, 1024, 0) failed: Permission denied (EACCES)`, followed by the advice
+/// if any was given.
 #[derive(Debug)]
 pub struct CallError {
     call: String,
@@ -53,25 +64,169 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// Takes the outcome of a system call; `call` puts the call itself into words, as strace(1) would.
+/// Makes a system call; `words` puts it into words, as strace(1) would, given what it returned if
+/// it succeeded.
 ///
 /// # Errors
 /// The call's own errno, with the call's words.
-pub fn made<T>(outcome: nix::Result<T>, call: impl FnOnce() -> String) -> Result<T, CallError> {
+pub fn made<T: Returned>(
+    call: impl FnOnce() -> nix::Result<T>,
+    words: impl FnOnce(Option<&T>) -> String,
+) -> Result<T, CallError> {
+    let recording = RECORDING.get();
+    let began = recording.then(Instant::now);
+    let outcome = call();
+    if let Some(began) = began {
+        let returned = match &outcome {
+            Ok(value) => value.returned(),
+            Err(errno) => format!("-1 {errno:?} ({})", errno.desc()),
+        };
+        let call = words(outcome.as_ref().ok());
+        let ended = Instant::now();
+        RECORD.with_borrow_mut(|record| {
+            record.push(Call {
+                began,
+                ended,
+                words: call.clone(),
+                returned: Some(returned),
+            });
+        });
+        return outcome.map_err(|errno| CallError {
+            call,
+            errno,
+            advice: limit_behind(errno),
+        });
+    }
     outcome.map_err(|errno| CallError {
-        call: call(),
+        call: words(None),
         errno,
-        advice: limit_behind(errno).map(String::from),
+        advice: limit_behind(errno),
     })
 }
 
 /// The limit behind the errors that any call may meet which asks for a file descriptor or for
 /// memory.
-fn limit_behind(errno: Errno) -> Option<&'static str> {
-    Some(match errno {
+fn limit_behind(errno: Errno) -> Option<String> {
+    let limit = match errno {
         Errno::EMFILE => "this process may open no more files: raise RLIMIT_NOFILE (ulimit -n)",
         Errno::ENFILE => "the whole system may open no more files: raise fs.file-max (sysctl)",
         Errno::ENOMEM => "there is not enough memory: free some, or raise RLIMIT_AS (ulimit -v)",
         _ => return None,
-    })
+    };
+    Some(limit.to_owned())
+}
+
+/// Something that happened in this process, for the record.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// When it began.
+    pub began: Instant,
+    /// When it was over.
+    pub ended: Instant,
+    /// The call and its arguments; or, for what is no system call, what was done.
+    pub words: String,
+    /// What it returned; `None` for what is no system call.
+    pub returned: Option<String>,
+}
+
+impl Call {
+    /// The name of the call: `shmget` for `shmget(…)`.
+    pub fn name(&self) -> &str {
+        self.words.split('(').next().unwrap_or_default()
+    }
+}
+
+thread_local! {
+    static RECORDING: Cell<bool> = const { Cell::new(false) };
+    static RECORD: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
+}
+
+/// From now on a record is kept of what this process does.
+pub fn record() {
+    RECORDING.set(true);
+}
+
+/// Takes what has been recorded since somebody last took it.
+pub fn take_record() -> Vec<Call> {
+    RECORD.take()
+}
+
+/// Records something that is part of the story and no system call.
+pub fn happened(words: impl FnOnce() -> String) {
+    if RECORDING.get() {
+        let now = Instant::now();
+        let words = words();
+        RECORD.with_borrow_mut(|record| {
+            record.push(Call {
+                began: now,
+                ended: now,
+                words,
+                returned: None,
+            });
+        });
+    }
+}
+
+/// Does what is not part of the story, and is not recorded.
+pub fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let recording = RECORDING.replace(false);
+    let outcome = work();
+    RECORDING.set(recording);
+    outcome
+}
+
+/// What a system call returned, as strace(1) writes it.
+pub trait Returned {
+    /// The words for this value.
+    fn returned(&self) -> String {
+        "0".to_owned()
+    }
+}
+
+impl Returned for () {}
+impl Returned for (OwnedFd, OwnedFd) {}
+impl Returned for SigAction {}
+impl Returned for SigSet {}
+impl Returned for libc::itimerval {}
+
+impl Returned for c_int {
+    fn returned(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Returned for usize {
+    fn returned(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Returned for File {
+    fn returned(&self) -> String {
+        self.as_raw_fd().to_string()
+    }
+}
+
+impl Returned for Flock<File> {}
+
+impl Returned for NonNull<c_void> {
+    fn returned(&self) -> String {
+        format!("{self:p}")
+    }
+}
+
+impl Returned for ForkResult {
+    fn returned(&self) -> String {
+        match self {
+            Self::Parent { child } => child.to_string(),
+            Self::Child => "0".to_owned(),
+        }
+    }
+}
+
+impl Returned for WaitStatus {
+    fn returned(&self) -> String {
+        self.pid()
+            .map_or_else(|| "0".to_owned(), |pid| pid.to_string())
+    }
 }

@@ -138,25 +138,22 @@ impl Narrator {
         while !rest.is_empty() {
             // Waiting comes first, so that a reader who takes nothing cannot keep us from hearing a
             // signal.
-            let peer = self.peer.as_ref().map(|peer| peer.lifeline());
-            if signals::wait(For::Writable(stdout.as_fd()), peer, &mut Timer::start(None))?
-                == Woken::ByPeer
-            {
-                return Err(self
-                    .peer
-                    .as_ref()
-                    .expect("it was the peer that woke us")
-                    .gone()
-                    .into());
+            let peer = self.peer.as_ref();
+            let lifeline = peer.map(|peer| peer.lifeline());
+            let room = For::Writable(stdout.as_fd());
+            let woken = signals::wait(room, lifeline, &mut Timer::start(None))?;
+            if let (Woken::ByPeer, Some(peer)) = (woken, peer) {
+                return Err(peer.gone().into());
             }
-            match write(&stdout, rest) {
+            let words = |_: Option<&usize>| format!("write(1, …, {})", rest.len());
+            match calls::made(|| write(&stdout, rest), words) {
                 Ok(written) => rest = &rest[written..],
-                Err(Errno::EPIPE) => break,
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(errno) => calls::made(Err(errno), || format!("write(1, …, {})", rest.len()))
-                    .map_err(|error| {
-                        error.advise("the transcript goes to standard output: make room there")
-                    })?,
+                Err(error) => match error.errno() {
+                    // The reader has left.
+                    Errno::EPIPE => break,
+                    Errno::EINTR | Errno::EAGAIN => {}
+                    _ => return Err(error.advise("make room for standard output").into()),
+                },
             }
         }
         Ok(())

@@ -58,9 +58,10 @@ impl Peer {
     /// Those of write(2), but for EPIPE.
     pub fn ready(&self) -> Result<(), CallError> {
         let fd = self.tell.as_raw_fd();
-        match write(&self.tell, b"!") {
-            Err(Errno::EPIPE) => Ok(()),
-            outcome => calls::made(outcome.map(drop), || format!("write({fd}, \"!\", 1)")),
+        let words = |_: Option<&usize>| format!("write({fd}, \"!\", 1)");
+        match calls::made(|| write(&self.tell, b"!"), words) {
+            Err(error) if error.errno() != Errno::EPIPE => Err(error),
+            _ => Ok(()),
         }
     }
 }
@@ -102,9 +103,9 @@ impl Child {
     pub fn until_ready(&mut self, patience: Option<Duration>) -> Result<()> {
         self.until_heard_of("ready", patience)?;
         let fd = self.peer.hear.as_raw_fd();
-        match calls::made(read(&self.peer.hear, &mut [0]), || {
-            format!("read({fd}, …, 1)")
-        })? {
+        let mut word = [0];
+        let read = || read(&self.peer.hear, &mut word);
+        match calls::made(read, |_| format!("read({fd}, …, 1)"))? {
             0 => self
                 .reap()
                 .and(Err(ChildError::Early(self.peer.pid).into())),
@@ -123,11 +124,9 @@ impl Child {
     }
 
     fn until_heard_of(&self, state: &'static str, patience: Option<Duration>) -> Result<()> {
-        match signals::wait(
-            For::Readable(self.peer.lifeline()),
-            None,
-            &mut Timer::start(patience),
-        )? {
+        let word = For::Readable(self.peer.lifeline());
+        match signals::wait(word, None, &mut Timer::start(patience))? {
+            Woken::Ready | Woken::ByPeer => Ok(()),
             Woken::TimedOut => {
                 let patience = patience.unwrap_or_default();
                 Err(ChildError::Slow {
@@ -137,7 +136,6 @@ impl Child {
                 }
                 .into())
             }
-            Woken::Ready | Woken::ByPeer => Ok(()),
         }
     }
 
@@ -155,7 +153,13 @@ impl Child {
 
     fn wait(&mut self) -> Result<WaitStatus, CallError> {
         let pid = self.peer.pid;
-        let outcome = calls::made(waitpid(pid, None), || format!("waitpid({pid}, …, 0)"));
+        let outcome = calls::made(
+            || waitpid(pid, None),
+            |status| match status {
+                Some(status) => format!("waitpid({pid}, [{}], 0)", Status(status)),
+                None => format!("waitpid({pid}, …, 0)"),
+            },
+        );
         self.reaped = true;
         outcome
     }
@@ -238,19 +242,17 @@ pub enum Fork {
 /// Those of pipe(2) and fork(2): no more file descriptors, processes or memory to be had.
 pub fn fork() -> Result<Fork, CallError> {
     let parent = getpid();
-    let (child_hears, parent_tells) = calls::made(pipe(), || "pipe(…)".to_owned())?;
-    let (parent_hears, child_tells) = calls::made(pipe(), || "pipe(…)".to_owned())?;
+    let (child_hears, parent_tells) = channel()?;
+    let (parent_hears, child_tells) = channel()?;
 
     // SAFETY: this program has one thread, so the child finds every lock free and all memory in
     // order, and may call whatever it likes.
-    let outcome = unsafe { nix::unistd::fork() };
-    let outcome =
-        calls::made(outcome, || "fork()".to_owned()).map_err(|error| match error.errno() {
-            Errno::EAGAIN => error.advise(
-                "no more processes may be started: raise RLIMIT_NPROC (ulimit -u) or end some",
-            ),
-            _ => error,
-        });
+    let fork = || unsafe { nix::unistd::fork() };
+    let outcome = calls::made(fork, |_| "fork()".to_owned()).map_err(|error| match error.errno() {
+        Errno::EAGAIN => error
+            .advise("no more processes may be started: raise RLIMIT_NPROC (ulimit -u) or end some"),
+        _ => error,
+    });
     match outcome? {
         ForkResult::Child => {
             drop((parent_hears, parent_tells));
@@ -277,6 +279,34 @@ pub fn fork() -> Result<Fork, CallError> {
                 peer: Rc::new(peer),
                 reaped: false,
             }))
+        }
+    }
+}
+
+/// A pipe: what is written into the second end is read from the first.
+///
+/// # Errors
+/// Those of pipe(2): no more file descriptors to be had.
+pub fn channel() -> Result<(OwnedFd, OwnedFd), CallError> {
+    calls::made(pipe, |ends| match ends {
+        Some((read, write)) => format!("pipe([{}, {}])", read.as_raw_fd(), write.as_raw_fd()),
+        None => "pipe(…)".to_owned(),
+    })
+}
+
+/// How a process ended, as strace(1) writes it.
+struct Status<'a>(&'a WaitStatus);
+
+impl fmt::Display for Status<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            WaitStatus::Exited(_, status) => {
+                write!(f, "{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}")
+            }
+            WaitStatus::Signaled(_, signal, _) => {
+                write!(f, "{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}")
+            }
+            other => write!(f, "{other:?}"),
         }
     }
 }

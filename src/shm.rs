@@ -54,7 +54,7 @@ use libc::{c_int, c_void, key_t, shmid_ds};
 use nix::errno::Errno;
 use nix::unistd::{Pid, Uid};
 
-use crate::calls::{self, CallError};
+use crate::calls::{self, CallError, Returned};
 use crate::printable::Printable;
 use crate::process;
 
@@ -138,16 +138,21 @@ impl Key {
     /// # Errors
     /// Those of stat(2): there must be a file at `path`.
     pub fn from_path(path: &Path) -> Result<Self, CallError> {
-        let made = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| Errno::EINVAL)
-            .and_then(|path| {
-                // SAFETY: ftok only reads its path, a NUL-terminated string that lives until the call
-                // has returned.
-                Errno::result(unsafe { libc::ftok(path.as_ptr(), PROJECT) })
-            });
-        calls::made(made.map(Self), || {
+        let ftok = || {
+            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+            // SAFETY: ftok only reads its path, a NUL-terminated string that lives until the call
+            // has returned.
+            Errno::result(unsafe { libc::ftok(path.as_ptr(), PROJECT) }).map(Self)
+        };
+        calls::made(ftok, |_| {
             format!("ftok(\"{}\", {PROJECT})", Printable::os(path))
         })
+    }
+}
+
+impl Returned for Key {
+    fn returned(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -163,6 +168,9 @@ impl fmt::Display for Key {
 pub struct Record {
     /// The segment's identifier.
     pub id: c_int,
+    /// The key, or 0 (`IPC_PRIVATE`) once it has been removed; 0 also where the system does not
+    /// tell.
+    pub key: Key,
     /// The permissions, as in chmod(2).
     pub mode: u32,
     /// The size in bytes, as asked for at its creation.
@@ -185,6 +193,10 @@ impl Record {
     fn new(id: c_int, kernel: &shmid_ds) -> Self {
         Self {
             id,
+            #[cfg(target_os = "linux")]
+            key: Key(kernel.shm_perm.__key),
+            #[cfg(not(target_os = "linux"))]
+            key: Key(libc::IPC_PRIVATE),
             mode: kernel.shm_perm.mode as u32 & 0o777,
             size: kernel.shm_segsz as usize,
             attached: kernel.shm_nattch as u64,
@@ -193,6 +205,26 @@ impl Record {
             creator_pid: Pid::from_raw(kernel.shm_cpid),
             last_pid: Pid::from_raw(kernel.shm_lpid),
         }
+    }
+
+    /// The fields as strace(1) writes them.
+    fn fields(&self) -> String {
+        let Self {
+            key,
+            mode,
+            size,
+            attached,
+            owner,
+            creator,
+            creator_pid,
+            last_pid,
+            ..
+        } = self;
+        format!(
+            "{{shm_perm={{key={key}, uid={owner}, cuid={creator}, mode={mode:04o}}}, \
+             shm_segsz={size}, shm_nattch={attached}, shm_cpid={creator_pid}, \
+             shm_lpid={last_pid}}}"
+        )
     }
 
     /// Why this segment must be left alone, or `None` if it is certainly abandoned and of the kind
@@ -215,6 +247,8 @@ impl Record {
         }
     }
 }
+
+impl Returned for Record {}
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -460,19 +494,21 @@ impl<T: SelfContained> Attachment<T> {
     };
 
     fn new(id: c_int, flags: c_int) -> Result<Self, CallError> {
-        // SAFETY: with a null address the kernel maps the segment where nothing else is, so no
-        // memory of this process changes its meaning.
-        let address = unsafe { libc::shmat(id, ptr::null(), flags) };
-        // shmat(2) returns -1 on error, not null.
-        let outcome = if address.addr() == usize::MAX {
-            Err(Errno::last())
-        } else {
-            Ok(NonNull::new(address))
+        let shmat = || {
+            // SAFETY: with a null address the kernel maps the segment where nothing else is, so no
+            // memory of this process changes its meaning.
+            let address = unsafe { libc::shmat(id, ptr::null(), flags) };
+            // shmat(2) returns -1 on error, not null.
+            if address.addr() == usize::MAX {
+                Err(Errno::last())
+            } else {
+                Ok(address)
+            }
         };
-        let address = calls::made(outcome, || {
-            format!("shmat({id}, NULL, {})", AttachFlags(flags))
-        })?
-        .expect("nothing is mapped at address 0 unless asked for");
+        let address = calls::made(
+            || shmat().map(|address| NonNull::new(address).expect("nothing is mapped at 0")),
+            |_| format!("shmat({id}, NULL, {})", AttachFlags(flags)),
+        )?;
         let attachment = Self {
             address,
             holds: PhantomData,
@@ -481,14 +517,10 @@ impl<T: SelfContained> Attachment<T> {
         // that the kernel names here is the size of what is mapped.
         let record = record(id)?;
         if record.size < size_of::<T>() {
-            let call = || {
-                format!(
-                    "shmat({id}, NULL, {}) of {} bytes",
-                    AttachFlags(flags),
-                    record.size
-                )
-            };
-            calls::made(Err(Errno::EINVAL), call)?;
+            let flags = AttachFlags(flags);
+            let words =
+                |_: Option<&()>| format!("shmat({id}, NULL, {flags}) of {} bytes", record.size);
+            calls::made(|| Err(Errno::EINVAL), words)?;
         }
         Ok(attachment)
     }
@@ -513,6 +545,7 @@ impl<T: SelfContained> Attachment<T> {
                 fence(Ordering::Acquire);
             }
         }
+        calls::happened(|| format!("copied {} bytes from {:p}", size_of::<T>(), self.address));
         // SAFETY: all WORDS of it are written, which is the whole of it, and a T is valid for every
         // pattern of bits.
         unsafe { value.assume_init() }
@@ -530,11 +563,12 @@ impl<T: SelfContained> Attachment<T> {
 
 impl<T> Drop for Attachment<T> {
     fn drop(&mut self) {
-        // SAFETY: the address is what shmat returned, nobody else detaches it, and no reference
-        // into the segment outlives the borrow of `self` that it was made from.
-        let detached = Errno::result(unsafe { libc::shmdt(self.address.as_ptr()) });
+        let address = self.address;
+        // SAFETY: the address is what shmat returned, nobody else detaches it, and no reference into
+        // the segment outlives the borrow of `self` that it was made from.
+        let shmdt = || Errno::result(unsafe { libc::shmdt(address.as_ptr()) });
         // It fails only if nothing is attached there, and then there is nothing left to do.
-        let _ = calls::made(detached, || format!("shmdt({:p})", self.address));
+        let _ = calls::made(shmdt, |_| format!("shmdt({address:p})"));
     }
 }
 
@@ -574,8 +608,8 @@ impl<T> Deref for WritableAttachment<T> {
 
 fn shmget(key: Key, size: usize, flags: c_int) -> Result<c_int, CallError> {
     // SAFETY: shmget takes three numbers and touches no memory of ours.
-    let made = Errno::result(unsafe { libc::shmget(key.0, size, flags) });
-    calls::made(made, || format!("shmget({key}, {size}, {})", Flags(flags))).map_err(|error| match error.errno() {
+    let shmget = || Errno::result(unsafe { libc::shmget(key.0, size, flags) });
+    calls::made(shmget, |_| format!("shmget({key}, {size}, {})", Flags(flags))).map_err(|error| match error.errno() {
         // The limits are those of shmget(2) and of proc_sys_kernel(5).
         Errno::ENOSPC => error.advise(
             "the system may have no more segments (kernel.shmmni) or no more pages in them (kernel.shmall): \
@@ -590,21 +624,30 @@ fn shmget(key: Key, size: usize, flags: c_int) -> Result<c_int, CallError> {
 }
 
 fn record(id: c_int) -> Result<Record, CallError> {
-    let mut kernel = MaybeUninit::<shmid_ds>::zeroed();
-    // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and `kernel` has room for exactly
-    // that.
-    let made = Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, kernel.as_mut_ptr()) });
-    // SAFETY: shmid_ds consists of integers (on some systems also of a pointer, which nobody
-    // follows), for which zeros are valid; what the kernel wrote is.
-    let made = made.map(|_| Record::new(id, unsafe { kernel.assume_init_ref() }));
-    calls::made(made, || format!("shmctl({id}, IPC_STAT, …)"))
+    let stat = || {
+        let mut kernel = MaybeUninit::<shmid_ds>::zeroed();
+        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and `kernel` has room for
+        // exactly that.
+        Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, kernel.as_mut_ptr()) })?;
+        // SAFETY: the kernel has written it. Where it has not, there are zeros, which are valid for
+        // the integers of which shmid_ds consists (and for the pointer it has on some systems,
+        // which nobody follows).
+        Ok(Record::new(id, unsafe { kernel.assume_init_ref() }))
+    };
+    calls::made(stat, |record: Option<&Record>| match record {
+        Some(record) => format!("shmctl({id}, IPC_STAT, {})", record.fields()),
+        None => format!("shmctl({id}, IPC_STAT, …)"),
+    })
 }
 
 fn remove(id: c_int) -> Result<(), CallError> {
     // SAFETY: IPC_RMID does not look at its third argument. Whoever is attached stays attached, so
     // no memory goes away.
-    let made = Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) });
-    calls::made(made.map(drop), || format!("shmctl({id}, IPC_RMID, NULL)"))
+    let rmid = || Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) });
+    calls::made(
+        || rmid().map(drop),
+        |_| format!("shmctl({id}, IPC_RMID, NULL)"),
+    )
 }
 
 /// Finds a segment in the list that Linux keeps for everybody to read, which has those that we may
@@ -612,7 +655,8 @@ fn remove(id: c_int) -> Result<(), CallError> {
 fn listed(id: c_int) -> Option<Record> {
     let list = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
     list.lines().skip(1).find_map(|line| {
-        let mut columns = line.split_whitespace().skip(1);
+        let mut columns = line.split_whitespace();
+        let key = Key(columns.next()?.parse().ok()?);
         let mut number = || columns.next()?.parse::<u64>().ok();
         if number()? != u64::try_from(id).ok()? {
             return None;
@@ -628,6 +672,7 @@ fn listed(id: c_int) -> Option<Record> {
         let creator = Uid::from_raw(u32::try_from(number()?).ok()?);
         Some(Record {
             id,
+            key,
             mode,
             size,
             attached,

@@ -110,11 +110,20 @@ pub fn take_charge() -> Result<(), CallError> {
         .into_iter()
         .chain([ANNOUNCEMENT, Signal::SIGCONT])
         .collect();
-    let blocked = ours.thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    let mut mask = calls::made(blocked, || {
-        format!("sigprocmask(SIG_BLOCK, {}, …)", Names(&ours))
-    })?;
+    let mut mask = calls::made(
+        || ours.thread_swap_mask(SigmaskHow::SIG_BLOCK),
+        |_| format!("sigprocmask(SIG_BLOCK, {}, NULL)", Names(&ours)),
+    )?;
+    calls::aside(catch_interruptions)?;
+    for caught in INTERRUPTIONS.into_iter().chain([Signal::SIGCONT]) {
+        mask.remove(caught);
+    }
+    mask.add(ANNOUNCEMENT);
+    MASK_WHILE_WAITING.set(mask);
+    Ok(())
+}
 
+fn catch_interruptions() -> Result<(), CallError> {
     // An ignored SIGCHLD would make the kernel reap the child before we have seen how it ended.
     set_action(Signal::SIGCHLD, SigHandler::SigDfl)?;
     // A file that may not grow any more is to be an error of write(2), and not to kill.
@@ -124,15 +133,10 @@ pub fn take_charge() -> Result<(), CallError> {
         if matches!(before.handler(), SigHandler::SigIgn) {
             set_action(interruption, SigHandler::SigIgn)?;
         }
-        mask.remove(interruption);
     }
     // It continues a stopped process whatever we do. Catching it tells a waiter that the clock ran
     // on meanwhile.
     set_action(Signal::SIGCONT, SigHandler::Handler(handler))?;
-    mask.remove(Signal::SIGCONT);
-
-    mask.add(ANNOUNCEMENT);
-    MASK_WHILE_WAITING.set(mask);
     Ok(())
 }
 
@@ -153,9 +157,8 @@ pub fn catch_announcements() -> Result<(), CallError> {
 /// # Errors
 /// Those of kill(2): ESRCH if there is no such process, EPERM if it is not ours to signal.
 pub fn announce(listener: Pid) -> Result<(), CallError> {
-    calls::made(signal::kill(listener, ANNOUNCEMENT), || {
-        format!("kill({listener}, {ANNOUNCEMENT})")
-    })
+    let kill = || signal::kill(listener, ANNOUNCEMENT);
+    calls::made(kill, |_| format!("kill({listener}, {ANNOUNCEMENT})"))
 }
 
 /// Ends this process by the signal that interrupted it, so that whoever started it sees it die of
@@ -173,11 +176,18 @@ pub fn die_of(Interrupted(signal): Interrupted) {
 fn set_action(signal: Signal, handler: SigHandler) -> Result<SigAction, CallError> {
     // No SA_RESTART: a signal is to end the wait it arrives in.
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-    // SAFETY: what is installed is the default, ignoring, or `handler`, whose one store to an
-    // atomic is async-signal-safe. What was installed before is only compared or put back unread,
-    // never called by us.
-    let outcome = unsafe { signal::sigaction(signal, &action) };
-    calls::made(outcome, || format!("sigaction({signal}, …)"))
+    // SAFETY: what is installed is the default, ignoring, or `handler`, whose one store to an atomic
+    // is async-signal-safe. What was installed before is only compared or put back unread, never
+    // called by us.
+    let sigaction = || unsafe { signal::sigaction(signal, &action) };
+    calls::made(sigaction, |_| match handler {
+        SigHandler::Handler(function) => {
+            format!(
+                "sigaction({signal}, {{sa_handler={function:p}, sa_mask=[], sa_flags=0}}, NULL)"
+            )
+        }
+        _ => format!("sigaction({signal}, …)"),
+    })
 }
 
 /// How long a wait may last, and since when it has lasted.
@@ -251,7 +261,11 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
             insert(&mut readable, peer)?;
         }
         let left = timer.left();
-        match sleep(&mut readable, &mut writable, left) {
+        let mask = MASK_WHILE_WAITING.get();
+        // Some systems refuse to sleep for years. We are woken after a day and sleep again.
+        let time = left.map(|left| TimeSpec::from(left.min(Duration::from_secs(86_400))));
+        let pselect = || pselect(None, &mut readable, &mut writable, None, &time, &mask);
+        match calls::made(pselect, |_| words(awaited, peer, time, &mask)) {
             // A signal has come; which one, the flags tell.
             Err(error) if error.errno() == Errno::EINTR => {}
             Err(error) => return Err(error.into()),
@@ -278,10 +292,8 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
 /// ready.
 fn let_in() -> Result<(), CallError> {
     let swap = |mask: SigSet| mask.thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let outcome = swap(MASK_WHILE_WAITING.get()).and_then(swap);
-    calls::made(outcome.map(drop), || {
-        "sigprocmask(SIG_SETMASK, …)".to_owned()
-    })
+    let let_in = || swap(MASK_WHILE_WAITING.get()).and_then(swap).map(drop);
+    calls::aside(|| calls::made(let_in, |_| "sigprocmask(SIG_SETMASK, …)".to_owned()))
 }
 
 fn look_at_flags(timer: &mut Timer) -> Result<(), Interrupted> {
@@ -308,16 +320,31 @@ fn insert<'fd>(set: &mut FdSet<'fd>, fd: BorrowedFd<'fd>) -> Result<()> {
     Ok(())
 }
 
-fn sleep<'fd>(
-    readable: &mut FdSet<'fd>,
-    writable: &mut FdSet<'fd>,
-    left: Option<Duration>,
-) -> Result<c_int, CallError> {
-    // Some systems refuse to sleep for years. We are woken after a day and sleep again.
-    let time = left.map(|left| TimeSpec::from(left.min(Duration::from_secs(86_400))));
-    let mask = MASK_WHILE_WAITING.get();
-    let outcome = pselect(None, readable, writable, None, &time, &mask);
-    calls::made(outcome, || "pselect(…)".to_owned())
+/// The wait as strace(1) writes it.
+fn words(
+    awaited: For<'_>,
+    peer: Option<BorrowedFd<'_>>,
+    time: Option<TimeSpec>,
+    mask: &SigSet,
+) -> String {
+    let number = |fd: BorrowedFd<'_>| fd.as_raw_fd();
+    let (read, write) = match awaited {
+        For::Readable(fd) => (Some(number(fd)), None),
+        For::Writable(fd) => (None, Some(number(fd))),
+        For::Announcement | For::Nothing => (None, None),
+    };
+    let read: Vec<i32> = read.into_iter().chain(peer.map(number)).collect();
+    let write: Vec<i32> = write.into_iter().collect();
+    let highest = read.iter().chain(&write).max().unwrap_or(&-1);
+    let time = time.map_or_else(
+        || "NULL".to_owned(),
+        |time| format!("{{tv_sec={}, tv_nsec={}}}", time.tv_sec(), time.tv_nsec()),
+    );
+    format!(
+        "pselect({}, {read:?}, {write:?}, NULL, {time}, {})",
+        highest + 1,
+        Names(mask)
+    )
 }
 
 /// Makes a system call that blocks and that nothing else can wait for, until it succeeds or time is
@@ -330,21 +357,21 @@ fn sleep<'fd>(
 /// [`Interrupted`] if a signal has come that ends the program, else those of `call`, but for EINTR.
 pub fn wait_in<T>(
     timer: &mut Timer,
-    mut call: impl FnMut() -> nix::Result<T>,
-) -> Result<nix::Result<Option<T>>> {
+    mut call: impl FnMut() -> Result<T, CallError>,
+) -> Result<Option<T>> {
     let _ticking = Ticking::start()?;
     loop {
         look_at_flags(timer)?;
         match call() {
-            Ok(value) => return Ok(Ok(Some(value))),
-            Err(Errno::EINTR) => {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) if error.errno() == Errno::EINTR => {
                 // Before the clock is looked at: it may be that the process was stopped meanwhile.
                 look_at_flags(timer)?;
                 if timer.left().is_some_and(|left| left.is_zero()) {
-                    return Ok(Ok(None));
+                    return Ok(None);
                 }
             }
-            Err(errno) => return Ok(Err(errno)),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -358,24 +385,25 @@ struct Ticking {
 
 impl Ticking {
     fn start() -> Result<Self, CallError> {
-        let action = set_action(Signal::SIGALRM, SigHandler::Handler(handler))?;
-        let tick = libc::timeval {
-            tv_sec: 0,
-            tv_usec: TICK.subsec_micros() as libc::suseconds_t,
-        };
-        let timer = set_timer(&libc::itimerval {
-            it_interval: tick,
-            it_value: tick,
-        })?;
-        let mut mask = MASK_WHILE_WAITING.get();
-        mask.remove(Signal::SIGALRM);
-        let mask = calls::made(mask.thread_swap_mask(SigmaskHow::SIG_SETMASK), || {
-            "sigprocmask(SIG_SETMASK, …)".into()
-        })?;
-        Ok(Self {
-            mask,
-            action,
-            timer,
+        calls::aside(|| {
+            let action = set_action(Signal::SIGALRM, SigHandler::Handler(handler))?;
+            let tick = libc::timeval {
+                tv_sec: 0,
+                tv_usec: TICK.subsec_micros() as libc::suseconds_t,
+            };
+            let timer = set_timer(&libc::itimerval {
+                it_interval: tick,
+                it_value: tick,
+            })?;
+            let mut mask = MASK_WHILE_WAITING.get();
+            mask.remove(Signal::SIGALRM);
+            let swap = || mask.thread_swap_mask(SigmaskHow::SIG_SETMASK);
+            let mask = calls::made(swap, |_| "sigprocmask(SIG_SETMASK, …)".to_owned())?;
+            Ok(Self {
+                mask,
+                action,
+                timer,
+            })
         })
     }
 }
@@ -384,7 +412,7 @@ impl Drop for Ticking {
     fn drop(&mut self) {
         // None of these fails with what the system itself has handed out. First the timer, so that
         // no tick is late.
-        let _ = set_timer(&self.timer);
+        let _ = calls::aside(|| set_timer(&self.timer));
         let _ = self.mask.thread_set_mask();
         // SAFETY: this puts back what was installed when we were started, which is the default or
         // ignoring: a program starts without handlers.
@@ -395,9 +423,11 @@ impl Drop for Ticking {
 fn set_timer(timer: &libc::itimerval) -> Result<libc::itimerval, CallError> {
     let mut before = *timer;
     // SAFETY: both pointers are to values that live until the call has returned.
-    let outcome =
-        Errno::result(unsafe { libc::setitimer(libc::ITIMER_REAL, timer, &raw mut before) });
-    calls::made(outcome, || "setitimer(ITIMER_REAL, …)".to_owned())?;
+    let mut call = || unsafe { libc::setitimer(libc::ITIMER_REAL, timer, &raw mut before) };
+    calls::made(
+        || Errno::result(call()),
+        |_| "setitimer(ITIMER_REAL, …)".to_owned(),
+    )?;
     Ok(before)
 }
 

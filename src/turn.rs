@@ -40,17 +40,22 @@ impl Turn {
     pub fn take(path: &Path, patience: Option<Duration>) -> Result<Self> {
         let mut file = Some(open(path)?);
         let mut lock = |how| {
-            let unlocked = file
-                .take()
-                .expect("a lock that was not had gives the file back");
-            Flock::lock(unlocked, how).map_err(|(unlocked, errno)| {
-                file = Some(unlocked);
-                errno
-            })
+            let flock = || {
+                let unlocked = file
+                    .take()
+                    .expect("a lock that was not had gives the file back");
+                Flock::lock(unlocked, how).map_err(|(unlocked, errno)| {
+                    file = Some(unlocked);
+                    errno
+                })
+            };
+            calls::made(flock, |_| call(path))
         };
         let lock = match lock(FlockArg::LockExclusiveNonblock) {
-            Err(Errno::EWOULDBLOCK) => wait_for(path, patience, || lock(FlockArg::LockExclusive))?,
-            outcome => calls::made(outcome, || call(path))?,
+            Err(error) if error.errno() == Errno::EWOULDBLOCK => {
+                wait_for(path, patience, || lock(FlockArg::LockExclusive))?
+            }
+            lock => lock?,
         };
         Ok(Self {
             _lock: ManuallyDrop::new(lock),
@@ -61,42 +66,37 @@ impl Turn {
 fn wait_for<T>(
     path: &Path,
     patience: Option<Duration>,
-    mut lock: impl FnMut() -> nix::Result<T>,
+    mut lock: impl FnMut() -> Result<T, CallError>,
 ) -> Result<T> {
     let moment = patience.map_or(MOMENT, |patience| patience.min(MOMENT));
+    if let Some(lock) = signals::wait_in(&mut Timer::start(Some(moment)), &mut lock)? {
+        return Ok(lock);
+    }
+    let shown = Printable::os(path);
+    diagnostics::note(format_args!("waiting for another run at {shown} to end"));
     let rest = patience.map(|patience| patience - moment);
-    for (patience, silently) in [(Some(moment), true), (rest, false)] {
-        if !silently {
-            diagnostics::note(format_args!(
-                "waiting for another run at {} to end",
-                Printable::os(path)
-            ));
-        }
-        let outcome = signals::wait_in(&mut Timer::start(patience), &mut lock)?;
-        if let Some(lock) = calls::made(outcome, || call(path))? {
-            return Ok(lock);
-        }
+    if let Some(lock) = signals::wait_in(&mut Timer::start(rest), &mut lock)? {
+        return Ok(lock);
     }
     bail!(
-        "{} failed: another run has kept its turn for {} seconds; let it end, name another file with --path, or wait \
-         longer with --timeout",
+        "{} failed: another run has kept its turn for {} seconds; let it end, name another file \
+         with --path, or wait longer with --timeout",
         call(path),
         patience.unwrap_or_default().as_secs_f64()
     )
 }
 
 fn open(path: &Path) -> Result<File, CallError> {
-    // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
-    let outcome = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(path);
-    let outcome =
-        outcome.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()));
-    calls::made(outcome, || {
-        format!("open(\"{}\", O_RDONLY)", Printable::os(path))
-    })
-    .map_err(|error| match error.errno() {
+    let open = || {
+        // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
+        let options = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_NONBLOCK)
+            .open(path);
+        options.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
+    };
+    let words = |_: Option<&File>| format!("open(\"{}\", O_RDONLY)", Printable::os(path));
+    calls::made(open, words).map_err(|error| match error.errno() {
         Errno::ENOENT => error.advise(
             "ftok needs a file that exists: create it (touch), or name another with --path",
         ),
