@@ -201,6 +201,13 @@ impl Returned for usize {
     }
 }
 
+impl Returned for Option<u8> {
+    /// One byte has been read, or none because there will be no more.
+    fn returned(&self) -> String {
+        usize::from(self.is_some()).to_string()
+    }
+}
+
 impl Returned for File {
     fn returned(&self) -> String {
         self.as_raw_fd().to_string()
@@ -211,7 +218,7 @@ impl Returned for Flock<File> {}
 
 impl Returned for NonNull<c_void> {
     fn returned(&self) -> String {
-        format!("{self:p}")
+        format!("{:p}", self.as_ptr())
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::diagnostics;
-use crate::narrator::ColorChoice;
+use crate::explain::Explainer;
 use crate::printable::Printable;
+use crate::screen::ColorChoice;
 
 /// Send a message to a forked child through System V shared memory and SIGUSR1
 #[derive(Debug, Parser)]
@@ -30,6 +31,14 @@ pub struct Request {
     /// How long each wait may last
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     timeout: Duration,
+
+    /// Show under each line what it took: the system calls, and why
+    #[arg(long)]
+    explain: bool,
+
+    /// The same, and stop before each step until Enter; no timeouts
+    #[arg(long)]
+    step: bool,
 }
 
 const COLOR_HELP: &str = "Colours: auto, always or never [default: always]";
@@ -71,9 +80,14 @@ impl Request {
         })
     }
 
-    /// How long each wait may last; `None` for ever.
+    /// How long each wait may last; `None` for ever, which is as long as a class looks around.
     pub fn patience(&self) -> Option<Duration> {
-        Some(self.timeout)
+        (!self.step).then_some(self.timeout)
+    }
+
+    /// Somebody who explains the run, if that is asked for.
+    pub fn explainer(&self) -> Option<Explainer> {
+        (self.explain || self.step).then(|| Explainer::new(self.step))
     }
 }
 

@@ -22,9 +22,9 @@ use crate::turn::Turn;
 /// The message has not been delivered, and the error says why.
 pub fn run(request: &Request) -> Result<()> {
     let message = Message::new(request.message.as_bytes())?;
+    let mut narrator = Narrator::new(request.color(), request.explainer());
     signals::take_charge()?;
     let _turn = Turn::take(&request.path, request.patience())?;
-    let mut narrator = Narrator::new(request.color());
 
     narrator.message_size(request.message.len())?;
     narrator.creating_message()?;
@@ -32,13 +32,13 @@ pub fn run(request: &Request) -> Result<()> {
     match process::fork()? {
         Fork::Child(sender) => listener::listen(&request.path, &sender, &mut narrator),
         Fork::Parent(mut listener) => {
+            narrator.forked(listener.peer())?;
             // A signal sent before the handler is in place would be lost.
             listener.until_ready(request.patience())?;
             let sent = sender::send(&message, listener.pid(), &request.path, &mut narrator)?;
             listener.until_ended(request.patience())?;
             narrator.all_done()?;
-            sent.free()?;
-            Ok(())
+            sent.free(&mut narrator)
         }
     }
 }

@@ -9,6 +9,7 @@
 //! a [`Message`] that was read is only bytes; [`Message::text`] checks them before it hands out a
 //! slice.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use libc::{c_int, size_t};
@@ -73,6 +74,40 @@ impl Message {
         self.id
     }
 
+    /// How many bytes of text there are, as the sender says; see [`text`](Self::text).
+    pub fn size(&self) -> size_t {
+        self.size
+    }
+
+    /// The bytes as they lie in memory, field by field, for whoever wants to look at them. What of
+    /// the text's room is not used is a field of its own.
+    pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
+        let Self {
+            id,
+            padding,
+            size,
+            text,
+        } = self;
+        let (used, unused) = text.split_at((*size).min(TEXT_CAPACITY));
+        let fields: [(_, Cow<'_, [u8]>); 5] = [
+            ("id", id.to_ne_bytes().to_vec().into()),
+            ("padding", padding.as_slice().into()),
+            ("size", size.to_ne_bytes().to_vec().into()),
+            ("text", used.into()),
+            ("unused", unused.into()),
+        ];
+        let mut offset = 0;
+        fields.into_iter().map(move |(name, bytes)| {
+            let field = Field {
+                name,
+                offset,
+                bytes,
+            };
+            offset += field.bytes.len();
+            field
+        })
+    }
+
     /// The text, once its description has been checked against the room it has.
     ///
     /// # Errors
@@ -90,6 +125,17 @@ impl Message {
         }
         Ok(text)
     }
+}
+
+/// Some of the bytes of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// What the field is called.
+    pub name: &'static str,
+    /// Where it begins, in bytes from the beginning of the message.
+    pub offset: usize,
+    /// What is in it.
+    pub bytes: Cow<'a, [u8]>,
 }
 
 /// A text that does not fit into a message.

@@ -1,161 +1,173 @@
-//! Every word and colour on standard output: the transcript, as the article's program prints it.
+//! Every word and colour of the transcript: what the article's program prints.
 //!
-//! Two processes speak through one standard output. So that they never tear each other's lines,
-//! each line is one write(2); and so that nothing is said twice, nothing is kept in a buffer, which
-//! `fork` would copy. (The C program's printf(3) keeps its first lines as soon as the output is not
-//! a terminal, and then both processes print them.)
+//! The narrator is told of each step of the story. Of most it tells a line; if the run is to be
+//! explained, it hands each of them on to the [`Explainer`], who adds what happens between the
+//! lines.
 
-use std::fmt::Display;
-use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use anyhow::Result;
-use nix::errno::Errno;
-use nix::unistd::{getpid, write};
-use owo_colors::{OwoColorize, Style};
+use nix::unistd::{Pid, getpid};
+use owo_colors::Style;
 
-use crate::calls;
+use crate::explain::{Explainer, Moment};
 use crate::message::Message;
 use crate::printable::Printable;
 use crate::process::Peer;
-use crate::signals::{self, ANNOUNCEMENT, For, Timer, Woken};
+use crate::screen::{ColorChoice, Screen};
+use crate::shm::{Record, Segment, SelfContained};
+use crate::signals::ANNOUNCEMENT;
 
-/// When to colour the transcript.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ColorChoice {
-    /// If standard output is a terminal
-    Auto,
-    /// Even when captured
-    Always,
-    /// Not at all
-    Never,
-}
-
-impl ColorChoice {
-    fn is_on(self) -> bool {
-        match self {
-            Self::Auto => io::stdout().is_terminal(),
-            Self::Always => true,
-            Self::Never => false,
-        }
-    }
-}
-
-/// Tells the story, a line for each step.
+/// Tells the story, step by step.
 ///
-/// Every line can fail: with the errors of write(2), with [`Interrupted`](signals::Interrupted), or
-/// because the process on whose behalf we speak has ended. A reader who has left is no failure; the
-/// story goes on without one.
+/// Everything here can fail as [`Screen::line`] can.
 #[derive(Debug)]
 pub struct Narrator {
-    colored: bool,
-    peer: Option<Rc<Peer>>,
+    screen: Screen,
+    explainer: Option<Explainer>,
 }
 
 impl Narrator {
-    /// Somebody who speaks in colours or without.
-    pub fn new(color: ColorChoice) -> Self {
+    /// Somebody who tells the story, and explains it if there is an `explainer`.
+    pub fn new(color: ColorChoice, explainer: Option<Explainer>) -> Self {
         Self {
-            colored: color.is_on(),
-            peer: None,
+            screen: Screen::new(color),
+            explainer,
         }
     }
 
-    /// From now on no line is waited for longer than `peer` lives.
-    pub fn follow(&mut self, peer: &Rc<Peer>) {
-        self.peer = Some(Rc::clone(peer));
-    }
-
-    /// The parent has looked at its argument.
+    /// The sender has looked at its argument.
     pub fn message_size(&mut self, bytes: usize) -> Result<()> {
-        self.say(Style::new(), format_args!("# Message size is: {bytes}"))
+        let line = format!("# Message size is: {bytes}");
+        self.tell(Moment::MessageSize, Style::new(), &[line])
     }
 
-    /// The parent fills in the struct.
+    /// The sender fills in the struct.
     pub fn creating_message(&mut self) -> Result<()> {
-        self.say(Style::new(), "# Creating message object.")
+        let line = "# Creating message object.".to_owned();
+        self.tell(Moment::CreatingMessage, Style::new(), &[line])
     }
 
     /// The parent is about to make a second process.
     pub fn forking(&mut self) -> Result<()> {
-        self.say(Style::new(), "# Forking...")
+        self.tell(Moment::Forking, Style::new(), &["# Forking...".to_owned()])
     }
 
-    /// The listener is there.
-    pub fn listening(&mut self) -> Result<()> {
-        self.say(
+    /// The parent has a child now.
+    pub fn forked(&mut self, child: &Rc<Peer>) -> Result<()> {
+        self.screen.follow(Some(child));
+        self.pass(Moment::Forked(child.pid()))
+    }
+
+    /// The listener is there; if it has a parent, it lives no longer than that.
+    pub fn listening(&mut self, parent: Option<&Rc<Peer>>) -> Result<()> {
+        self.screen.follow(parent);
+        let line = format!("# Listening on PID={}", getpid());
+        let parent = parent.map(|parent| parent.pid());
+        self.tell(
+            Moment::Listening { parent },
             Style::new().magenta(),
-            format_args!("# Listening on PID={}", getpid()),
+            &[line],
         )
     }
 
     /// The listener has its handler in place.
     pub fn registered(&mut self) -> Result<()> {
-        self.say(
-            Style::new().magenta(),
-            format_args!("# Registering signal handler for {ANNOUNCEMENT}"),
-        )
+        let line = format!("# Registering signal handler for {ANNOUNCEMENT}");
+        self.tell(Moment::Registered, Style::new().magenta(), &[line])
     }
 
-    /// The sender is about to write the message.
-    pub fn writing(&mut self, message: &Message) -> Result<()> {
-        let cyan = Style::new().cyan();
-        self.say(cyan, "# Writing message to shared memory a new message.")?;
-        self.say(cyan, format_args!("\tid={}", message.id()))?;
-        self.say(cyan, format_args!("\ttext:{}.", Printable(message.text()?)))
+    /// The listener has told its parent that it is ready.
+    pub fn ready(&mut self) -> Result<()> {
+        self.pass(Moment::Ready)
     }
 
-    /// The signal has come, and with it a message.
+    /// The sender is about to write the message for `listener`.
+    pub fn writing(&mut self, message: &Message, listener: Pid) -> Result<()> {
+        let lines = [
+            "# Writing message to shared memory a new message.".to_owned(),
+            format!("\tid={}", message.id()),
+            format!("\ttext:{}.", Printable(message.text()?)),
+        ];
+        self.tell(Moment::Writing { listener }, Style::new().cyan(), &lines)
+    }
+
+    /// Something has changed that the kernel keeps on record of the segment.
+    pub fn segment<T: SelfContained>(&mut self, segment: &Segment<T>) -> Result<()> {
+        if let Some(explainer) = &mut self.explainer {
+            explainer.segment(segment.record()?);
+        }
+        Ok(())
+    }
+
+    /// The listener has found the segment that has this record.
+    pub fn found(&mut self, record: Record) {
+        if let Some(explainer) = &mut self.explainer {
+            explainer.segment(record);
+        }
+    }
+
+    /// The message lies there, and the sender is about to send the signal.
+    pub fn announcing(&mut self) -> Result<()> {
+        self.pass(Moment::Announcing)
+    }
+
+    /// The signal is sent.
+    pub fn announced(&mut self) -> Result<()> {
+        self.pass(Moment::Announced)
+    }
+
+    /// A signal has come, and there is no message.
+    pub fn nothing_there(&mut self) -> Result<()> {
+        self.pass(Moment::NothingThere)
+    }
+
+    /// A signal has come, and with it a message.
     pub fn received_signal(&mut self) -> Result<()> {
-        let number = ANNOUNCEMENT as i32;
-        self.say(
-            Style::new().yellow(),
-            format_args!("# PID={} received signal {number}", getpid()),
-        )
+        let line = format!("# PID={} received signal {}", getpid(), ANNOUNCEMENT as i32);
+        self.tell(Moment::ReceivedSignal, Style::new().yellow(), &[line])
     }
 
     /// The listener has read the message.
-    pub fn received(&mut self, text: &[u8]) -> Result<()> {
-        self.say(
-            Style::new().yellow(),
-            format_args!("# Received: {}", Printable(text)),
-        )
+    pub fn received(&mut self, message: &Message) -> Result<()> {
+        let line = format!("# Received: {}", Printable(message.text()?));
+        self.tell(Moment::Received(message), Style::new().yellow(), &[line])
     }
 
-    /// The parent has reaped the listener and is about to remove the segment.
+    /// The listener has nothing left to do.
+    pub fn listened(&mut self) -> Result<()> {
+        self.pass(Moment::Listened)
+    }
+
+    /// The message has been read, the sender has reaped its child if it has one, and is about to
+    /// remove the segment.
     pub fn all_done(&mut self) -> Result<()> {
-        self.say(Style::new(), "# All done. Freeing memory.")
+        self.screen.follow(None);
+        let line = "# All done. Freeing memory.".to_owned();
+        self.tell(Moment::AllDone, Style::new(), &[line])
     }
 
-    fn say(&self, style: Style, line: impl Display) -> Result<()> {
-        let style = if self.colored { style } else { Style::new() };
-        self.write(format!("{}\n", line.style(style)).as_bytes())
+    /// The segment is removed, and the story is over.
+    pub fn freed(&mut self) -> Result<()> {
+        self.pass(Moment::Freed)
     }
 
-    fn write(&self, mut rest: &[u8]) -> Result<()> {
-        let stdout = io::stdout();
-        while !rest.is_empty() {
-            // Waiting comes first, so that a reader who takes nothing cannot keep us from hearing a
-            // signal.
-            let peer = self.peer.as_ref();
-            let lifeline = peer.map(|peer| peer.lifeline());
-            let room = For::Writable(stdout.as_fd());
-            let woken = signals::wait(room, lifeline, &mut Timer::start(None))?;
-            if let (Woken::ByPeer, Some(peer)) = (woken, peer) {
-                return Err(peer.gone().into());
-            }
-            let words = |_: Option<&usize>| format!("write(1, …, {})", rest.len());
-            match calls::made(|| write(&stdout, rest), words) {
-                Ok(written) => rest = &rest[written..],
-                Err(error) => match error.errno() {
-                    // The reader has left.
-                    Errno::EPIPE => break,
-                    Errno::EINTR | Errno::EAGAIN => {}
-                    _ => return Err(error.advise("make room for standard output").into()),
-                },
-            }
+    /// A step that the transcript has lines for.
+    fn tell(&mut self, moment: Moment<'_>, style: Style, lines: &[String]) -> Result<()> {
+        if let Some(explainer) = &mut self.explainer {
+            explainer.before(moment, &self.screen)?;
+        }
+        for line in lines {
+            self.screen.line(style, line)?;
+        }
+        if let Some(explainer) = &mut self.explainer {
+            explainer.after(moment, &self.screen)?;
         }
         Ok(())
+    }
+
+    /// A step that the transcript passes over.
+    fn pass(&mut self, moment: Moment<'_>) -> Result<()> {
+        self.tell(moment, Style::new(), &[])
     }
 }

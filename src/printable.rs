@@ -51,6 +51,16 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
+/// The byte as one column of a hexadecimal dump: itself if it is a graphic ASCII character or a
+/// space, else a dot.
+pub fn ascii(byte: u8) -> char {
+    if byte == b' ' || byte.is_ascii_graphic() {
+        char::from(byte)
+    } else {
+        '.'
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

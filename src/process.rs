@@ -14,6 +14,7 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -95,6 +96,11 @@ impl Child {
         self.peer.pid
     }
 
+    /// The child as the process at the other end.
+    pub fn peer(&self) -> &Rc<Peer> {
+        &self.peer
+    }
+
     /// Waits until the child has said that it is ready.
     ///
     /// # Errors
@@ -103,13 +109,16 @@ impl Child {
     pub fn until_ready(&mut self, patience: Option<Duration>) -> Result<()> {
         self.until_heard_of("ready", patience)?;
         let fd = self.peer.hear.as_raw_fd();
-        let mut word = [0];
-        let read = || read(&self.peer.hear, &mut word);
-        match calls::made(read, |_| format!("read({fd}, …, 1)"))? {
-            0 => self
+        let words = |byte: Option<&Option<u8>>| match byte {
+            Some(Some(byte)) => format!("read({fd}, {:?}, 1)", char::from(*byte).to_string()),
+            Some(None) => format!("read({fd}, \"\", 1)"),
+            None => format!("read({fd}, …, 1)"),
+        };
+        match calls::made(|| read_byte(self.peer.hear.as_fd()), words)? {
+            Some(_) => Ok(()),
+            None => self
                 .reap()
                 .and(Err(ChildError::Early(self.peer.pid).into())),
-            _ => Ok(()),
         }
     }
 
@@ -257,6 +266,7 @@ pub fn fork() -> Result<Fork, CallError> {
         ForkResult::Child => {
             drop((parent_hears, parent_tells));
             survive_no_parent();
+            differ_from_parent();
             let peer = Peer {
                 pid: parent,
                 hear: child_hears,
@@ -294,6 +304,15 @@ pub fn channel() -> Result<(OwnedFd, OwnedFd), CallError> {
     })
 }
 
+/// Reads one byte and no more; `None` at the end.
+///
+/// # Errors
+/// Those of read(2).
+pub fn read_byte(fd: BorrowedFd<'_>) -> nix::Result<Option<u8>> {
+    let mut byte = [0];
+    Ok((read(fd, &mut byte)? > 0).then_some(byte[0]))
+}
+
 /// How a process ended, as strace(1) writes it.
 struct Status<'a>(&'a WaitStatus);
 
@@ -320,6 +339,19 @@ fn survive_no_parent() {
     #[cfg(target_os = "linux")]
     // It can only fail for a number that is no signal.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGCONT);
+}
+
+/// Makes this process's map of its memory differ from its parent's.
+///
+/// `fork` copies the map, and the kernel would fill both copies alike: parent and child would attach
+/// a segment at the same address. That would be mere coincidence, but whoever watches could take it
+/// for a rule. (Two programs that are strangers find it at different addresses anyway.)
+fn differ_from_parent() {
+    let (nowhere, page, unused) = (ptr::null_mut(), 1, libc::PROT_NONE);
+    let private = libc::MAP_PRIVATE | libc::MAP_ANON;
+    // SAFETY: the kernel chooses the address of this page, so it replaces nothing; nobody ever uses
+    // it. If there is no room for it, there is none, and nothing is lost.
+    unsafe { libc::mmap(nowhere, page, unused, private, -1, 0) };
 }
 
 /// Whether the process has certainly ended: there is none with this identifier, or only its exit

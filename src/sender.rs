@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::Result;
 use nix::unistd::Pid;
 
-use crate::calls::CallError;
 use crate::diagnostics;
 use crate::message::Message;
 use crate::narrator::Narrator;
@@ -32,15 +31,18 @@ pub fn send(
     path: &Path,
     narrator: &mut Narrator,
 ) -> Result<Sent> {
-    narrator.writing(message)?;
+    narrator.writing(message, listener)?;
     let key = Key::from_path(path)?;
     let (segment, reclaimed) = OwnedSegment::<Message>::claim(key)?;
     if let Some(left) = reclaimed {
         diagnostics::note(format_args!("reclaimed {left}, which was left behind"));
     }
+    narrator.segment(&segment)?;
     let mut attached = segment.attach()?;
     attached.write(message);
+    narrator.announcing()?;
     signals::announce(listener)?;
+    narrator.announced()?;
     Ok(Sent { attached, segment })
 }
 
@@ -49,8 +51,10 @@ impl Sent {
     ///
     /// # Errors
     /// Those of shmctl(2).
-    pub fn free(self) -> Result<(), CallError> {
+    pub fn free(self, narrator: &mut Narrator) -> Result<()> {
         drop(self.attached);
-        self.segment.remove()
+        narrator.segment(&self.segment)?;
+        self.segment.remove()?;
+        narrator.freed()
     }
 }

@@ -586,15 +586,14 @@ impl<T: SelfContained> WritableAttachment<T> {
             // SAFETY: `index` is less than WORDS, so the place is within `value`, all of whose
             // bytes are initialised, since a T has no padding; it need not be aligned.
             let bits = unsafe { source.add(index).read_unaligned() };
-            word.store(
-                bits,
-                if index == 0 {
-                    Ordering::Release
-                } else {
-                    Ordering::Relaxed
-                },
-            );
+            let order = if index == 0 {
+                Ordering::Release
+            } else {
+                Ordering::Relaxed
+            };
+            word.store(bits, order);
         }
+        calls::happened(|| format!("copied {} bytes to {:p}", size_of::<T>(), self.0.address));
     }
 }
 
