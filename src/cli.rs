@@ -1,12 +1,13 @@
 //! What can be asked for on the command line.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, value_parser};
+use nix::unistd::Pid;
 
 use crate::diagnostics;
 use crate::explain::Explainer;
@@ -15,42 +16,64 @@ use crate::screen::ColorChoice;
 
 /// Send a message to a forked child through System V shared memory and SIGUSR1
 #[derive(Debug, Parser)]
-#[command(version, bin_name = "sigshm", after_help = AFTER_HELP)]
+#[command(version, bin_name = "sigshm", override_usage = USAGE, after_help = AFTER_HELP)]
 pub struct Request {
     /// What to send: any bytes, at most 1007 of them
-    pub message: OsString,
+    #[arg(required_unless_present = "listen", conflicts_with = "listen")]
+    message: Option<OsString>,
+
+    /// Fork nobody: send to PID, which listens already
+    #[arg(long, value_name = "PID", value_parser = value_parser!(i32).range(1..))]
+    to: Option<i32>,
+
+    /// Fork nobody: wait for a message from anybody
+    #[arg(long, conflicts_with = "to")]
+    listen: bool,
+
+    /// Show what each line took: system calls, memory, why
+    #[arg(long)]
+    explain: bool,
+
+    /// Explain, and stop before each step until Enter
+    #[arg(long)]
+    step: bool,
 
     /// The file that ftok(3) takes
     #[arg(long, value_name = "PATH", default_value = "./shared_path")]
     pub path: PathBuf,
 
-    /// When to colour the transcript [default: always]
-    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true, help = COLOR_HELP)]
+    /// Colours: auto, always or never [default: always]
+    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
     color: Option<ColorChoice>,
 
-    /// How long each wait may last
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
-    timeout: Duration,
-
-    /// Show under each line what it took: the system calls, and why
-    #[arg(long)]
-    explain: bool,
-
-    /// The same, and stop before each step until Enter; no timeouts
-    #[arg(long)]
-    step: bool,
+    /// Longest wait [default: 5; none if --listen, --step]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
 }
 
-const COLOR_HELP: &str = "Colours: auto, always or never [default: always]";
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task<'a> {
+    /// The whole story, with a forked child.
+    Demo(&'a OsStr),
+    /// The listener's part alone.
+    Listen,
+    /// The sender's part alone, for this listener.
+    Send(&'a OsStr, Pid),
+}
+
+const USAGE: &str = "sigshm [OPTIONS] [--to <PID>] [--] <MESSAGE>
+       sigshm [OPTIONS] --listen";
 
 const AFTER_HELP: &str = "\
-The transcript is coloured even when captured. A non-empty NO_COLOR in the
-environment turns that off, unless --color is given. A message that starts with
-a dash goes after --.
+Colours are on even when captured; a NO_COLOR that is not empty turns them off,
+unless --color is given.
 
 Exit status: 0 if the message was delivered, 1 if it was not (standard error
-says why), 2 for bad usage; an interrupted run dies of the signal that
-interrupted it.";
+says why), 2 for bad usage; an interrupted run dies of that signal.";
+
+/// How long each wait may last if nothing else is asked for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Request {
     /// Reads the command line. Does not return if it only asks for help or the version, or makes no
@@ -80,9 +103,24 @@ impl Request {
         })
     }
 
+    /// What is to be done.
+    pub fn task(&self) -> Task<'_> {
+        match (&self.message, self.to) {
+            (Some(message), Some(listener)) => Task::Send(message, Pid::from_raw(listener)),
+            (Some(message), None) => Task::Demo(message),
+            // clap sees to it that there is a message, or else --listen.
+            (None, _) => Task::Listen,
+        }
+    }
+
     /// How long each wait may last; `None` for ever, which is as long as a class looks around.
     pub fn patience(&self) -> Option<Duration> {
-        (!self.step).then_some(self.timeout)
+        let unasked = (!self.listen).then_some(PATIENCE);
+        if self.step {
+            None
+        } else {
+            self.timeout.or(unasked)
+        }
     }
 
     /// Somebody who explains the run, if that is asked for.

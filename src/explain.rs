@@ -111,10 +111,10 @@ impl Moment<'_> {
                  other is ready, or gone.",
             ],
             Self::Listening { .. } => &["A signal is sent to a PID: to this one."],
-            Self::Registered => &[
-                "The listener must be ready first: without a handler SIGUSR1 would kill it, or \
-                 come too early. So it says through the pipe when it is, and the sender waits.",
-            ],
+            Self::Registered => {
+                &["The listener must be ready first: without a handler, SIGUSR1 would kill it."]
+            }
+            Self::Ready => &["So the parent waits for a byte through the pipe: ready."],
             Self::Writing { .. } => &[
                 "ftok makes the key from the file's device and inode: who has the path, has the \
                  key.",
@@ -129,8 +129,6 @@ impl Moment<'_> {
                  sender's. The bytes do not: the segment is one and the same.",
             ],
             Self::AllDone => &[
-                "A parent must wait for its child: until it asks for the exit status, the kernel \
-                 keeps it, and the child stays a zombie.",
                 "It is the kernel that holds the segment, not a process: nobody removes it but us.",
             ],
             _ => &[],
@@ -146,6 +144,14 @@ impl Moment<'_> {
         )
     }
 }
+
+/// How the sender knows that the listener has read the message, if that is its child.
+const CHILD_ENDED: &str = "A parent must wait for its child: until it asks for the exit status, the \
+                           kernel keeps it, and the child stays a zombie.";
+
+/// How it knows if that is a stranger.
+const STRANGER_READ: &str = "No word comes back. The kernel's record tells: the listener was the \
+                             last to attach or detach, and only the sender is attached.";
 
 /// Whoever explains a run, in one of its processes.
 #[derive(Debug)]
@@ -235,6 +241,9 @@ impl Explainer {
     /// # Errors
     /// As [`Screen::line`]; and the errors of pipe(2) and write(2).
     pub fn after(&mut self, moment: Moment<'_>, screen: &Screen) -> Result<()> {
+        if let (Moment::AllDone, part) = (moment, self.floor.is_some()) {
+            tell("* ", if part { CHILD_ENDED } else { STRANGER_READ }, screen)?;
+        }
         for lesson in moment.lessons() {
             tell("* ", lesson, screen)?;
         }
@@ -246,7 +255,7 @@ impl Explainer {
             }
             Moment::ReceivedSignal => {
                 if self.strays > 0 {
-                    let strays = format!("It had come {} times without a message.", self.strays);
+                    let strays = format!("Times it had come without a message: {}.", self.strays);
                     tell("* ", &strays, screen)?;
                 }
                 // What follows the wait, the listener did with the message.
@@ -512,7 +521,9 @@ impl Explainer {
                 arrow("fork", true),
             ),
             (Part::Sender, "read") => (call.ended, "hears it".to_owned(), None),
-            (Part::Sender, "kill") => (call.began, "kill()".to_owned(), arrow("SIGUSR1", true)),
+            (Part::Sender, "kill") if call.words.contains("SIGUSR1") => {
+                (call.began, "kill()".to_owned(), arrow("SIGUSR1", true))
+            }
             (Part::Sender, "waitpid") => (
                 call.ended,
                 format!("waitpid() = {returned}"),
@@ -532,7 +543,11 @@ impl Explainer {
             (Part::Listener, "write") => {
                 (call.began, "says: ready".to_owned(), arrow("ready", false))
             }
-            (Part::Listener, "pselect") => (call.ended, "the handler notes it".to_owned(), None),
+            (Part::Listener, "pselect") => {
+                // A parent has its own row for the signal.
+                let arrow = arrow("SIGUSR1", true).filter(|_| self.floor.is_none());
+                (call.ended, "the handler notes it".to_owned(), arrow)
+            }
             (Part::Listener, _) if call.words.contains(" from 0x") => (
                 call.ended,
                 "copies the message out".to_owned(),

@@ -54,4 +54,5 @@ pub mod screen;
 pub mod sender;
 pub mod shm;
 pub mod signals;
+pub mod strangers;
 pub mod turn;

@@ -1,4 +1,4 @@
-//! The listener: the child's part. It says that it listens, and then takes the message that a
+//! The listener: the child's part, or that of a program of its own (`--listen`). It says that it listens, and then takes the message that a
 //! signal announces.
 //!
 //! The article does all of this in its signal handler. Here the handler only notes that the signal
@@ -6,36 +6,49 @@
 
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 
+use crate::diagnostics;
 use crate::message::Message;
 use crate::narrator::Narrator;
-use crate::process::Peer;
+use crate::process::{self, Peer};
 use crate::shm::{Attachment, Key, Record, Segment};
 use crate::signals::{self, For, Timer, Woken};
 
-/// Listens until the message from `sender` has come, and tells what it says.
+/// From whom a listener takes a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Sender<'a> {
+    /// From its parent, and no longer than that lives.
+    Parent(&'a Rc<Peer>),
+    /// From whoever knows the path and sends the signal.
+    Stranger,
+}
+
+/// Listens until a message has come, and tells what it says. A stranger's message is waited for
+/// with `patience`, for ever if `None`; a parent has its own.
 ///
 /// # Errors
-/// What was announced is not a message; the sender has ended; a system call failed.
-pub fn listen(path: &Path, sender: &Rc<Peer>, narrator: &mut Narrator) -> Result<()> {
-    narrator.listening(Some(sender))?;
+/// What was announced is not a message; the parent has ended; nothing came; a system call failed.
+pub fn listen(
+    path: &Path,
+    sender: Sender<'_>,
+    patience: Option<Duration>,
+    narrator: &mut Narrator,
+) -> Result<()> {
+    narrator.listening(sender.parent())?;
     signals::catch_announcements()?;
     // Said when it is true: whoever reads this line may send the signal.
     narrator.registered()?;
-    sender.ready()?;
-    narrator.ready()?;
+    if let Sender::Parent(parent) = sender {
+        parent.ready()?;
+        narrator.ready()?;
+    }
 
     let found = loop {
-        // The article spins here, `for(;;);`, and keeps a processor busy.
-        let mut patience = Timer::start(None);
-        if signals::wait(For::Announcement, Some(sender.lifeline()), &mut patience)?
-            == Woken::ByPeer
-        {
-            return Err(sender.gone().into());
-        }
+        sender.until_announced(patience)?;
         // SIGUSR1 may come from anybody, at any time. If there is no message, we go on listening.
         match look(path, sender)? {
             Some(found) => break found,
@@ -51,6 +64,49 @@ pub fn listen(path: &Path, sender: &Rc<Peer>, narrator: &mut Narrator) -> Result
     narrator.listened()
 }
 
+impl<'a> Sender<'a> {
+    fn parent(self) -> Option<&'a Rc<Peer>> {
+        match self {
+            Self::Parent(parent) => Some(parent),
+            Self::Stranger => None,
+        }
+    }
+
+    /// Sleeps until the signal comes. (The article spins, `for(;;);`, and keeps a processor busy.)
+    fn until_announced(self, patience: Option<Duration>) -> Result<()> {
+        let lifeline = self.parent().map(|parent| parent.lifeline());
+        match signals::wait(For::Announcement, lifeline, &mut Timer::start(patience))? {
+            Woken::Ready => Ok(()),
+            Woken::ByPeer => Err(self
+                .parent()
+                .expect("only a parent has a lifeline")
+                .gone()
+                .into()),
+            Woken::TimedOut => bail!(
+                "no message has come within {} seconds; wait longer with --timeout, or without it",
+                patience.unwrap_or_default().as_secs_f64()
+            ),
+        }
+    }
+
+    /// Whether what lies in the segment may be this sender's message.
+    ///
+    /// A run that was killed leaves its segment behind, message and all. Somebody else's signal must
+    /// not make it ours.
+    fn may_have_created(self, record: &Record) -> bool {
+        match self {
+            Self::Parent(parent) => record.creator_pid == parent.pid(),
+            Self::Stranger if process::is_gone(record.creator_pid) => {
+                diagnostics::note(format_args!(
+                    "SIGUSR1 came, but {record} was left behind: still listening"
+                ));
+                false
+            }
+            Self::Stranger => true,
+        }
+    }
+}
+
 /// A message, and where it was found.
 struct Found {
     segment: Segment<Message>,
@@ -60,16 +116,14 @@ struct Found {
 }
 
 /// Looks into shared memory, as a stranger would who knows nothing but the path.
-fn look(path: &Path, sender: &Peer) -> Result<Option<Found>> {
+fn look(path: &Path, sender: Sender<'_>) -> Result<Option<Found>> {
     let key = Key::from_path(path)?;
     let Some(segment) = Segment::<Message>::find(key)? else {
         return Ok(None);
     };
     let attached = segment.record().and_then(|record| {
-        // Left behind by an earlier run, or put there by somebody else: not what we wait for.
-        let ours = record.creator_pid == sender.pid();
-        ours.then(|| Ok((record, segment.attach_read_only()?)))
-            .transpose()
+        let attach = || Ok((record, segment.attach_read_only()?));
+        sender.may_have_created(&record).then(attach).transpose()
     });
     match attached {
         Ok(None) => Ok(None),

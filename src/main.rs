@@ -2,15 +2,24 @@
 
 use std::process::ExitCode;
 
-use sigshm::cli::Request;
+use anyhow::Result;
+use sigshm::cli::{Request, Task};
 use sigshm::process::ChildError;
 use sigshm::signals::{self, Interrupted};
-use sigshm::{demo, diagnostics};
+use sigshm::{demo, diagnostics, strangers};
 
 fn main() -> ExitCode {
-    match demo::run(&Request::from_command_line()) {
+    match run(&Request::from_command_line()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&error),
+    }
+}
+
+fn run(request: &Request) -> Result<()> {
+    match request.task() {
+        Task::Demo(message) => demo::run(request, message),
+        Task::Listen => strangers::listen(request),
+        Task::Send(message, listener) => strangers::send(request, message, listener),
     }
 }
 

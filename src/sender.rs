@@ -1,15 +1,19 @@
-//! The sender: the parent's part. It puts the message into shared memory and announces it.
+//! The sender: the parent's part, or that of a program of its own (`--to`). It puts the message into
+//! shared memory and announces it.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::Result;
-use nix::unistd::Pid;
+use anyhow::{Result, bail};
+use nix::unistd::{Pid, getpid};
 
+use crate::calls;
 use crate::diagnostics;
 use crate::message::Message;
 use crate::narrator::Narrator;
-use crate::shm::{Key, OwnedSegment, WritableAttachment};
-use crate::signals;
+use crate::process;
+use crate::shm::{Key, OwnedSegment, Record, WritableAttachment};
+use crate::signals::{self, For, Timer, Woken};
 
 /// A message that is on its way: the segment it lies in, still attached. Dropping it detaches and
 /// removes the segment.
@@ -24,11 +28,13 @@ pub struct Sent {
 /// must be listening.
 ///
 /// # Errors
-/// The segment cannot be had (see [`OwnedSegment::claim`]), or a system call failed.
+/// The segment cannot be had (see [`OwnedSegment::claim`]); somebody keeps looking at it for as
+/// long as `patience`; or a system call failed.
 pub fn send(
     message: &Message,
     listener: Pid,
     path: &Path,
+    patience: Option<Duration>,
     narrator: &mut Narrator,
 ) -> Result<Sent> {
     narrator.writing(message, listener)?;
@@ -40,13 +46,83 @@ pub fn send(
     narrator.segment(&segment)?;
     let mut attached = segment.attach()?;
     attached.write(message);
+    let sent = Sent { attached, segment };
+    sent.until_alone(patience)?;
     narrator.announcing()?;
     signals::announce(listener)?;
     narrator.announced()?;
-    Ok(Sent { attached, segment })
+    Ok(sent)
 }
 
 impl Sent {
+    /// Waits until nobody else is attached, and we were the last to attach.
+    ///
+    /// Somebody else's signal may have made a listener look before the message was there. From here
+    /// on, whoever attaches finds it, and the kernel's record tells that.
+    fn until_alone(&self, patience: Option<Duration>) -> Result<()> {
+        let us = getpid();
+        self.until("nobody else is attached", patience, |record| {
+            if record.attached == 1 && record.last_pid != us {
+                // The next look finds that we were the last.
+                drop(self.segment.attach_read_only()?);
+            }
+            Ok(record.attached == 1 && record.last_pid == us)
+        })
+    }
+
+    /// Waits until `listener` has read the message: it was the last to attach or detach, and only
+    /// we are attached now. No word from it is needed, so that any program can listen.
+    ///
+    /// # Errors
+    /// The listener has ended without reading, or does not read for as long as `patience`.
+    pub fn until_read_by(
+        &self,
+        listener: Pid,
+        patience: Option<Duration>,
+        narrator: &mut Narrator,
+    ) -> Result<()> {
+        self.until(
+            &format!("PID {listener} has read the message"),
+            patience,
+            |record| {
+                let gone = process::is_gone(listener);
+                // If it has ended, it has done so since the record was made, maybe after reading.
+                let record = if gone {
+                    self.segment.record()?
+                } else {
+                    *record
+                };
+                let read = record.last_pid == listener && record.attached == 1;
+                if gone && !read {
+                    bail!("the listener (PID {listener}) ended before it had read the message");
+                }
+                Ok(read)
+            },
+        )?;
+        narrator.segment(&self.segment)
+    }
+
+    /// Waits until the kernel's record of the segment is as it should be. Nobody announces that.
+    fn until(
+        &self,
+        what: &str,
+        patience: Option<Duration>,
+        mut holds: impl FnMut(&Record) -> Result<bool>,
+    ) -> Result<()> {
+        let mut timer = Timer::start(patience);
+        calls::aside(|| {
+            while !holds(&self.segment.record()?)? {
+                if signals::wait(For::Look, None, &mut timer)? == Woken::TimedOut {
+                    bail!(
+                        "waited {} seconds until {what}, in vain; wait longer with --timeout",
+                        patience.unwrap_or_default().as_secs_f64()
+                    );
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Frees the memory, once the message has been read.
     ///
     /// # Errors

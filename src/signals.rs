@@ -34,6 +34,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
 use crate::calls::{self, CallError};
+use crate::process;
 
 /// The signal that announces a message.
 pub const ANNOUNCEMENT: Signal = Signal::SIGUSR1;
@@ -49,6 +50,12 @@ const INTERRUPTIONS: [Signal; 4] = [
 /// How often a system call that cannot be waited for otherwise is interrupted to look at the clock
 /// and the flags.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long a process sleeps before it looks again for something that nobody announces.
+const MOMENT: Duration = Duration::from_millis(2);
+
+/// Some systems refuse to sleep for years. We are woken after a day and sleep again.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// More than any signal's number; the real-time signals of Linux end at 64.
 const SIGNALS: usize = 128;
@@ -173,6 +180,38 @@ pub fn die_of(Interrupted(signal): Interrupted) {
     let _ = SigSet::from(signal).thread_unblock();
 }
 
+/// Makes sure that a process has a handler for SIGUSR1, which would kill it otherwise, and that we
+/// may send it one. Where the system does not tell about handlers, it is believed to have one.
+///
+/// # Errors
+/// Those of kill(2), or that there is no handler.
+pub fn ensure_caught_by(listener: Pid) -> Result<()> {
+    let advice = "start a listener (sigshm --listen) and use the PID it prints";
+    let exists = || match signal::kill(listener, None) {
+        Ok(()) if process::is_gone(listener) => Err(Errno::ESRCH),
+        outcome => outcome,
+    };
+    calls::made(exists, |_| format!("kill({listener}, 0)"))
+        .map_err(|error| error.advise(advice))?;
+    match caught_by(listener) {
+        Some(caught) if caught & 1 << (ANNOUNCEMENT as u32 - 1) == 0 => bail!(
+            "PID {listener} has no handler for {ANNOUNCEMENT}, which would kill it \
+             (SigCgt in /proc/{listener}/status); {advice}"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The signals for which a process has handlers, signal 1 in the lowest bit; see
+/// proc_pid_status(5).
+fn caught_by(pid: Pid) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))?;
+    u64::from_str_radix(caught.trim(), 16).ok()
+}
+
 fn set_action(signal: Signal, handler: SigHandler) -> Result<SigAction, CallError> {
     // No SA_RESTART: a signal is to end the wait it arrives in.
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
@@ -222,8 +261,8 @@ pub enum For<'fd> {
     Readable(BorrowedFd<'fd>),
     /// Room to write.
     Writable(BorrowedFd<'fd>),
-    /// Nothing but the time to pass.
-    Nothing,
+    /// Something that nobody announces: it is ready after a moment, and to be looked at again.
+    Look,
 }
 
 /// How a wait ended.
@@ -255,21 +294,26 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
         match awaited {
             For::Readable(fd) => insert(&mut readable, fd)?,
             For::Writable(fd) => insert(&mut writable, fd)?,
-            For::Announcement | For::Nothing => {}
+            For::Announcement | For::Look => {}
         }
         if let Some(peer) = peer {
             insert(&mut readable, peer)?;
         }
         let left = timer.left();
         let mask = MASK_WHILE_WAITING.get();
-        // Some systems refuse to sleep for years. We are woken after a day and sleep again.
-        let time = left.map(|left| TimeSpec::from(left.min(Duration::from_secs(86_400))));
+        let looks = matches!(awaited, For::Look);
+        let longest = if looks { MOMENT } else { DAY };
+        let time = match left {
+            None if !looks => None,
+            left => Some(TimeSpec::from(left.unwrap_or(longest).min(longest))),
+        };
         let pselect = || pselect(None, &mut readable, &mut writable, None, &time, &mask);
         match calls::made(pselect, |_| words(awaited, peer, time, &mask)) {
             // A signal has come; which one, the flags tell.
             Err(error) if error.errno() == Errno::EINTR => {}
             Err(error) => return Err(error.into()),
             Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(Woken::TimedOut),
+            Ok(0) if looks => return Ok(Woken::Ready),
             Ok(0) => {}
             Ok(_) => {
                 let_in()?;
@@ -277,7 +321,7 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
                 let ready = match awaited {
                     For::Readable(fd) => readable.contains(fd),
                     For::Writable(fd) => writable.contains(fd),
-                    For::Announcement | For::Nothing => false,
+                    For::Announcement | For::Look => false,
                 };
                 return Ok(if ready { Woken::Ready } else { Woken::ByPeer });
             }
@@ -331,7 +375,7 @@ fn words(
     let (read, write) = match awaited {
         For::Readable(fd) => (Some(number(fd)), None),
         For::Writable(fd) => (None, Some(number(fd))),
-        For::Announcement | For::Nothing => (None, None),
+        For::Announcement | For::Look => (None, None),
     };
     let read: Vec<i32> = read.into_iter().chain(peer.map(number)).collect();
     let write: Vec<i32> = write.into_iter().collect();
