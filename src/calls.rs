@@ -130,9 +130,9 @@ pub struct Call {
 }
 
 impl Call {
-    /// The name of the call: `shmget` for `shmget(…)`.
+    /// The name of the call: `shmget` for `shmget(…)`; or the first word.
     pub fn name(&self) -> &str {
-        self.words.split('(').next().unwrap_or_default()
+        self.words.split(['(', ' ']).next().unwrap_or_default()
     }
 }
 

@@ -10,7 +10,8 @@ use anyhow::Result;
 use nix::unistd::{Pid, getpid};
 use owo_colors::Style;
 
-use crate::explain::{Explainer, Moment};
+use crate::explain::Explainer;
+use crate::lessons::Moment;
 use crate::message::Message;
 use crate::printable::Printable;
 use crate::process::Peer;

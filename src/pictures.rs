@@ -4,10 +4,10 @@
 //! colours; and neither is wider than 80 columns with the indentation it is given.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use owo_colors::Style;
 
+use crate::diary::{Arrow, Part, Row};
 use crate::message::{Field, Message};
 use crate::printable::ascii;
 
@@ -71,42 +71,11 @@ pub fn segment(message: &Message) -> Vec<Line> {
     lines
 }
 
-/// Which of the two processes did something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The one on the left.
-    Sender,
-    /// The one on the right.
-    Listener,
-}
-
-/// Something that crosses from one process to the other, or half of its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrow {
-    /// What crosses.
-    pub what: String,
-    /// Whether it goes from the sender to the listener, so that the arrow points to the right.
-    pub to_listener: bool,
-}
-
-/// One moment of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// When it was, counted from the start of the run.
-    pub at: Duration,
-    /// Who did it.
-    pub part: Part,
-    /// What was done.
-    pub what: String,
-    /// What crossed then.
-    pub arrow: Option<Arrow>,
-}
-
 const LEFT: usize = 22;
 const MIDDLE: usize = 22;
 
 /// Shows a run in two columns, the sender's and the listener's, time running down.
-pub fn timeline(sender: &str, listener: &str, mut rows: Vec<Row>) -> Vec<Line> {
+pub fn run(sender: &str, listener: &str, mut rows: Vec<Row>) -> Vec<Line> {
     rows.sort_by_key(|row| row.at);
     let line = |time: &str, left: &str, middle: &str, right: &str| {
         format!("{time:>8}  {left:<LEFT$}{middle:<MIDDLE$}{right}")
@@ -147,6 +116,8 @@ fn draw(Arrow { what, to_listener }: &Arrow) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn text(lines: &[Line]) -> Vec<&str> {
@@ -188,7 +159,7 @@ mod tests {
             row(35, Part::Sender, "forks", Some(fork)),
         ];
         assert_eq!(
-            text(&timeline("PID 1", "PID 2", rows)),
+            text(&run("PID 1", "PID 2", rows)),
             [
                 "      us  sender                                      listener",
                 "          PID 1                                       PID 2",
