@@ -38,7 +38,7 @@ pub fn run(request: &Request, text: &OsStr) -> Result<()> {
             // A signal sent before the handler is in place would be lost.
             child.until_ready(patience)?;
             let sent = sender::send(&message, child.pid(), path, patience, &mut narrator)?;
-            child.until_ended(patience)?;
+            sent.until_read(&mut child, patience)?;
             narrator.all_done()?;
             sent.free(&mut narrator)
         }

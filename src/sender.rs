@@ -11,7 +11,7 @@ use crate::calls;
 use crate::diagnostics;
 use crate::message::Message;
 use crate::narrator::Narrator;
-use crate::process;
+use crate::process::{self, Child, ChildError};
 use crate::shm::{Key, OwnedSegment, Record, WritableAttachment};
 use crate::signals::{self, For, Timer, Woken};
 
@@ -19,6 +19,7 @@ use crate::signals::{self, For, Timer, Woken};
 /// removes the segment.
 #[derive(Debug)]
 pub struct Sent {
+    message: Message,
     // Dropped in this order: detached first, then removed.
     attached: WritableAttachment<Message>,
     segment: OwnedSegment<Message>,
@@ -46,7 +47,11 @@ pub fn send(
     narrator.segment(&segment)?;
     let mut attached = segment.attach()?;
     attached.write(message);
-    let sent = Sent { attached, segment };
+    let sent = Sent {
+        message: *message,
+        attached,
+        segment,
+    };
     sent.until_alone(patience)?;
     narrator.announcing()?;
     signals::announce(listener)?;
@@ -102,6 +107,37 @@ impl Sent {
         narrator.segment(&self.segment)
     }
 
+    /// Waits until `child`, who listens, has ended, which it does when it has read the message.
+    ///
+    /// # Errors
+    /// As [`Child::until_ended`]; if somebody has meddled with the segment, that is said too.
+    pub fn until_read(&self, child: &mut Child, patience: Option<Duration>) -> Result<()> {
+        child.until_ended(patience).or_else(|error| {
+            let slow = matches!(error.downcast_ref(), Some(ChildError::Slow { .. }));
+            let meddled = if slow { self.meddled()? } else { None };
+            Err(match meddled {
+                Some(how) => error.context(how),
+                None => error,
+            })
+        })
+    }
+
+    /// What somebody else has done to the message, if anything.
+    fn meddled(&self) -> Result<Option<String>> {
+        let record = self.segment.record()?;
+        let how = if record.removed {
+            "removed"
+        } else if self.attached.read() != self.message {
+            "overwritten"
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(format!(
+            "somebody else has {how} segment {}",
+            record.id
+        )))
+    }
+
     /// Waits until the kernel's record of the segment is as it should be. Nobody announces that.
     fn until(
         &self,
@@ -111,7 +147,14 @@ impl Sent {
     ) -> Result<()> {
         let mut timer = Timer::start(patience);
         calls::aside(|| {
-            while !holds(&self.segment.record()?)? {
+            loop {
+                let record = self.segment.record()?;
+                if holds(&record)? {
+                    return Ok(());
+                }
+                if record.removed {
+                    bail!("somebody else has removed segment {}", record.id);
+                }
                 if signals::wait(For::Look, None, &mut timer)? == Woken::TimedOut {
                     bail!(
                         "waited {} seconds until {what}, in vain; wait longer with --timeout",
@@ -119,7 +162,6 @@ impl Sent {
                     );
                 }
             }
-            Ok(())
         })
     }
 

@@ -69,6 +69,9 @@ const MODE: c_int = 0o600;
 /// goes on creating them, and then we do not go on for ever.
 const MOST_RECLAIMED: usize = 3;
 
+/// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
+const REMOVED: u32 = if cfg!(target_os = "linux") { 0o1000 } else { 0 };
+
 /// A type that may live in shared memory: it consists of its own bytes and of nothing else.
 ///
 /// # Safety
@@ -173,6 +176,9 @@ pub struct Record {
     pub key: Key,
     /// The permissions, as in chmod(2).
     pub mode: u32,
+    /// Whether it has been removed, and is there only for those who are attached. Where the system
+    /// does not tell, `false`.
+    pub removed: bool,
     /// The size in bytes, as asked for at its creation.
     pub size: usize,
     /// How many attachments there are now, in all processes together.
@@ -198,6 +204,7 @@ impl Record {
             #[cfg(not(target_os = "linux"))]
             key: Key(libc::IPC_PRIVATE),
             mode: kernel.shm_perm.mode as u32 & 0o777,
+            removed: kernel.shm_perm.mode as u32 & REMOVED != 0,
             size: kernel.shm_segsz as usize,
             attached: kernel.shm_nattch as u64,
             owner: Uid::from_raw(kernel.shm_perm.uid),
@@ -661,7 +668,7 @@ fn listed(id: c_int) -> Option<Record> {
             return None;
         }
         // perms (octal, printed as such) size cpid lpid nattch uid gid cuid
-        let mode = u32::from_str_radix(&number()?.to_string(), 8).ok()? & 0o777;
+        let mode = u32::from_str_radix(&number()?.to_string(), 8).ok()?;
         let size = usize::try_from(number()?).ok()?;
         let creator_pid = Pid::from_raw(i32::try_from(number()?).ok()?);
         let last_pid = Pid::from_raw(i32::try_from(number()?).ok()?);
@@ -672,7 +679,8 @@ fn listed(id: c_int) -> Option<Record> {
         Some(Record {
             id,
             key,
-            mode,
+            mode: mode & 0o777,
+            removed: mode & REMOVED != 0,
             size,
             attached,
             owner,

@@ -579,9 +579,10 @@ fn a_listener_that_is_held_and_let_go_delivers() {
 const SHORT: &str = "2";
 
 /// The listener has found no message, and the sender's patience has ended.
-fn assert_not_found_in_time(listener: Pid, run: &Finished) {
+fn assert_not_found_in_time(listener: Pid, run: &Finished, why: &str) {
     run.assert_failed_with(&[
         "sigshm: error: ",
+        &format!("somebody else has {why} segment "),
         &format!("PID {listener}"),
         "not done within 2 seconds",
     ]);
@@ -594,7 +595,7 @@ fn a_segment_removed_before_the_listener_looks_is_an_error_within_the_timeout() 
     let held = Held::at(LOOK_UP, &scratch, SHORT);
     let listener = held.run.listener().unwrap();
     remove_segment(held.segment.id);
-    assert_not_found_in_time(listener, &held.let_go());
+    assert_not_found_in_time(listener, &held.let_go(), "removed");
     scratch.assert_nothing_left();
 }
 
@@ -621,7 +622,7 @@ fn assert_refused(content: Vec<u8>) {
         let hostile = held.replace(&scratch, content.clone());
         let finished = held.let_go();
         if step == LOOK_UP {
-            assert_not_found_in_time(listener, &finished);
+            assert_not_found_in_time(listener, &finished, "removed");
         } else {
             // It goes on with the segment that it has found, as when that is only removed.
             finished.assert_delivered(12, "Hello, world");
@@ -715,7 +716,7 @@ fn a_message_wiped_out_before_the_read_is_an_error_within_the_timeout() {
         let held = Held::at(step, &scratch, SHORT);
         let listener = held.run.listener().unwrap();
         held.overwrite(&[0; SIZE]);
-        assert_not_found_in_time(listener, &held.let_go());
+        assert_not_found_in_time(listener, &held.let_go(), "overwritten");
         scratch.assert_nothing_left();
     }
 }
