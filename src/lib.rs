@@ -28,16 +28,23 @@
 //! 3. [`sender::send`] is its `sender`.
 //! 4. [`message::Message`] is its struct, with the text inside.
 //!
+//! [`strangers`] starts the same two parts in two terminals, as programs that share only a path.
+//!
 //! They speak through the [`narrator`], and call one safe function per step. Those are the ground
-//! below, where all the `unsafe` is, and knows nothing of the story:
+//! below, where all the `unsafe` is, and which knows nothing of the story:
 //!
 //! - [`shm`]: keys, segments and attachments, typed. Start here to see what a safe wrapper takes.
 //! - [`signals`]: one handler, and the one place where signals are let in.
 //! - [`process`]: fork, and how each process learns of the other's end.
 //! - [`turn`]: one run at a time for each path.
 //!
-//! [`cli`] says what can be asked for, [`diagnostics`] speaks on standard error, [`calls`] puts
-//! system calls into words, and [`printable`] keeps a message from being obeyed by the terminal.
+//! The narrator says the words of the transcript. If the run is to be explained, it tells the
+//! [`explain`]er of each step, who prints the [`lessons`] and the [`pictures`]; what those show
+//! comes from the record of system calls in [`calls`] and from each process's [`diary`], and the
+//! [`floor`] says whose turn it is to speak.
+//!
+//! [`cli`] says what can be asked for, [`screen`] prints lines, [`diagnostics`] speaks on standard
+//! error, and [`printable`] keeps a message from being obeyed by the terminal.
 
 pub mod calls;
 pub mod cli;
