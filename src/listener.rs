@@ -47,8 +47,9 @@ pub fn listen(
         narrator.ready()?;
     }
 
+    let mut timer = Timer::start(patience);
     let found = loop {
-        sender.until_announced(patience)?;
+        sender.until_announced(&mut timer)?;
         // SIGUSR1 may come from anybody, at any time. If there is no message, we go on listening.
         match look(path, sender)? {
             Some(found) => break found,
@@ -73,9 +74,9 @@ impl<'a> Sender<'a> {
     }
 
     /// Sleeps until the signal comes. (The article spins, `for(;;);`, and keeps a processor busy.)
-    fn until_announced(self, patience: Option<Duration>) -> Result<()> {
+    fn until_announced(self, timer: &mut Timer) -> Result<()> {
         let lifeline = self.parent().map(|parent| parent.lifeline());
-        match signals::wait(For::Announcement, lifeline, &mut Timer::start(patience))? {
+        match signals::wait(For::Announcement, lifeline, timer)? {
             Woken::Ready => Ok(()),
             Woken::ByPeer => Err(self
                 .parent()
@@ -84,7 +85,7 @@ impl<'a> Sender<'a> {
                 .into()),
             Woken::TimedOut => bail!(
                 "no message has come within {} seconds; wait longer with --timeout, or without it",
-                patience.unwrap_or_default().as_secs_f64()
+                timer.patience().as_secs_f64()
             ),
         }
     }
@@ -136,8 +137,12 @@ fn look(path: &Path, sender: Sender<'_>) -> Result<Option<Found>> {
                 message,
             }))
         }
-        // Removed since we found it, or not ours to read: then there is no message for us.
-        Err(error) if matches!(error.errno(), Errno::EINVAL | Errno::EIDRM | Errno::EACCES) => {
+        // Removed since we found it.
+        Err(error) if matches!(error.errno(), Errno::EINVAL | Errno::EIDRM) => Ok(None),
+        Err(error) if error.errno() == Errno::EACCES => {
+            if let Sender::Stranger = sender {
+                diagnostics::note(format_args!("SIGUSR1 came, but {error}: still listening"));
+            }
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use anyhow::Result;
+use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 use owo_colors::Style;
 
@@ -95,8 +96,14 @@ impl Narrator {
 
     /// Something has changed that the kernel keeps on record of the segment.
     pub fn segment<T: SelfContained>(&mut self, segment: &Segment<T>) -> Result<()> {
-        if let Some(explainer) = &mut self.explainer {
-            explainer.segment(segment.record()?);
+        let Some(explainer) = &mut self.explainer else {
+            return Ok(());
+        };
+        match segment.record() {
+            Ok(record) => explainer.segment(record),
+            // Its creator has removed it as soon as we had detached it.
+            Err(error) if matches!(error.errno(), Errno::EINVAL | Errno::EIDRM) => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 
 use crate::calls;
@@ -23,6 +24,8 @@ pub struct Sent {
     // Dropped in this order: detached first, then removed.
     attached: WritableAttachment<Message>,
     segment: OwnedSegment<Message>,
+    /// Whether the listener has looked while the message was being written, and may have read it.
+    early: bool,
 }
 
 /// Writes `message` into the segment that belongs to `path`, and sends SIGUSR1 to `listener`, who
@@ -47,14 +50,19 @@ pub fn send(
     narrator.segment(&segment)?;
     let mut attached = segment.attach()?;
     attached.write(message);
-    let sent = Sent {
+    let mut sent = Sent {
         message: *message,
         attached,
         segment,
+        early: false,
     };
-    sent.until_alone(patience)?;
+    sent.until_alone(listener, patience)?;
     narrator.announcing()?;
-    signals::announce(listener)?;
+    match signals::announce(listener) {
+        // Woken by somebody else, it has taken the message already, and has ended.
+        Err(error) if error.errno() == Errno::ESRCH && sent.is_read_by(listener)? => {}
+        announced => announced?,
+    }
     narrator.announced()?;
     Ok(sent)
 }
@@ -62,21 +70,38 @@ pub fn send(
 impl Sent {
     /// Waits until nobody else is attached, and we were the last to attach.
     ///
-    /// Somebody else's signal may have made a listener look before the message was there. From here
-    /// on, whoever attaches finds it, and the kernel's record tells that.
-    fn until_alone(&self, patience: Option<Duration>) -> Result<()> {
+    /// Somebody else's signal may have made the listener look while the message was being written.
+    /// From here on, whoever attaches finds it, and the kernel's record tells that.
+    fn until_alone(&mut self, listener: Pid, patience: Option<Duration>) -> Result<()> {
         let us = getpid();
+        let mut early = false;
         self.until("nobody else is attached", patience, |record| {
+            early |= record.last_pid == listener;
             if record.attached == 1 && record.last_pid != us {
                 // The next look finds that we were the last.
                 drop(self.segment.attach_read_only()?);
             }
             Ok(record.attached == 1 && record.last_pid == us)
-        })
+        })?;
+        self.early = early;
+        Ok(())
     }
 
-    /// Waits until `listener` has read the message: it was the last to attach or detach, and only
-    /// we are attached now. No word from it is needed, so that any program can listen.
+    /// Whether `listener` has read the message: it was the last to attach or detach, and only we
+    /// are attached now. Or it has looked early, and has ended: which it does when it has read.
+    fn is_read_by(&self, listener: Pid) -> Result<bool> {
+        // Asked first: what it did before it ended must not be missed.
+        let gone = process::is_gone(listener);
+        let record = self.segment.record()?;
+        let read = record.last_pid == listener && record.attached == 1;
+        if gone && !read && !self.early {
+            bail!("the listener (PID {listener}) ended before it had read the message");
+        }
+        Ok(read || gone)
+    }
+
+    /// Waits until `listener` has read the message. No word from it is needed, only the kernel's
+    /// record of the segment, so that any program can listen.
     ///
     /// # Errors
     /// The listener has ended without reading, or does not read for as long as `patience`.
@@ -86,24 +111,8 @@ impl Sent {
         patience: Option<Duration>,
         narrator: &mut Narrator,
     ) -> Result<()> {
-        self.until(
-            &format!("PID {listener} has read the message"),
-            patience,
-            |record| {
-                let gone = process::is_gone(listener);
-                // If it has ended, it has done so since the record was made, maybe after reading.
-                let record = if gone {
-                    self.segment.record()?
-                } else {
-                    *record
-                };
-                let read = record.last_pid == listener && record.attached == 1;
-                if gone && !read {
-                    bail!("the listener (PID {listener}) ended before it had read the message");
-                }
-                Ok(read)
-            },
-        )?;
+        let what = format!("PID {listener} has read the message");
+        self.until(&what, patience, |_| self.is_read_by(listener))?;
         narrator.segment(&self.segment)
     }
 

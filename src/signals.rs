@@ -195,8 +195,8 @@ pub fn ensure_caught_by(listener: Pid) -> Result<()> {
         .map_err(|error| error.advise(advice))?;
     match caught_by(listener) {
         Some(caught) if caught & 1 << (ANNOUNCEMENT as u32 - 1) == 0 => bail!(
-            "PID {listener} has no handler for {ANNOUNCEMENT}, which would kill it \
-             (SigCgt in /proc/{listener}/status); {advice}"
+            "PID {listener} has no handler for {ANNOUNCEMENT} (SigCgt in /proc/{listener}/status), \
+             which would kill it or be ignored; {advice}"
         ),
         _ => Ok(()),
     }
@@ -243,6 +243,11 @@ impl Timer {
             patience,
             since: Instant::now(),
         }
+    }
+
+    /// How long it may last in all, if that has an end.
+    pub fn patience(&self) -> Duration {
+        self.patience.unwrap_or_default()
     }
 
     /// What is left of the patience; `None` if it has no end.
@@ -300,7 +305,7 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
             insert(&mut readable, peer)?;
         }
         let left = timer.left();
-        let mask = MASK_WHILE_WAITING.get();
+        let mask = mask_for(awaited);
         let looks = matches!(awaited, For::Look);
         let longest = if looks { MOMENT } else { DAY };
         let time = match left {
@@ -316,7 +321,7 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
             Ok(0) if looks => return Ok(Woken::Ready),
             Ok(0) => {}
             Ok(_) => {
-                let_in()?;
+                let_in(mask)?;
                 look_at_flags(timer)?;
                 let ready = match awaited {
                     For::Readable(fd) => readable.contains(fd),
@@ -329,14 +334,24 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
     }
 }
 
+/// What is blocked while this is waited for. A SIGUSR1 is let in only by who waits for it, and
+/// stays pending for everybody else.
+fn mask_for(awaited: For<'_>) -> SigSet {
+    let mut mask = MASK_WHILE_WAITING.get();
+    if !matches!(awaited, For::Announcement) {
+        mask.add(ANNOUNCEMENT);
+    }
+    mask
+}
+
 /// Lets in the signals that have come meanwhile.
 ///
 /// pselect(2) lets them in while it sleeps. If there is nothing to sleep for, it need not (and on
 /// Linux does not), and an interruption would go unheard for as long as the run finds everything
 /// ready.
-fn let_in() -> Result<(), CallError> {
+fn let_in(mask: SigSet) -> Result<(), CallError> {
     let swap = |mask: SigSet| mask.thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let let_in = || swap(MASK_WHILE_WAITING.get()).and_then(swap).map(drop);
+    let let_in = || swap(mask).and_then(swap).map(drop);
     calls::aside(|| calls::made(let_in, |_| "sigprocmask(SIG_SETMASK, …)".to_owned()))
 }
 

@@ -20,6 +20,8 @@ def main():
     if len(sys.argv) != 4:
         sys.exit("usage: sender.py PATH PID MESSAGE")
     path, listener, text = sys.argv[1], int(sys.argv[2]), os.fsencode(sys.argv[3])
+    if listener <= 0:
+        sys.exit("sender.py: to kill, 0 and less mean several processes")
     message = Message(id=1, size=len(text))
     if len(text) >= len(message.text):
         sys.exit("sender.py: the message is too long")

@@ -1,0 +1,457 @@
+//! Peers in other languages: whoever knows the path and the struct can take part, in any pairing.
+
+mod support;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sigshm::message::{LONGEST_TEXT, MESSAGE_SIZE, Message};
+use sigshm::printable::Printable;
+
+use support::*;
+
+// The pairings.
+
+#[test]
+fn ours_to_c() {
+    assert_all_messages_pass(Language::Rust, Language::C);
+}
+
+#[test]
+fn c_to_ours() {
+    assert_all_messages_pass(Language::C, Language::Rust);
+}
+
+#[test]
+fn c_to_c() {
+    assert_all_messages_pass(Language::C, Language::C);
+}
+
+#[test]
+fn ours_to_python() {
+    if python_is_there("ours to Python") {
+        assert_all_messages_pass(Language::Rust, Language::Python);
+    }
+}
+
+#[test]
+fn python_to_ours() {
+    if python_is_there("Python to ours") {
+        assert_all_messages_pass(Language::Python, Language::Rust);
+    }
+}
+
+#[test]
+fn c_to_python() {
+    if python_is_there("C to Python") {
+        assert_all_messages_pass(Language::C, Language::Python);
+    }
+}
+
+#[test]
+fn python_to_c() {
+    if python_is_there("Python to C") {
+        assert_all_messages_pass(Language::Python, Language::C);
+    }
+}
+
+#[test]
+fn python_to_python() {
+    if python_is_there("Python to Python") {
+        assert_all_messages_pass(Language::Python, Language::Python);
+    }
+}
+
+// What they agree on, and what they must not do.
+
+#[test]
+fn in_python_the_struct_is_laid_out_as_in_c_and_in_rust() {
+    let rust = {
+        let message = Message::new(b"x").unwrap();
+        let at = |name| {
+            let field = message.fields().find(|field| field.name == name);
+            field.unwrap().offset
+        };
+        [
+            at("id"),
+            at("size"),
+            at("text"),
+            LONGEST_TEXT + 1,
+            MESSAGE_SIZE,
+        ]
+    };
+    #[cfg(target_pointer_width = "64")]
+    assert_eq!(rust, [0, 8, 16, 1008, 1024]);
+    assert_eq!(numbers(&layout_in_c()), rust);
+    if python_is_there("the layout of the struct in Python") {
+        let mut python = python();
+        python.current_dir(peers()).args([
+            "-c",
+            "import ctypes, peer
+m = peer.Message
+print(m.id.offset, m.size.offset, m.text.offset, m.text.size, ctypes.sizeof(m))",
+        ]);
+        assert_eq!(numbers(&run(&mut python)), rust);
+        assert_no_traces();
+    }
+}
+
+#[test]
+fn the_careful_program_in_c_prints_the_same_transcript() {
+    for (message, shown) in [("Hello, world", "Hello, world"), ("", ""), ("日本", "日本")] {
+        let scratch = Scratch::new();
+        let mut command = Command::new(compile_peer("careful"));
+        command.arg(message).arg(scratch.path());
+        let theirs = run(&mut command);
+        theirs.assert_delivered(message.len(), shown);
+        let ours = run(&mut scratch.sigshm([message]));
+        let anonymous = |finished: &Finished| {
+            let listener = format!("PID={}", listener_in(finished.text()));
+            finished.text().replace(&listener, "PID=…")
+        };
+        assert_eq!(anonymous(&theirs), anonymous(&ours));
+        assert_eq!((theirs.stderr, ours.stderr), (String::new(), String::new()));
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_listener_in_another_language_goes_on_after_a_signal_without_a_message() {
+    for language in [Language::C, Language::Python] {
+        if language == Language::Python && !python_is_there("stray signals in Python") {
+            continue;
+        }
+        let scratch = Scratch::new();
+        let listener = language.listen(&scratch);
+        for _ in 0..3 {
+            kill(listener.pid(), Signal::SIGUSR1).unwrap();
+            wait_until("it has looked, and waits again", || {
+                !is_pending(listener.pid()) && state(listener.pid()) == Some('S')
+            });
+        }
+        assert_passes(
+            &scratch,
+            Language::Rust,
+            language,
+            listener,
+            OsStr::new("Hi"),
+        );
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_sender_in_another_language_takes_no_pid_that_means_several_processes() {
+    for language in [Language::C, Language::Python] {
+        if language == Language::Python && !python_is_there("bad PIDs in Python") {
+            continue;
+        }
+        let scratch = Scratch::new();
+        for pid in ["0", "abc"] {
+            // To kill(2), 0 is everybody in its process group, so it gets one of its own. (-1 would be
+            // everybody on the machine, which is not for a test to try.)
+            let mut command = language.sender(&scratch, pid, OsStr::new("Hello, world"));
+            command.process_group(0);
+            let finished = Program::start(command).finish();
+            let outcome = (finished.code.is_some_and(|code| code > 0), finished.signal);
+            assert_eq!(outcome, (true, None), "{language:?}, {pid}: {finished:#?}");
+            assert_eq!(finished.text(), "");
+            assert_ne!(finished.stderr, "");
+            scratch.assert_nothing_left();
+        }
+    }
+}
+
+/// Each message passes from a sender in one language to a listener in another, with nothing left
+/// afterwards.
+#[track_caller]
+fn assert_all_messages_pass(from: Language, to: Language) {
+    let longest = "x".repeat(LONGEST_TEXT);
+    let messages: [&[u8]; 5] = [
+        b"Hello, world",
+        b"",
+        longest.as_bytes(),
+        "Zażółć 日本 🦀".as_bytes(),
+        b"a\xc3(\xe2\x82b\x80\xff",
+    ];
+    for message in messages {
+        let scratch = Scratch::new();
+        let listener = to.listen(&scratch);
+        assert_passes(&scratch, from, to, listener, OsStr::from_bytes(message));
+        scratch.assert_nothing_left();
+    }
+    assert_no_traces();
+}
+
+#[track_caller]
+fn assert_passes(
+    scratch: &Scratch,
+    from: Language,
+    to: Language,
+    listener: Program,
+    message: &OsStr,
+) {
+    let pid = listener.pid();
+    let mut command = from.sender(scratch, &pid.to_string(), message);
+    command.env_remove("NO_COLOR");
+    let sender = Program::start(command).finish();
+    let taken = listener.finish();
+    for (finished, part) in [(&sender, "sender"), (&taken, "listener")] {
+        let outcome = (finished.code, finished.signal, finished.stderr.as_str());
+        let pairing = format!("{part} of {from:?} to {to:?}, {message:?}: {finished:#?}");
+        assert_eq!(outcome, (Some(0), None, ""), "{pairing}");
+    }
+    let shown = Printable(message.as_bytes()).to_string();
+    assert_eq!(sender.text(), from.sent(message, &shown));
+    // Bytes: what a peer prints need not be UTF-8.
+    assert_eq!(taken.stdout, to.received(pid, message, &shown), "{taken:?}");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Rust,
+    C,
+    Python,
+}
+
+impl Language {
+    /// A listener that has its handler in place.
+    #[track_caller]
+    fn listen(self, scratch: &Scratch) -> Program {
+        let command = match self {
+            Self::Rust => scratch.sigshm(["--listen"]),
+            Self::C => program(compile_peer("listener"), [scratch.path()]),
+            Self::Python => script("listener.py", [scratch.path()]),
+        };
+        let listener = Program::start(command);
+        // A peer says that it listens when it does. Ours says so in two lines.
+        let last = if self == Self::Rust {
+            "SIGUSR1\x1b[0m\n".to_owned()
+        } else {
+            format!("# Listening on PID={}\n", listener.pid())
+        };
+        listener.until_printed(&last);
+        listener
+    }
+
+    fn sender(self, scratch: &Scratch, listener: &str, message: &OsStr) -> Command {
+        let path = scratch.path().into_os_string();
+        let arguments = [path, OsString::from(listener), message.to_owned()];
+        match self {
+            Self::Rust => {
+                let mut command = scratch.sigshm(["--to", listener, "--"]);
+                command.arg(message);
+                command
+            }
+            Self::C => program(compile_peer("sender"), arguments),
+            Self::Python => script("sender.py", arguments),
+        }
+    }
+
+    fn sent(self, message: &OsStr, shown: &str) -> String {
+        let done = "# All done. Freeing memory.\n";
+        if self != Self::Rust {
+            return done.to_owned();
+        }
+        let size = message.len();
+        format!(
+            "# Message size is: {size}\n\
+             # Creating message object.\n\
+             \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
+             \x1b[36m\tid=1\x1b[0m\n\
+             \x1b[36m\ttext:{shown}.\x1b[0m\n\
+             {done}"
+        )
+    }
+
+    fn received(self, listener: Pid, message: &OsStr, shown: &str) -> Vec<u8> {
+        let signal = libc::SIGUSR1;
+        if self == Self::Rust {
+            return format!(
+                "\x1b[35m# Listening on PID={listener}\x1b[0m\n\
+                 \x1b[35m# Registering signal handler for SIGUSR1\x1b[0m\n\
+                 \x1b[33m# PID={listener} received signal {signal}\x1b[0m\n\
+                 \x1b[33m# Received: {shown}\x1b[0m\n"
+            )
+            .into_bytes();
+        }
+        // The peers print the bytes as they are.
+        let lines = format!(
+            "# Listening on PID={listener}\n# PID={listener} received signal {signal}\n# Received: "
+        );
+        [lines.as_bytes(), message.as_bytes(), b"\n"].concat()
+    }
+}
+
+/// Where the peers' sources are.
+fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
+}
+
+fn program<S: AsRef<OsStr>>(program: PathBuf, arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn script<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = python();
+    command.arg(peers().join(name)).args(arguments);
+    command
+}
+
+/// The interpreter itself, in case `python3` is a script that looks for it: what we start is then
+/// what listens.
+static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+    let mut command = Command::new("python3");
+    command.args(["-c", "import sys; print(sys.executable)"]);
+    let output = match command.stdin(Stdio::null()).output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        output => output.unwrap(),
+    };
+    assert!(output.status.success(), "python3 fails: {output:?}");
+    let executable = String::from_utf8(output.stdout).unwrap();
+    Some(PathBuf::from(executable.trim_end()))
+});
+
+/// Python, told to leave no compiled modules behind.
+fn python() -> Command {
+    let mut command = Command::new(PYTHON.as_ref().unwrap());
+    command.arg("-B").stdin(Stdio::null());
+    command
+}
+
+/// Whether there is a `python3`. If not, it is said aloud that `what` is not tested.
+fn python_is_there(what: &str) -> bool {
+    if PYTHON.is_none() {
+        // Not by `eprintln!`: what a test says in this way is shown only if it fails.
+        let line = format!("\nNOT TESTED, because there is no python3 here: {what}\n");
+        io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+    PYTHON.is_some()
+}
+
+/// No compiled modules lie beside the peers.
+#[track_caller]
+fn assert_no_traces() {
+    let cache = peers().join("__pycache__");
+    assert!(!cache.exists(), "{} is left", cache.display());
+}
+
+/// What a program in C says of where the fields of the peers' struct are.
+#[track_caller]
+fn layout_in_c() -> Finished {
+    let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (source, binary) = (dir.path().join("layout.c"), dir.path().join("layout"));
+    let text = r#"
+        #include "message.h"
+        #include <stdio.h>
+        int main(void) {
+            printf("%zu %zu %zu %zu %zu\n", offsetof(s_message, id), offsetof(s_message, size),
+                   offsetof(s_message, text), TEXT_CAPACITY, sizeof(s_message));
+        }
+    "#;
+    fs::write(&source, text).unwrap();
+    let mut cc = Command::new("cc");
+    cc.arg("-I").arg(peers()).arg("-o").arg(&binary).arg(source);
+    let compiled = run(&mut cc);
+    assert_eq!(compiled.code, Some(0), "{compiled:#?}");
+    run(&mut Command::new(binary))
+}
+
+fn numbers(finished: &Finished) -> Vec<usize> {
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    let words = finished.text().split_whitespace();
+    words.map(|word| word.parse().unwrap()).collect()
+}
+
+fn is_pending(pid: Pid) -> bool {
+    // Sent to a process or to one of its threads; see proc_pid_status(5).
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let bits = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
+    bits & 1 << (libc::SIGUSR1 - 1) != 0
+}
+
+/// A program whose output can be read while it runs. It is killed if the test ends before it does.
+struct Program {
+    child: Child,
+    stdout: File,
+    stderr: File,
+}
+
+impl Program {
+    fn start(mut command: Command) -> Self {
+        // Files, not pipes: they can be read at any moment, and nobody need read them.
+        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let child = command
+            .stdout(stdout.try_clone().unwrap())
+            .stderr(stderr.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    #[track_caller]
+    fn until_printed(&self, text: &str) {
+        let has_ended = || matches!(state(self.pid()), None | Some('Z' | 'X'));
+        let printed = || String::from_utf8_lossy(&contents(&self.stdout)).into_owned();
+        // What it has said before it ended is there when it has ended.
+        wait_until(text, || has_ended() || printed().contains(text));
+        let complaint = contents(&self.stderr);
+        assert!(
+            printed().contains(text),
+            "it has ended without {text:?}: {:?}, {:?}",
+            printed(),
+            String::from_utf8_lossy(&complaint)
+        );
+    }
+
+    /// Waits for the end, and takes what was printed.
+    #[track_caller]
+    fn finish(mut self) -> Finished {
+        let mut status = None;
+        wait_until("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let status = status.unwrap();
+        Finished {
+            stdout: contents(&self.stdout),
+            stderr: String::from_utf8(contents(&self.stderr)).unwrap(),
+            code: status.code(),
+            signal: status.signal(),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads the file without moving the place at which the program writes.
+fn contents(file: &File) -> Vec<u8> {
+    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut contents, 0).unwrap();
+    contents
+}

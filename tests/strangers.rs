@@ -1,0 +1,1314 @@
+//! The listener (`--listen`) and the sender (`--to`) as programs of their own, which share nothing
+//! but a path.
+
+mod support;
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::{Pid, Uid};
+use rexpect::session::spawn_command;
+
+use support::*;
+
+const NOBODY: u32 = 65534;
+
+// What they print.
+
+#[test]
+fn a_listener_and_a_sender_each_print_their_part_of_the_transcript() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    // Nothing more until there is a message, and nothing in the kernel either.
+    assert_eq!(listener.printed(), registered(listener.pid()));
+    assert_eq!(scratch.segments(), []);
+
+    let sender = send(&scratch, listener.pid(), &[], "Hello, world");
+    assert_said(&sender.finish(), &sent(12, "Hello, world"));
+    let pid = listener.pid();
+    assert_said(&listener.finish(), &received(pid, "Hello, world"));
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn put_together_the_two_parts_are_the_whole_transcript() {
+    let whole = transcript(42, 12, "Hello, world");
+    let parts = sent(12, "Hello, world") + &received(Pid::from_raw(42), "Hello, world");
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    // Nobody forks here.
+    assert_eq!(sorted(&whole.replace("# Forking...\n", "")), sorted(&parts));
+}
+
+#[test]
+fn without_colours_their_parts_have_no_escape() {
+    let scratch = Scratch::new();
+    let listener = Program::start(scratch.sigshm(["--listen", "--color", "never"]));
+    listener.until_printed("# Registering signal handler for SIGUSR1\n");
+    let pid = listener.pid();
+    let sender = send(&scratch, pid, &["--color", "never"], "Hello, world");
+    assert_said(&sender.finish(), &plain(&sent(12, "Hello, world")));
+    assert_said(&listener.finish(), &plain(&received(pid, "Hello, world")));
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn messages_that_a_toy_would_trip_over_pass_between_strangers() {
+    let scratch = Scratch::new();
+    let longest = "x".repeat(1007);
+    for (message, shown) in [
+        ("", ""),
+        (longest.as_str(), longest.as_str()),
+        ("日本 🦀", "日本 🦀"),
+        ("\x1b[2J\n", r"\x1b[2J\n"),
+    ] {
+        let listener = listen(&scratch, &[]);
+        let pid = listener.pid();
+        let sender = send(&scratch, pid, &[], message);
+        assert_said(&sender.finish(), &sent(message.len(), shown));
+        assert_said(&listener.finish(), &received(pid, shown));
+    }
+    scratch.assert_nothing_left();
+}
+
+// How long a listener waits.
+
+#[test]
+fn a_listener_gives_up_only_if_it_is_given_a_timeout() {
+    let scratch = Scratch::new();
+    let patient = listen(&scratch, &["--explain"]);
+    let impatient = listen(&scratch, &["--timeout", "0.2"]);
+    let pid = impatient.pid();
+    let finished = impatient.finish();
+    finished.assert_failed_with(&["no message", "0.2 seconds", "--timeout"]);
+    assert_eq!(finished.text(), registered(pid));
+    assert_eq!(scratch.segments(), []);
+
+    // The other one is still there when the message comes, and it has asked the kernel to wake it at
+    // no time: the fifth argument of its wait is NULL.
+    assert_delivered(&scratch, patient, "Hello, world", |said| {
+        let words = explanations(said);
+        let wait = "pselect(0, [], [], NULL, NULL, ";
+        assert!(words.contains(wait), "{words}");
+        without_explanations(said)
+    });
+    scratch.assert_nothing_left();
+}
+
+// Usage that makes no sense.
+
+#[test]
+fn options_that_exclude_each_other_and_numbers_that_are_no_pid_are_bad_usage() {
+    let scratch = Scratch::new();
+    let target = sleeper(|| Ok(()));
+    let pid = target.pid().to_string();
+    let cases: &[(&[&str], &str)] = &[
+        (&["--listen", "Hello, world"], "--listen"),
+        (&["--listen", ""], "--listen"),
+        (&["--listen", "--to", &pid], "--to"),
+        (&["--listen", "--to", &pid, "Hello, world"], "--listen"),
+        (&["--to", &pid], "<MESSAGE>"),
+        (&["--to", "0", "Hello, world"], "--to <PID>"),
+        (&["--to=-1", "Hello, world"], "--to <PID>"),
+        (&["--to", "-1", "Hello, world"], "-1"),
+        (&["--to", "abc", "Hello, world"], "--to <PID>"),
+        (&["--to", "", "Hello, world"], "--to <PID>"),
+        (&["--to", "2147483648", "Hello, world"], "--to <PID>"),
+    ];
+    for (arguments, named) in cases {
+        let finished = run(&mut scratch.sigshm(*arguments));
+        let outcome = (finished.code, finished.signal, finished.text());
+        assert_eq!(outcome, (Some(2), None, ""), "{arguments:?}: {finished:#?}");
+        assert!(finished.stderr.contains(named), "{finished:#?}");
+        assert_eq!(scratch.segments(), [], "{arguments:?}");
+    }
+    assert!(target.is_alive());
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_message_that_is_too_long_is_refused_and_the_listener_goes_on() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let sender = send(&scratch, listener.pid(), &[], &"x".repeat(1008));
+    let finished = sender.finish();
+    finished.assert_failed_with(&["1008", "1007"]);
+    assert_eq!(finished.text(), "");
+    assert_eq!(scratch.segments(), []);
+    assert_delivered(&scratch, listener, "Hello, world", str::to_owned);
+    scratch.assert_nothing_left();
+}
+
+// Processes that do not listen.
+
+#[test]
+fn a_pid_that_does_not_exist_is_refused() {
+    // More than the kernel's limit, which is 4194304.
+    assert_refused(Pid::from_raw(i32::MAX), &["ESRCH", "No such process"]);
+}
+
+#[test]
+fn a_zombie_is_refused() {
+    let zombie = Program::start(Command::new("true"));
+    wait_until("it has ended", || state(zombie.pid()) == Some('Z'));
+    assert_refused(zombie.pid(), &["ESRCH", "No such process"]);
+}
+
+#[test]
+fn a_process_without_a_handler_is_refused_and_lives_on() {
+    let target = sleeper(|| Ok(()));
+    assert_refused(target.pid(), &["no handler for SIGUSR1", "SigCgt"]);
+    assert!(target.is_alive());
+}
+
+#[test]
+fn a_process_without_a_handler_is_sent_nothing_at_all() {
+    // Where it is blocked, a signal that had been sent would still be seen, pending.
+    let target = sleeper(block_sigusr1);
+    assert_refused(target.pid(), &["no handler for SIGUSR1"]);
+    assert!(!is_pending(target.pid()));
+    kill(target.pid(), Signal::SIGUSR1).unwrap();
+    assert!(is_pending(target.pid()));
+}
+
+#[test]
+fn a_process_that_ignores_sigusr1_is_refused_and_sent_nothing() {
+    let target = sleeper(|| {
+        block_sigusr1()?;
+        // SAFETY: nothing is installed that could be called.
+        unsafe { signal(Signal::SIGUSR1, SigHandler::SigIgn) }?;
+        Ok(())
+    });
+    assert_refused(target.pid(), &["no handler for SIGUSR1"]);
+    assert!(!is_pending(target.pid()));
+    assert!(target.is_alive());
+}
+
+#[test]
+fn a_listener_that_has_no_handler_yet_is_refused_and_reached_later() {
+    let scratch = Scratch::new();
+    let mut listener = step_by_step(scratch.sigshm(["--listen", "--step"]));
+    listener.step_to("the listener tells its PID");
+    let early = send(&scratch, listener.pid(), &[], "too early").finish();
+    early.assert_failed_with(&["no handler for SIGUSR1"]);
+    assert_eq!((early.text(), scratch.segments()), ("", vec![]));
+
+    listener.step_to("its handler is in place");
+    listener.enter_for_ever();
+    listener.until_printed("# Registering");
+    assert_delivered(&scratch, listener, "Hello, world", without_explanations);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn somebody_elses_process_is_refused_and_left_alone() {
+    let scratch = Scratch::new();
+    if !Uid::effective().is_root() {
+        // Whoever is not root has somebody else's process in PID 1.
+        let finished = send(&scratch, Pid::from_raw(1), &[], "Hello, world").finish();
+        finished.assert_failed_with(&["kill(1, 0)", "EPERM"]);
+        assert_eq!((finished.text(), scratch.segments()), ("", vec![]));
+        return;
+    }
+    let listener = listen(&scratch, &[]);
+    let copy = scratch.dir().join("copy");
+    // By another process: while this one writes to the file, a child that another test starts has it
+    // open for writing too, and then it cannot be run ("Text file busy").
+    let mut cp = Command::new("cp");
+    cp.arg(env!("CARGO_BIN_EXE_sigshm")).arg(&copy);
+    assert_eq!(run(&mut cp).code, Some(0), "{cp:?}");
+    for (path, mode) in [(scratch.dir(), 0o755), (copy.as_path(), 0o755)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    let sender = |to: Pid| {
+        let mut command = Command::new(&copy);
+        command.args(["--to", &to.to_string(), "--path"]);
+        command.arg(scratch.path()).arg("Hello, world");
+        command.env_remove("NO_COLOR").stdin(Stdio::null());
+        command.uid(NOBODY).gid(NOBODY);
+        Program::start(command)
+    };
+    let finished = sender(listener.pid()).finish();
+    let call = format!("kill({}, 0)", listener.pid());
+    finished.assert_failed_with(&[&call, "EPERM", "--listen"]);
+    assert_eq!((finished.text(), scratch.segments()), ("", vec![]));
+    assert!(!is_pending(listener.pid()));
+    assert_delivered(&scratch, listener, "Hello, world", str::to_owned);
+
+    // It was the process that was in the way: that user's own listener gets its message.
+    let mut command = Command::new(&copy);
+    command.args(["--listen", "--path"]).arg(scratch.path());
+    command.env_remove("NO_COLOR").stdin(Stdio::null());
+    command.uid(NOBODY).gid(NOBODY);
+    let theirs = Program::start(command);
+    theirs.until_printed("SIGUSR1\x1b[0m\n");
+    let pid = theirs.pid();
+    assert_said(&sender(pid).finish(), &sent(12, "Hello, world"));
+    assert_said(&theirs.finish(), &received(pid, "Hello, world"));
+    scratch.assert_nothing_left();
+}
+
+// Explained, and step by step.
+
+#[test]
+fn explained_both_tell_of_the_same_key_segment_and_processes() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &["--explain"]);
+    wait_until("it waits", || state(listener.pid()) == Some('S'));
+    listener.stop();
+    let sender = send(&scratch, listener.pid(), &["--explain"], "Hello, world");
+    let segment = until_announced(&scratch, &sender, &listener);
+    listener.go_on();
+    let (from, to) = (sender.pid(), listener.pid());
+    let (sent_out, taken_in) = (sender.finish(), listener.finish());
+    for finished in [&sent_out, &taken_in] {
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    }
+
+    // What the system says of the run, from outside, is what each of them says.
+    let (key, id) = (format!("0x{:08x}", scratch.key()), segment.id);
+    let words = explanations(sent_out.text());
+    for part in [
+        format!("= {key}"),
+        format!("shmget({key}, 1024, IPC_CREAT|IPC_EXCL|0600) = {id}"),
+        format!("kill({to}, SIGUSR1) = 0"),
+        format!("shm_cpid={from}, shm_lpid={to}"),
+        format!("shmctl({id}, IPC_RMID, NULL) = 0"),
+    ] {
+        assert!(words.contains(&part), "{part:?} is not in {words}");
+    }
+    let words = explanations(taken_in.text());
+    for part in [
+        format!("= {key}"),
+        format!("shmget({key}, 1024, 0) = {id}"),
+        format!("shmat({id}, NULL, SHM_RDONLY) = 0x"),
+        format!("shm_cpid={from}, shm_lpid={to}"),
+    ] {
+        assert!(words.contains(&part), "{part:?} is not in {words}");
+    }
+
+    let picture = "    field   at  bytes                                           as text
+    id      000 01 00 00 00                                     = 1
+    padding 004 00 00 00 00
+    size    008 0c 00 00 00 00 00 00 00                         = 12
+    text    010 48 65 6c 6c 6f 2c 20 77 6f 72 6c 64             Hello, world
+    unused  01c 00 ... 996 bytes of zeros, up to 3ff
+";
+    let shown = plain(taken_in.text());
+    assert!(shown.contains(picture), "{picture} is not in {shown}");
+
+    let created = format!("shmget() = {id}");
+    let rows = [&created, "copies the message in", "kill()", "removes"];
+    assert_timeline(sent_out.text(), (from, to), &rows);
+    let rows = [
+        "registers its handler",
+        "the handler notes it",
+        "copies the message out",
+        "ends",
+    ];
+    assert_timeline(taken_in.text(), (from, to), &rows);
+
+    for finished in [&sent_out, &taken_in] {
+        for line in plain(finished.text()).lines() {
+            assert!(line.chars().count() <= 80, "beyond 80 columns: {line}");
+        }
+    }
+    // Without the explanations it is what they print anyway.
+    assert_eq!(
+        without_explanations(sent_out.text()),
+        sent(12, "Hello, world")
+    );
+    assert_eq!(
+        without_explanations(taken_in.text()),
+        received(to, "Hello, world")
+    );
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn step_by_step_each_stops_until_enter_and_the_segment_can_be_looked_at_meanwhile() {
+    let scratch = Scratch::new();
+    let mut listener = step_by_step(scratch.sigshm(["--listen", "--step"]));
+    listener.step_to("the listener tells its PID");
+    assert_eq!(without_explanations(&listener.printed()), "");
+    assert!(!has_handler(listener.pid()));
+    listener.step_to("its handler is in place");
+    assert!(has_handler(listener.pid()));
+    listener.enter();
+    listener.until_printed("# Registering");
+
+    let to = listener.pid().to_string();
+    let mut sender = step_by_step(scratch.sigshm(["--step", "--to", &to, "Hello, world"]));
+    for next in [
+        "the sender measures its argument",
+        "the sender fills in the struct",
+        "the sender creates the segment",
+    ] {
+        sender.step_to(next);
+        assert_eq!(scratch.segments(), [], "before {next}");
+    }
+    sender.step_to("the sender sends the signal");
+    let [segment] = &scratch.segments()[..] else {
+        panic!("there is not one segment: {:?}", scratch.segments());
+    };
+    let record = (segment.size, segment.mode & 0o777, segment.attached);
+    assert_eq!(record, (1024, 0o600, 1));
+    let parties = (segment.creator_pid, segment.last_pid);
+    assert_eq!(parties, (sender.pid().as_raw(), sender.pid().as_raw()));
+    let heard = without_explanations(&listener.printed());
+    assert_eq!(heard, registered(listener.pid()), "it was not announced");
+    sender.enter();
+
+    listener.step_to("the listener, woken, tells of the signal");
+    let attached = |count| scratch.segments().iter().all(|now| now.attached == count);
+    assert!(attached(2), "{:?}", scratch.segments());
+    listener.step_to("the listener tells what it has read");
+    assert!(attached(2), "{:?}", scratch.segments());
+    let told = without_explanations(&sender.printed());
+    assert!(!told.contains("# All done"), "nobody has read it yet");
+    listener.enter();
+
+    sender.step_to("the sender detaches and removes the segment");
+    let now = scratch.segments();
+    let record = (now[0].id, now[0].attached, now[0].last_pid);
+    assert_eq!(record, (segment.id, 1, listener.pid().as_raw()));
+    sender.enter();
+
+    let pid = listener.pid();
+    for (program, part) in [
+        (sender, sent(12, "Hello, world")),
+        (listener, received(pid, "Hello, world")),
+    ] {
+        let finished = program.finish();
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+        assert_eq!(without_explanations(finished.text()), part);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn at_the_end_of_standard_input_both_go_on_without_stops() {
+    let scratch = Scratch::new();
+    // Both find the end at once.
+    let listener = listen(&scratch, &["--step"]);
+    let pid = listener.pid();
+    let sender = send(&scratch, pid, &["--step"], "Hello, world");
+    for (program, part) in [
+        (sender, sent(12, "Hello, world")),
+        (listener, received(pid, "Hello, world")),
+    ] {
+        let finished = program.finish();
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+        assert_eq!(without_explanations(finished.text()), part);
+        assert_eq!(stops(finished.text()), 1, "{}", finished.text());
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn on_a_terminal_the_sender_goes_on_with_each_enter() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let pid = listener.pid();
+    let mut command = scratch.sigshm(["--step", "--to", &pid.to_string(), "Hello, world"]);
+    command.stdin(Stdio::inherit());
+    let mut terminal = spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap();
+    for (next, segments) in [
+        ("the sender measures its argument", 0),
+        ("the sender fills in the struct", 0),
+        ("the sender creates the segment", 0),
+        ("the sender sends the signal", 1),
+        ("the sender detaches and removes the segment", 1),
+    ] {
+        terminal.exp_string(next).unwrap();
+        terminal.exp_string("[Enter goes on]").unwrap();
+        assert_eq!(scratch.segments().len(), segments, "before {next}");
+        terminal.send_line("").unwrap();
+    }
+    let rest = terminal.exp_eof().unwrap();
+    assert!(!rest.contains("[Enter goes on]"), "{rest}");
+    assert!(rest.contains("# All done. Freeing memory."), "{rest}");
+    let status = terminal.process().wait().unwrap();
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    assert_said(&listener.finish(), &received(pid, "Hello, world"));
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_that_comes_before_the_listener_waits_for_it_is_in_the_picture_too() {
+    let scratch = Scratch::new();
+    let mut listener = step_by_step(scratch.sigshm(["--listen", "--step"]));
+    // The handler is in place, and what the listener waits for is Enter.
+    listener.step_to("its handler is in place");
+    let pid = listener.pid();
+    let sender = send(&scratch, pid, &[], "Hello, world");
+    wait_until("the signal is sent", || {
+        let [segment] = &scratch.segments()[..] else {
+            return false;
+        };
+        segment.attached == 1 && sender.printed().contains("text:") && {
+            // It is let in at once, or stays pending until the listener waits for it.
+            is_pending(pid) || state(sender.pid()) == Some('S')
+        }
+    });
+    let from = sender.pid();
+    listener.enter_for_ever();
+    assert_said(&sender.finish(), &sent(12, "Hello, world"));
+    let finished = listener.finish();
+    let outcome = (finished.code, finished.stderr.as_str());
+    assert_eq!(outcome, (Some(0), ""), "{finished:#?}");
+    let rows = [
+        "registers its handler",
+        "the handler notes it",
+        "copies the message out",
+        "ends",
+    ];
+    assert_timeline(finished.text(), (from, pid), &rows);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_listener_woken_early_while_the_sender_stops_has_read_the_message() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let to = listener.pid().to_string();
+    let mut sender = step_by_step(scratch.sigshm(["--step", "--to", &to, "Hello, world"]));
+    sender.step_to("the sender sends the signal");
+    // The message lies there, and anybody's signal makes the listener look: the sender itself
+    // suggests to try it.
+    let pid = listener.pid();
+    kill(pid, Signal::SIGUSR1).unwrap();
+    assert_said(&listener.finish(), &received(pid, "Hello, world"));
+
+    sender.enter_for_ever();
+    let finished = sender.finish();
+    assert_eq!(finished.code, Some(0), "it was read: {finished:#?}");
+    let told = without_explanations(finished.text());
+    assert_eq!(told, sent(12, "Hello, world"));
+    scratch.assert_nothing_left();
+}
+
+/// The sender may remove the segment as soon as the listener has detached. A listener that explains
+/// itself has more to say then.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn an_explained_listener_may_find_the_segment_removed_when_it_has_detached() {
+    use nix::sys::ptrace;
+    use nix::sys::wait::waitpid;
+
+    let scratch = Scratch::new();
+    let mut command = scratch.sigshm(["--listen", "--explain"]);
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(|| ptrace::traceme().map_err(io::Error::from)) };
+    let listener = Program::start(command);
+    let pid = listener.pid();
+    assert_eq!(
+        waitpid(pid, None),
+        Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP))
+    );
+    let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
+    ptrace::setoptions(pid, options).unwrap();
+
+    // From one system call to the next, until it has detached.
+    let (mut sender, mut detaching, mut deliver) = (None, false, None);
+    loop {
+        ptrace::syscall(pid, deliver.take()).unwrap();
+        match waitpid(pid, None).unwrap() {
+            WaitStatus::PtraceSyscall(_) if detaching => break,
+            WaitStatus::PtraceSyscall(_) => {
+                let info = ptrace::syscall_info(pid).unwrap();
+                // SAFETY: `op` says whether this is the part of the union that was written.
+                detaching = info.op == libc::PTRACE_SYSCALL_INFO_ENTRY
+                    && unsafe { info.u.entry.nr } as libc::c_long == libc::SYS_shmdt;
+                if sender.is_none() && listener.printed().contains("# Registering") {
+                    sender = Some(send(&scratch, pid, &[], "Hello, world"));
+                }
+            }
+            WaitStatus::Stopped(_, signal) => deliver = Some(signal),
+            other => panic!("this was not to happen before it has detached: {other:?}"),
+        }
+    }
+    // It detaches when it has told everything, so that a sender who sees it is not mistaken.
+    let told = without_explanations(&listener.printed());
+    assert_eq!(told, received(pid, "Hello, world"));
+    let finished = sender.unwrap().finish();
+    assert_said(&finished, &sent(12, "Hello, world"));
+    assert_eq!(scratch.segments(), []);
+
+    ptrace::detach(pid, None).unwrap();
+    let finished = listener.finish();
+    let outcome = (finished.code, finished.stderr.as_str());
+    assert_eq!(outcome, (Some(0), ""), "{finished:#?}");
+    let told = without_explanations(finished.text());
+    assert_eq!(told, received(pid, "Hello, world"));
+    scratch.assert_nothing_left();
+}
+
+// Many of them.
+
+#[test]
+fn of_several_listeners_only_the_one_that_is_named_prints_the_message() {
+    let scratch = Scratch::new();
+    let mut others: Vec<Program> = (0..5).map(|_| listen(&scratch, &[])).collect();
+    let named = others.remove(2);
+    assert_delivered(&scratch, named, "for the third", str::to_owned);
+    for other in &others {
+        assert!(!is_pending(other.pid()));
+        assert!(other.is_alive());
+        assert_eq!(other.printed(), registered(other.pid()));
+    }
+    for (number, other) in others.into_iter().enumerate() {
+        assert_delivered(&scratch, other, &format!("number {number}"), str::to_owned);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_hundred_messages_reach_a_hundred_listeners_each_its_own() {
+    let scratch = Scratch::new();
+    let start = |_| Program::start(scratch.sigshm(["--listen"]));
+    let listeners: Vec<Program> = (0..100).map(start).collect();
+    for listener in &listeners {
+        listener.until_printed("SIGUSR1\x1b[0m\n");
+    }
+    // The last to come is the first to be served.
+    for (number, listener) in listeners.iter().enumerate().rev() {
+        let message = format!("message {number}");
+        let sender = send(&scratch, listener.pid(), &[], &message);
+        assert_said(&sender.finish(), &sent(message.len(), &message));
+    }
+    for (number, listener) in listeners.into_iter().enumerate() {
+        let pid = listener.pid();
+        let expected = received(pid, &format!("message {number}"));
+        assert_said(&listener.finish(), &expected);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn two_senders_to_two_listeners_take_turns() {
+    let scratch = Scratch::new();
+    let (slow, quick) = (listen(&scratch, &[]), listen(&scratch, &[]));
+    slow.stop();
+    let first = send(&scratch, slow.pid(), &[], "first");
+    let segment = until_announced(&scratch, &first, &slow);
+    let second = send(&scratch, quick.pid(), &[], "second");
+    // It says so, and does nothing else: there is still the one segment, and its listener has heard
+    // nothing.
+    second.until_complained("waiting for another run");
+    assert_eq!(second.printed(), "");
+    assert_eq!(scratch.segments(), [segment]);
+    assert!(!is_pending(quick.pid()));
+
+    slow.go_on();
+    let (slow_pid, quick_pid) = (slow.pid(), quick.pid());
+    assert_said(&first.finish(), &sent(5, "first"));
+    assert_said(&slow.finish(), &received(slow_pid, "first"));
+    let finished = second.finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert_eq!(finished.text(), sent(6, "second"));
+    assert_said(&quick.finish(), &received(quick_pid, "second"));
+    scratch.assert_nothing_left();
+}
+
+// What goes wrong meanwhile.
+
+#[test]
+fn what_a_killed_sender_has_left_behind_is_no_message() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &["--timeout", "1"]);
+    let left = leave_behind(&scratch, &listener);
+    listener.go_on();
+    let pid = listener.pid();
+    let finished = listener.finish();
+    assert_eq!(finished.text(), registered(pid));
+    assert_eq!((finished.code, finished.signal), (Some(1), None));
+    let [note, error] = &finished.stderr.lines().collect::<Vec<_>>()[..] else {
+        panic!("there are not two lines: {finished:#?}");
+    };
+    let named = format!("segment {}", left.id);
+    for part in ["left behind", &named, "still listening"] {
+        assert!(note.contains(part), "{part:?} is not in {note:?}");
+    }
+    for part in ["error: no message", "1 seconds", "--timeout"] {
+        assert!(error.contains(part), "{part:?} is not in {error:?}");
+    }
+    // It is not a listener's to remove. The next pair does it, and works.
+    assert_eq!(scratch.segments().len(), 1);
+    let next = listen(&scratch, &[]);
+    let pid = next.pid();
+    let finished = send(&scratch, pid, &[], "Hello, world").finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert_eq!(finished.text(), sent(12, "Hello, world"));
+    assert!(finished.stderr.contains("reclaimed"), "{finished:#?}");
+    assert!(finished.stderr.contains(&named), "{finished:#?}");
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:#?}");
+    assert_said(&next.finish(), &received(pid, "Hello, world"));
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_listener_whose_sender_was_killed_is_there_for_the_next_one() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    leave_behind(&scratch, &listener);
+    listener.go_on();
+    listener.until_complained("left behind");
+    let pid = listener.pid();
+    let finished = send(&scratch, pid, &[], "Hello, world").finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert_eq!(finished.text(), sent(12, "Hello, world"));
+    let finished = listener.finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert_eq!(finished.text(), received(pid, "Hello, world"));
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:#?}");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_sender_whose_listener_is_killed_says_so_at_once() {
+    let scratch = Scratch::new();
+    // Whether its exit status is still there or not.
+    for reaped in [false, true] {
+        let mut listener = listen(&scratch, &[]);
+        listener.stop();
+        let sender = send(&scratch, listener.pid(), &[], "Hello, world");
+        until_announced(&scratch, &sender, &listener);
+        let killed = Instant::now();
+        kill(listener.pid(), Signal::SIGKILL).unwrap();
+        if reaped {
+            listener.child.wait().unwrap();
+        }
+        let finished = sender.finish();
+        assert!(killed.elapsed() < Duration::from_secs(2));
+        let named = format!("PID {}", listener.pid());
+        finished.assert_failed_with(&[&named, "ended before it had read the message"]);
+        assert!(!finished.text().contains("# All done"), "{finished:#?}");
+        assert_eq!(scratch.segments(), []);
+    }
+    assert_delivered(&scratch, listen(&scratch, &[]), "next", str::to_owned);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_sender_whose_listener_does_not_read_gives_up_and_the_listener_is_unharmed() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    listener.stop();
+    let sender = send(
+        &scratch,
+        listener.pid(),
+        &["--timeout", "0.3"],
+        "Hello, world",
+    );
+    let finished = sender.finish();
+    let named = format!("PID {}", listener.pid());
+    finished.assert_failed_with(&[&named, "0.3 seconds", "--timeout"]);
+    assert!(!finished.text().contains("# All done"), "{finished:#?}");
+    assert_eq!(scratch.segments(), []);
+    // It finds a signal, and no message.
+    listener.go_on();
+    assert_delivered(&scratch, listener, "next", str::to_owned);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn an_interrupted_listener_dies_of_the_signal() {
+    let scratch = Scratch::new();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let listener = listen(&scratch, &[]);
+        let pid = listener.pid();
+        kill(pid, signal).unwrap();
+        let finished = listener.finish();
+        let outcome = (finished.code, finished.signal, finished.stderr.as_str());
+        assert_eq!(outcome, (None, Some(signal as i32), ""));
+        assert_eq!(finished.text(), registered(pid));
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn an_interrupted_sender_dies_of_the_signal_and_takes_its_message_along() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        listener.stop();
+        let sender = send(&scratch, listener.pid(), &[], "Hello, world");
+        until_announced(&scratch, &sender, &listener);
+        kill(sender.pid(), signal).unwrap();
+        let finished = sender.finish();
+        let outcome = (finished.code, finished.signal, finished.stderr.as_str());
+        assert_eq!(outcome, (None, Some(signal as i32), ""));
+        assert_eq!(scratch.segments(), []);
+        listener.go_on();
+        wait_until("it has looked", || !is_pending(listener.pid()));
+    }
+    assert_delivered(&scratch, listener, "next", str::to_owned);
+    scratch.assert_nothing_left();
+}
+
+// Signals that announce nothing.
+
+#[test]
+fn a_signal_without_a_message_is_not_a_message() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    for _ in 0..10 {
+        kill(listener.pid(), Signal::SIGUSR1).unwrap();
+        wait_until("it has looked, and waits again", || {
+            !is_pending(listener.pid()) && state(listener.pid()) == Some('S')
+        });
+    }
+    assert_eq!(listener.printed(), registered(listener.pid()));
+    assert_delivered(&scratch, listener, "Hello, world", str::to_owned);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn in_a_storm_of_signals_the_message_arrives_and_success_means_that_it_was_read() {
+    let scratch = Scratch::new();
+    for number in 0..50 {
+        let message = format!("message {number}");
+        let listener = listen(&scratch, &[]);
+        let pid = listener.pid();
+        let storm = Storm::over(&listener);
+        let sender = send(&scratch, pid, &[], &message);
+        let finished = sender.finish();
+        // At the very moment the sender has ended, not only later.
+        let printed = listener.printed();
+        drop(storm);
+        assert_eq!(
+            (finished.code, finished.stderr.as_str()),
+            (Some(0), ""),
+            "number {number}, and the listener has printed {printed:?}"
+        );
+        assert_eq!(printed, received(pid, &message), "number {number}");
+        assert_said(&finished, &sent(message.len(), &message));
+        assert_said(&listener.finish(), &printed);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_storm_of_signals_does_not_prolong_a_listeners_timeout() {
+    const LIMIT: Duration = Duration::from_secs(8);
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &["--timeout", "0.5"]);
+    let pid = listener.pid();
+    let storm = Storm::over(&listener);
+    let began = Instant::now();
+    wait_until("it gives up, or should have long ago", || {
+        state(pid) == Some('Z') || began.elapsed() > LIMIT
+    });
+    let gave_up = state(pid) == Some('Z');
+    drop(storm);
+    assert!(gave_up, "it still listens after {LIMIT:?}");
+    let finished = listener.finish();
+    finished.assert_failed_with(&["no message", "0.5 seconds"]);
+    assert_eq!(finished.text(), registered(pid));
+    scratch.assert_nothing_left();
+}
+
+// Segments that are no sigshm's.
+
+#[test]
+fn a_segment_that_holds_no_message_is_named_as_such_and_left_untouched() {
+    let scratch = Scratch::new();
+    let huge = usize::MAX.to_string();
+    for (what, bytes) in [
+        ("size is 1008", message(1, 1008, b"Hello, world")),
+        (&huge, message(1, usize::MAX, b"Hello, world")),
+        ("id is 2", message(2, 12, b"Hello, world")),
+        ("id is -1", message(-1, 12, b"Hello, world")),
+        // Neither behind the text nor at the end of its room.
+        ("NUL", message(1, 5, b"Hello, world")),
+        ("NUL", message(1, 1007, &[b'x'; 1008])),
+    ] {
+        let listener = listen(&scratch, &[]);
+        let pid = listener.pid();
+        let planted = Planted::new(&scratch, &bytes);
+        kill(pid, Signal::SIGUSR1).unwrap();
+        let finished = listener.finish();
+        finished.assert_failed_with(&["not a message", what]);
+        assert!(finished.text().starts_with(&registered(pid)));
+        assert!(!finished.text().contains("# Received"), "{finished:#?}");
+        let [segment] = &scratch.segments()[..] else {
+            panic!("there is not one segment: {:?}", scratch.segments());
+        };
+        let record = (segment.id, segment.attached, segment.creator_pid);
+        assert_eq!(record, (planted.id, 0, std::process::id() as i32));
+        assert_eq!(planted.bytes(), bytes, "it was written to");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn an_empty_segment_is_no_message_and_stands_in_the_way_of_one() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let planted = Planted::new(&scratch, &[0; 1024]);
+    kill(listener.pid(), Signal::SIGUSR1).unwrap();
+    wait_until("the listener has looked", || {
+        let now = scratch.segments();
+        now[0].last_pid == listener.pid().as_raw() && now[0].attached == 0
+    });
+    let finished = send(&scratch, listener.pid(), &[], "Hello, world").finish();
+    let named = format!("segment {}", planted.id);
+    finished.assert_failed_with(&["EEXIST", &named, "its creator is alive", "ipcrm"]);
+    assert!(!is_pending(listener.pid()), "nothing was to be announced");
+    assert_eq!(planted.bytes(), [0; 1024]);
+    assert_eq!(listener.printed(), registered(listener.pid()));
+    drop(planted);
+    assert_delivered(&scratch, listener, "Hello, world", str::to_owned);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_segment_that_is_too_small_for_a_message_is_none() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let planted = Planted::new(&scratch, &message(1, 12, b"Hello, world")[..512]);
+    kill(listener.pid(), Signal::SIGUSR1).unwrap();
+    wait_until("it has looked, and waits again", || {
+        !is_pending(listener.pid()) && state(listener.pid()) == Some('S')
+    });
+    assert_eq!(listener.printed(), registered(listener.pid()));
+    drop(planted);
+    assert_delivered(&scratch, listener, "Hello, world", str::to_owned);
+    scratch.assert_nothing_left();
+}
+
+// What they say, as a whole.
+
+fn registered(listener: Pid) -> String {
+    format!(
+        "\x1b[35m# Listening on PID={listener}\x1b[0m\n\
+         \x1b[35m# Registering signal handler for SIGUSR1\x1b[0m\n"
+    )
+}
+
+fn received(listener: Pid, shown: &str) -> String {
+    let signal = libc::SIGUSR1;
+    registered(listener)
+        + &format!(
+            "\x1b[33m# PID={listener} received signal {signal}\x1b[0m\n\
+             \x1b[33m# Received: {shown}\x1b[0m\n"
+        )
+}
+
+fn sent(size: usize, shown: &str) -> String {
+    format!(
+        "# Message size is: {size}\n\
+         # Creating message object.\n\
+         \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
+         \x1b[36m\tid=1\x1b[0m\n\
+         \x1b[36m\ttext:{shown}.\x1b[0m\n\
+         # All done. Freeing memory.\n"
+    )
+}
+
+/// The run succeeded, and said this and nothing else.
+#[track_caller]
+fn assert_said(finished: &Finished, stdout: &str) {
+    assert_eq!(finished.text(), stdout, "{finished:#?}");
+    let outcome = (finished.code, finished.signal, finished.stderr.as_str());
+    assert_eq!(outcome, (Some(0), None, ""), "{finished:#?}");
+}
+
+/// A message reaches the listener, who ends. `transcript` takes out of what it said what is none.
+#[track_caller]
+fn assert_delivered(
+    scratch: &Scratch,
+    listener: Program,
+    message: &str,
+    transcript: impl FnOnce(&str) -> String,
+) {
+    let pid = listener.pid();
+    let sender = send(scratch, pid, &[], message);
+    assert_said(&sender.finish(), &sent(message.len(), message));
+    let finished = listener.finish();
+    assert_eq!(transcript(finished.text()), received(pid, message));
+    let outcome = (finished.code, finished.signal, finished.stderr.as_str());
+    assert_eq!(outcome, (Some(0), None, ""), "{finished:#?}");
+}
+
+/// A sender to this process refuses, names the process and the reason, and has created nothing.
+#[track_caller]
+fn assert_refused(target: Pid, parts: &[&str]) {
+    let scratch = Scratch::new();
+    let finished = send(&scratch, target, &[], "Hello, world").finish();
+    finished.assert_failed_with(parts);
+    finished.assert_failed_with(&[&target.to_string(), "sigshm --listen"]);
+    assert_eq!(finished.text(), "");
+    scratch.assert_nothing_left();
+}
+
+/// The lines that `--explain` adds are indented.
+fn is_explanation(line: &str) -> bool {
+    plain(line).starts_with("    ")
+}
+
+fn without_explanations(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| !is_explanation(line)).collect()
+}
+
+/// The explanations as if they had not been broken into lines.
+fn explanations(text: &str) -> String {
+    let lines = text.lines().filter(|line| is_explanation(line));
+    let lines: Vec<String> = lines.map(plain).collect();
+    let words: Vec<&str> = lines
+        .iter()
+        .flat_map(|line| line.split_whitespace())
+        .collect();
+    words.join(" ")
+}
+
+/// The picture of the run names both processes and has these rows in this order, at no earlier time
+/// than the one before.
+#[track_caller]
+fn assert_timeline(text: &str, (sender, listener): (Pid, Pid), rows: &[&str]) {
+    let text = plain(text);
+    let (_, picture) = text.split_once("microseconds since").expect("a picture");
+    let mut lines = picture.lines().skip(1);
+    let heads = lines.next().unwrap();
+    assert!(heads.contains("sender") && heads.contains("listener"));
+    let heads = lines.next().unwrap();
+    let (left, right) = (format!("PID {sender}"), format!("PID {listener}"));
+    let columns = (heads.find(&left).unwrap(), heads.find(&right).unwrap());
+    assert!(columns.0 < columns.1, "{picture}");
+    let mut shown = rows.iter();
+    let mut last = 0;
+    for line in lines {
+        let time = line.split_whitespace().next().unwrap();
+        let time: u64 = time.parse().expect("a row starts with its time");
+        assert!(last <= time, "{picture}");
+        last = time;
+        let Some(row) = shown.next() else {
+            panic!("there are more rows than expected: {picture}");
+        };
+        assert!(line.contains(row), "{row:?} is not in {line:?}");
+    }
+    assert_eq!(shown.next(), None, "{picture}");
+}
+
+/// How often it has stopped.
+fn stops(text: &str) -> usize {
+    text.matches("[Enter goes on]").count()
+}
+
+// The programs.
+
+/// A program whose outputs can be read while it runs. It is killed if the test ends before it does.
+struct Program {
+    child: Child,
+    stdout: File,
+    stderr: File,
+    entered: usize,
+}
+
+/// A listener that has its handler in place.
+#[track_caller]
+fn listen(scratch: &Scratch, options: &[&str]) -> Program {
+    let mut command = scratch.sigshm(options);
+    command.arg("--listen");
+    let listener = Program::start(command);
+    listener.until_printed("# Registering signal handler for SIGUSR1\x1b[0m\n");
+    listener
+}
+
+fn send(scratch: &Scratch, listener: Pid, options: &[&str], message: &str) -> Program {
+    let mut command = scratch.sigshm(options);
+    command.args(["--to", &listener.to_string(), "--", message]);
+    Program::start(command)
+}
+
+/// Waits for Enter at each of its steps.
+fn step_by_step(mut command: Command) -> Program {
+    command.stdin(Stdio::piped());
+    Program::start(command)
+}
+
+/// A process that does nothing, prepared by `prepare`.
+fn sleeper(prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Program {
+    let mut command = Command::new("sleep");
+    command.arg(PATIENCE.as_secs().to_string());
+    // SAFETY: what the tests prepare is a system call or two, and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+    Program::start(command)
+}
+
+fn block_sigusr1() -> io::Result<()> {
+    Ok(SigSet::from(Signal::SIGUSR1).thread_block()?)
+}
+
+impl Program {
+    fn start(mut command: Command) -> Self {
+        // Files, not pipes: they can be read at any moment, and nobody need read them.
+        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let child = command
+            .stdout(stdout.try_clone().unwrap())
+            .stderr(stderr.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            stdout,
+            stderr,
+            entered: 0,
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    fn is_alive(&self) -> bool {
+        !matches!(state(self.pid()), None | Some('Z' | 'X'))
+    }
+
+    fn printed(&self) -> String {
+        contents(&self.stdout)
+    }
+
+    #[track_caller]
+    fn until_printed(&self, text: &str) {
+        self.until_said(&self.stdout, text);
+    }
+
+    #[track_caller]
+    fn until_complained(&self, text: &str) {
+        self.until_said(&self.stderr, text);
+    }
+
+    #[track_caller]
+    fn until_said(&self, output: &File, text: &str) {
+        // What it has said before it ended is there when it has ended.
+        wait_until(text, || !self.is_alive() || contents(output).contains(text));
+        let said = contents(output);
+        assert!(
+            said.contains(text),
+            "it has ended without {text:?}: {said:?}"
+        );
+    }
+
+    /// Stops it, by a signal that it cannot catch.
+    #[track_caller]
+    fn stop(&self) {
+        kill(self.pid(), Signal::SIGSTOP).unwrap();
+        wait_until("it is stopped", || state(self.pid()) == Some('T'));
+    }
+
+    fn go_on(&self) {
+        kill(self.pid(), Signal::SIGCONT).unwrap();
+    }
+
+    /// Presses Enter until it stops before this step.
+    #[track_caller]
+    fn step_to(&mut self, next: &str) {
+        loop {
+            wait_until("it stops before a step", || {
+                !self.is_alive() || stops(&self.printed()) > self.entered
+            });
+            let printed = self.printed();
+            assert!(self.is_alive(), "it has ended before {next:?}: {printed}");
+            let here = printed.rfind("[next: ").expect("it names the next step");
+            if printed[here..].contains(next) {
+                return;
+            }
+            self.enter();
+        }
+    }
+
+    fn enter(&mut self) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(b"\n").unwrap();
+        self.entered += 1;
+    }
+
+    /// The end of its input: it does not stop any more.
+    fn enter_for_ever(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Waits for the end, and takes what was printed.
+    #[track_caller]
+    fn finish(mut self) -> Finished {
+        let mut status = None;
+        wait_until("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let status = status.unwrap();
+        Finished {
+            stdout: contents(&self.stdout).into_bytes(),
+            stderr: contents(&self.stderr),
+            code: status.code(),
+            signal: std::os::unix::process::ExitStatusExt::signal(&status),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads the file without moving the place at which the program writes.
+fn contents(file: &File) -> String {
+    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut contents, 0).unwrap();
+    String::from_utf8(contents).unwrap()
+}
+
+/// Waits until the sender, whose listener is stopped, has announced its message.
+#[track_caller]
+fn until_announced(scratch: &Scratch, sender: &Program, listener: &Program) -> Segment {
+    wait_until("the signal is sent", || {
+        assert!(sender.is_alive(), "the sender has ended");
+        is_pending(listener.pid())
+    });
+    let mut segments = scratch.segments();
+    assert_eq!(segments.len(), 1, "{segments:?}");
+    let segment = segments.remove(0);
+    let record = (segment.creator_pid, segment.attached);
+    assert_eq!(record, (sender.pid().as_raw(), 1));
+    segment
+}
+
+/// Stops the listener, and has a sender killed that waits for it.
+#[track_caller]
+fn leave_behind(scratch: &Scratch, listener: &Program) -> Segment {
+    listener.stop();
+    let sender = send(scratch, listener.pid(), &[], "left behind");
+    let segment = until_announced(scratch, &sender, listener);
+    kill(sender.pid(), Signal::SIGKILL).unwrap();
+    assert_eq!(sender.finish().signal, Some(libc::SIGKILL));
+    assert_eq!(scratch.segments().len(), 1, "nobody could remove it");
+    segment
+}
+
+/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
+fn is_pending(pid: Pid) -> bool {
+    has_sigusr1(pid, "ShdPnd:")
+}
+
+fn has_handler(pid: Pid) -> bool {
+    has_sigusr1(pid, "SigCgt:")
+}
+
+/// Whether SIGUSR1 is in one of the sets that proc_pid_status(5) shows.
+#[track_caller]
+fn has_sigusr1(pid: Pid, set: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(set));
+    let bits = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
+    bits & 1 << (libc::SIGUSR1 - 1) != 0
+}
+
+/// Sends SIGUSR1 to a process, over and over, until it is dropped. Drop it before the process is
+/// reaped: until then its PID is nobody else's.
+struct Storm {
+    enough: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Storm {
+    /// Returns when it has begun.
+    fn over(program: &Program) -> Self {
+        let pid = program.pid();
+        let enough = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicUsize::new(0));
+        let thread = thread::spawn({
+            let (enough, sent) = (Arc::clone(&enough), Arc::clone(&sent));
+            move || {
+                while !enough.load(Ordering::Relaxed) {
+                    kill(pid, Signal::SIGUSR1).unwrap();
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    thread::yield_now();
+                }
+            }
+        });
+        wait_until("there is a storm", || sent.load(Ordering::Relaxed) > 2);
+        Self {
+            enough,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic in it is told where it happened, and must not become an abort here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A message as it would lie in shared memory, whatever sense it makes.
+fn message(id: i32, size: usize, text: &[u8]) -> Vec<u8> {
+    let word = size_of::<usize>();
+    let mut bytes = vec![0; 1024];
+    bytes[..4].copy_from_slice(&id.to_ne_bytes());
+    bytes[word..2 * word].copy_from_slice(&size.to_ne_bytes());
+    bytes[2 * word..][..text.len()].copy_from_slice(text);
+    bytes
+}
+
+/// A segment that the test itself creates at the key, and removes at its end.
+struct Planted {
+    id: i32,
+    size: usize,
+}
+
+impl Planted {
+    fn new(scratch: &Scratch, bytes: &[u8]) -> Self {
+        let (size, flags) = (bytes.len(), libc::IPC_CREAT | libc::IPC_EXCL | 0o600);
+        // SAFETY: shmget takes three numbers and touches no memory of ours.
+        let id = unsafe { libc::shmget(scratch.key(), size, flags) };
+        assert_ne!(id, -1, "{}", io::Error::last_os_error());
+        let planted = Self { id, size };
+        // SAFETY: the segment has room for `size` bytes, which is how many there are.
+        planted.attached(|address| unsafe { ptr::copy(bytes.as_ptr(), address, size) });
+        planted
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.size];
+        // SAFETY: both have room for `size` bytes.
+        self.attached(|address| unsafe { ptr::copy(address, bytes.as_mut_ptr(), self.size) });
+        bytes
+    }
+
+    fn attached(&self, work: impl FnOnce(*mut u8)) {
+        // SAFETY: the kernel maps the segment where nothing else is.
+        let address = unsafe { libc::shmat(self.id, ptr::null(), 0) };
+        assert_ne!(address.addr(), usize::MAX);
+        work(address.cast());
+        // SAFETY: the address is what shmat returned, and nobody uses it any more.
+        assert_eq!(unsafe { libc::shmdt(address) }, 0);
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        remove_segment(self.id);
+    }
+}
