@@ -129,11 +129,7 @@ impl Explainer {
             }
             Moment::Ready | Moment::Announced => self.floor.give(self.stepping)?,
             Moment::Received(message) => {
-                show(
-                    "The segment, as the listener finds it:",
-                    pictures::segment(message),
-                    screen,
-                )?;
+                show(pictures::segment(message), screen)?;
             }
             Moment::Listened => self.end_listening(screen)?,
             Moment::Freed => {
@@ -233,7 +229,7 @@ impl Explainer {
         let name = |pid: Option<Pid>| pid.map(|pid| format!("PID {pid}")).unwrap_or_default();
         let rows = std::mem::take(&mut self.diary);
         let run = pictures::run(&name(self.cast.sender), &name(self.cast.listener), rows);
-        show("The run, in microseconds since its start:", run, screen)
+        show(run, screen)
     }
 }
 
@@ -264,12 +260,9 @@ fn wait_for_enter(screen: &Screen) -> Result<bool> {
     }
 }
 
-fn show(heading: &str, lines: Vec<pictures::Line>, screen: &Screen) -> Result<()> {
-    screen.line(Style::new().dimmed(), format_args!("{INDENT}{heading}"))?;
-    for (style, line) in lines {
-        screen.line(style, format_args!("{INDENT}{line}"))?;
-    }
-    Ok(())
+fn show(picture: Vec<pictures::Line>, screen: &Screen) -> Result<()> {
+    let mut lines = picture.into_iter();
+    lines.try_for_each(|(style, line)| screen.line(style, format_args!("{INDENT}{line}")))
 }
 
 /// Prints an explanation: `mark` and then `text`, as many lines as it takes.
@@ -286,22 +279,22 @@ fn tell(mark: &str, text: &str, screen: &Screen) -> Result<()> {
     Ok(())
 }
 
-/// Breaks `text` into lines of at most `room` characters, between words where that is possible.
+/// Breaks `text` into lines of at most `room` characters, at a space where there is one. (Only that
+/// space is dropped; a path may have several in a row.)
 fn wrap(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let letters: Vec<char> = word.chars().collect();
-        for (index, piece) in letters.chunks(room).enumerate() {
-            let line = lines.last_mut().expect("there is one from the start");
-            let used = line.chars().count();
-            let gap = usize::from(used > 0);
-            if index == 0 && used + gap + piece.len() <= room {
-                line.extend(std::iter::repeat_n(' ', gap).chain(piece.iter().copied()));
-            } else {
-                lines.push(piece.iter().collect());
-            }
-        }
+    let letters: Vec<char> = text.chars().collect();
+    let mut lines = Vec::new();
+    let mut rest = letters.as_slice();
+    while rest.len() > room {
+        let space = rest[..=room]
+            .iter()
+            .rposition(|&letter| letter == ' ')
+            .filter(|&at| at > 0);
+        let (line, after) = rest.split_at(space.unwrap_or(room));
+        lines.push(line.iter().collect());
+        rest = if space.is_some() { &after[1..] } else { after };
     }
+    lines.push(rest.iter().collect());
     lines
 }
 
@@ -313,5 +306,7 @@ mod tests {
     fn lines_are_broken_between_words_and_long_words_within() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
+        assert_eq!(wrap("a  b   c", 4), ["a  b", "  c"]);
+        assert_eq!(wrap("", 4), [""]);
     }
 }

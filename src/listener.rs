@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::narrator::Narrator;
 use crate::process::{self, Peer};
 use crate::shm::{Attachment, Key, Record, Segment};
-use crate::signals::{self, For, Timer, Woken};
+use crate::signals::{self, ANNOUNCEMENT, For, Timer, Woken};
 
 /// From whom a listener takes a message.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ impl<'a> Sender<'a> {
     /// Sleeps until the signal comes. (The article spins, `for(;;);`, and keeps a processor busy.)
     fn until_announced(self, timer: &mut Timer) -> Result<()> {
         let lifeline = self.parent().map(|parent| parent.lifeline());
-        match signals::wait(For::Announcement, lifeline, timer)? {
+        match signals::wait(For::Signal(ANNOUNCEMENT), lifeline, timer)? {
             Woken::Ready => Ok(()),
             Woken::ByPeer => Err(self
                 .parent()

@@ -1,18 +1,17 @@
 //! Parses the command line, runs, and turns the outcome into an exit status.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use sigshm::cli::{Request, Task};
-use sigshm::process::ChildError;
+use sigshm::process::{self, ChildError};
 use sigshm::signals::{self, Interrupted};
 use sigshm::{demo, diagnostics, strangers};
 
-fn main() -> ExitCode {
-    match run(&Request::from_command_line()) {
-        Ok(()) => ExitCode::SUCCESS,
+fn main() {
+    let status = match run(&Request::from_command_line()) {
+        Ok(()) => 0,
         Err(error) => failure(&error),
-    }
+    };
+    process::end(status)
 }
 
 fn run(request: &Request) -> Result<()> {
@@ -24,13 +23,13 @@ fn run(request: &Request) -> Result<()> {
 }
 
 /// The one place where an error becomes an exit status. (Bad usage is clap's, and is 2.)
-fn failure(error: &anyhow::Error) -> ExitCode {
+fn failure(error: &anyhow::Error) -> u8 {
     if let Some(&interrupted) = error.downcast_ref::<Interrupted>() {
         signals::die_of(interrupted);
     } else if !matches!(error.downcast_ref(), Some(ChildError::Failed(_))) {
         diagnostics::error(error);
     }
-    ExitCode::FAILURE
+    1
 }
 
 // Start-up work that the run does not need: loading libgcc_s, the shared library that unwinds a

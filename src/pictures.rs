@@ -3,8 +3,6 @@
 //! Both are made of letters only, so that they read the same in every terminal, on paper and without
 //! colours; and neither is wider than 80 columns with the indentation it is given.
 
-use std::fmt::Write;
-
 use owo_colors::Style;
 
 use crate::diary::{Arrow, Part, Row};
@@ -22,69 +20,87 @@ const ACROSS: usize = 16;
 /// Every field starts a line of its own and is named there. Zeros that fill the rest are counted
 /// and not shown.
 pub fn segment(message: &Message) -> Vec<Line> {
-    let heading = format!("{:<8}{:<4}{:<48}{}", "field", "at", "bytes", "as text");
-    let mut lines = vec![(Style::new(), heading)];
-    for Field {
-        name,
-        offset,
-        bytes,
-    } in message.fields()
-    {
-        let (style, meaning) = match name {
-            "id" => (Style::new().green(), format!("= {}", message.id())),
-            "size" => (Style::new().blue(), format!("= {}", message.size())),
-            "text" => (Style::new().yellow(), String::new()),
-            _ => (Style::new().dimmed(), String::new()),
+    let dim = Style::new().dimmed();
+    let mut lines = vec![
+        (dim, "The segment, as the listener finds it:".to_owned()),
+        (dim, row("field", "at", "bytes", "as text")),
+    ];
+    for field in message.fields() {
+        let (style, meaning) = match field.name {
+            "id" => (Style::new().green(), Some(format!("= {}", message.id()))),
+            "padding" => (dim, Some(String::new())),
+            "size" => (Style::new().blue(), Some(format!("= {}", message.size()))),
+            "text" => (Style::new().yellow(), None),
+            _ if field.bytes.iter().all(|&byte| byte == 0) => (dim, Some(String::new())),
+            _ => (dim, None),
         };
-        let mut name = name;
-        let mut at = offset;
-        let mut rest = bytes.as_ref();
-        while !rest.is_empty() {
-            let label = format!("{name:<8}{at:03x} ");
-            let zeros = rest.iter().all(|&byte| byte == 0);
-            if zeros && rest.len() > ACROSS {
-                let last = at + rest.len() - 1;
-                let folded = format!("00 ... {} bytes of zeros, up to {last:03x}", rest.len());
-                lines.push((style, label + &folded));
-                break;
-            }
-            let (row, after) = rest.split_at(rest.len().min(ACROSS));
-            let hex: String = row.iter().fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x} ");
-                hex
-            });
-            let text = if meaning.is_empty() && name != "padding" && !zeros {
-                row.iter().map(|&byte| ascii(byte)).collect()
-            } else {
-                meaning.clone()
-            };
-            lines.push((
-                style,
-                format!("{label}{hex:<48}{text}").trim_end().to_owned(),
-            ));
-            // The name stands where the field begins, and only there.
-            name = "";
-            at += row.len();
-            rest = after;
-        }
+        lines.extend(
+            rows(&field, meaning.as_deref())
+                .into_iter()
+                .map(|line| (style, line)),
+        );
     }
     lines
+}
+
+/// Shows one field; beside its bytes what they mean, or else themselves as text.
+fn rows(field: &Field<'_>, meaning: Option<&str>) -> Vec<String> {
+    let at = |index: usize| format!("{:03x}", field.offset + index * ACROSS);
+    if field.bytes.is_empty() {
+        return vec![row(field.name, &at(0), "", "(empty)")];
+    }
+    let mut lines = Vec::new();
+    for (index, bytes) in field.bytes.chunks(ACROSS).enumerate() {
+        // The name stands where the field begins, and only there.
+        let name = if index == 0 { field.name } else { "" };
+        let rest = &field.bytes[index * ACROSS..];
+        if rest.len() > ACROSS && rest.iter().all(|&byte| byte == 0) {
+            let last = field.offset + field.bytes.len() - 1;
+            let folded = format!("00 ... {} bytes of zeros, up to {last:03x}", rest.len());
+            lines.push(row(name, &at(index), &folded, ""));
+            break;
+        }
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = || bytes.iter().map(|&byte| ascii(byte)).collect();
+        let text = meaning.map_or_else(text, str::to_owned);
+        lines.push(row(name, &at(index), &hex.join(" "), &text));
+    }
+    lines
+}
+
+fn row(name: &str, at: &str, bytes: &str, text: &str) -> String {
+    format!("{name:<8}{at:<4}{bytes:<48}{text}")
+        .trim_end()
+        .to_owned()
 }
 
 const LEFT: usize = 22;
 const MIDDLE: usize = 22;
 
 /// Shows a run in two columns, the sender's and the listener's, time running down.
+///
+/// The time is in microseconds; of a run that a class has looked at for longer than fits into the
+/// column, in milliseconds.
 pub fn run(sender: &str, listener: &str, mut rows: Vec<Row>) -> Vec<Line> {
     rows.sort_by_key(|row| row.at);
+    let long = rows
+        .last()
+        .is_some_and(|row| row.at.as_micros() >= 100_000_000);
+    let (unit, name) = if long {
+        ("ms", "milliseconds")
+    } else {
+        ("us", "microseconds")
+    };
     let line = |time: &str, left: &str, middle: &str, right: &str| {
         format!("{time:>8}  {left:<LEFT$}{middle:<MIDDLE$}{right}")
             .trim_end()
             .to_owned()
     };
+    let dim = Style::new().dimmed();
     let mut lines = vec![
-        (Style::new(), line("us", "sender", "", "listener")),
-        (Style::new(), line("", sender, "", listener)),
+        (dim, format!("The run, in {name} since its start:")),
+        (dim, line(unit, "sender", "", "listener")),
+        (dim, line("", sender, "", listener)),
     ];
     for Row {
         at,
@@ -93,7 +109,7 @@ pub fn run(sender: &str, listener: &str, mut rows: Vec<Row>) -> Vec<Line> {
         arrow,
     } in rows
     {
-        let time = at.as_micros().to_string();
+        let time = if long { at.as_millis() } else { at.as_micros() }.to_string();
         let middle = arrow.as_ref().map(draw).unwrap_or_default();
         let (style, left, right) = match part {
             Part::Sender => (Style::new().cyan(), what.as_str(), ""),
@@ -130,6 +146,7 @@ mod tests {
         assert_eq!(
             text(&segment(&message)),
             [
+                "The segment, as the listener finds it:",
                 "field   at  bytes                                           as text",
                 "id      000 01 00 00 00                                     = 1",
                 "padding 004 00 00 00 00",
@@ -161,6 +178,7 @@ mod tests {
         assert_eq!(
             text(&run("PID 1", "PID 2", rows)),
             [
+                "The run, in microseconds since its start:",
                 "      us  sender                                      listener",
                 "          PID 1                                       PID 2",
                 "      35  forks                 ------- fork ------->",

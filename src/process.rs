@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid, pipe, read, write};
 
 use crate::calls::{self, CallError};
@@ -107,7 +107,8 @@ impl Child {
     /// [`ChildError`] if it has ended instead, or does nothing for as long as `patience`;
     /// [`Interrupted`], or those of read(2).
     pub fn until_ready(&mut self, patience: Option<Duration>) -> Result<()> {
-        self.until_heard_of("ready", patience)?;
+        let word = For::Readable(self.peer.lifeline());
+        self.until(word, "ready", &mut Timer::start(patience))?;
         let fd = self.peer.hear.as_raw_fd();
         let words = |byte: Option<&Option<u8>>| match byte {
             Some(Some(byte)) => format!("read({fd}, {:?}, 1)", char::from(*byte).to_string()),
@@ -116,9 +117,11 @@ impl Child {
         };
         match calls::made(|| read_byte(self.peer.hear.as_fd()), words)? {
             Some(_) => Ok(()),
-            None => self
-                .reap()
-                .and(Err(ChildError::Early(self.peer.pid).into())),
+            // Its pipe has closed, so it is about to end.
+            None => {
+                self.reap(WaitPidFlag::empty())?;
+                Err(ChildError::Early(self.peer.pid).into())
+            }
         }
     }
 
@@ -128,18 +131,23 @@ impl Child {
     /// [`ChildError`] if it has failed, or does not end for as long as `patience`; [`Interrupted`],
     /// also if it was the child that was interrupted; or those of waitpid(2).
     pub fn until_ended(&mut self, patience: Option<Duration>) -> Result<()> {
-        self.until_heard_of("done", patience)?;
-        self.reap()
+        let mut timer = Timer::start(patience);
+        loop {
+            self.until(For::Signal(Signal::SIGCHLD), "done", &mut timer)?;
+            // The signal may have told of another child, one that this process has inherited.
+            if self.reap(WaitPidFlag::WNOHANG)? {
+                return Ok(());
+            }
+        }
     }
 
-    fn until_heard_of(&self, state: &'static str, patience: Option<Duration>) -> Result<()> {
-        let word = For::Readable(self.peer.lifeline());
-        match signals::wait(word, None, &mut Timer::start(patience))? {
+    fn until(&self, awaited: For<'_>, state: &'static str, timer: &mut Timer) -> Result<()> {
+        match signals::wait(awaited, None, timer)? {
             Woken::Ready | Woken::ByPeer => Ok(()),
             Woken::TimedOut => {
-                let patience = patience.unwrap_or_default();
+                let (pid, patience) = (self.peer.pid, timer.patience());
                 Err(ChildError::Slow {
-                    pid: self.peer.pid,
+                    pid,
                     state,
                     patience,
                 }
@@ -148,10 +156,11 @@ impl Child {
         }
     }
 
-    /// Reaps the child, whose pipe has closed, so that it is about to end.
-    fn reap(&mut self) -> Result<()> {
-        match self.wait()? {
-            WaitStatus::Exited(_, 0) => Ok(()),
+    /// Reaps the child. Returns whether it has ended; without `WNOHANG`, this waits until it has.
+    fn reap(&mut self, how: WaitPidFlag) -> Result<bool> {
+        match self.wait(how)? {
+            WaitStatus::StillAlive => Ok(false),
+            WaitStatus::Exited(_, 0) => Ok(true),
             WaitStatus::Signaled(pid, signal, _) => match Interrupted::by(signal) {
                 Some(interrupted) => Err(interrupted.into()),
                 None => Err(ChildError::Killed { pid, signal }.into()),
@@ -160,16 +169,17 @@ impl Child {
         }
     }
 
-    fn wait(&mut self) -> Result<WaitStatus, CallError> {
+    fn wait(&mut self, how: WaitPidFlag) -> Result<WaitStatus, CallError> {
         let pid = self.peer.pid;
+        let options = if how.is_empty() { "0" } else { "WNOHANG" };
         let outcome = calls::made(
-            || waitpid(pid, None),
+            || waitpid(pid, Some(how)),
             |status| match status {
-                Some(status) => format!("waitpid({pid}, [{}], 0)", Status(status)),
-                None => format!("waitpid({pid}, …, 0)"),
+                Some(status) => format!("waitpid({pid}, [{}], {options})", Status(status)),
+                None => format!("waitpid({pid}, …, {options})"),
             },
         );
-        self.reaped = true;
+        self.reaped = !matches!(outcome, Ok(WaitStatus::StillAlive));
         outcome
     }
 }
@@ -180,7 +190,7 @@ impl Drop for Child {
             // SIGKILL, because it also ends a child that is stopped. Not reaped yet, so the PID is
             // still this child's.
             let _ = signal::kill(self.peer.pid, Signal::SIGKILL);
-            let _ = self.wait();
+            let _ = self.wait(WaitPidFlag::empty());
         }
     }
 }
@@ -291,6 +301,17 @@ pub fn fork() -> Result<Fork, CallError> {
             }))
         }
     }
+}
+
+/// Ends this process at once; see _exit(2).
+///
+/// What exit(3) would do first is not for a forked child to do: it would write out copies of what
+/// its parent has buffered, and call what its parent has registered. This program buffers and
+/// registers nothing, so the parent has no need of it either.
+pub fn end(status: u8) -> ! {
+    // SAFETY: it does not return, and touches no memory. What had to be dropped has been dropped:
+    // the caller has nothing left.
+    unsafe { libc::_exit(status.into()) }
 }
 
 /// A pipe: what is written into the second end is read from the first.

@@ -64,8 +64,8 @@ const SIGNALS: usize = 128;
 static CAUGHT: [AtomicBool; SIGNALS] = [const { AtomicBool::new(false) }; SIGNALS];
 
 thread_local! {
-    /// What is blocked while [`wait`] sleeps: what was blocked when we were started, less what we
-    /// catch.
+    /// What is blocked while [`wait`] sleeps: what was blocked when we were started, but nothing that
+    /// interrupts; and the two signals that are let in only by who waits for them.
     static MASK_WHILE_WAITING: Cell<SigSet> = Cell::new(SigSet::empty());
 }
 
@@ -113,26 +113,29 @@ impl Interrupted {
 /// # Errors
 /// Those of sigaction(2) and sigprocmask(2), which do not fail with these arguments.
 pub fn take_charge() -> Result<(), CallError> {
-    let ours: SigSet = INTERRUPTIONS
-        .into_iter()
-        .chain([ANNOUNCEMENT, Signal::SIGCONT])
+    let interrupting: SigSet = INTERRUPTIONS.into_iter().chain([Signal::SIGCONT]).collect();
+    let ours: SigSet = interrupting
+        .iter()
+        .chain([ANNOUNCEMENT, Signal::SIGCHLD])
         .collect();
-    let mut mask = calls::made(
+    let before = calls::made(
         || ours.thread_swap_mask(SigmaskHow::SIG_BLOCK),
         |_| format!("sigprocmask(SIG_BLOCK, {}, NULL)", Names(&ours)),
     )?;
     calls::aside(catch_interruptions)?;
-    for caught in INTERRUPTIONS.into_iter().chain([Signal::SIGCONT]) {
-        mask.remove(caught);
-    }
-    mask.add(ANNOUNCEMENT);
-    MASK_WHILE_WAITING.set(mask);
+    let others = before.iter().chain([ANNOUNCEMENT, Signal::SIGCHLD]);
+    MASK_WHILE_WAITING.set(
+        others
+            .filter(|&signal| !interrupting.contains(signal))
+            .collect(),
+    );
     Ok(())
 }
 
 fn catch_interruptions() -> Result<(), CallError> {
-    // An ignored SIGCHLD would make the kernel reap the child before we have seen how it ended.
-    set_action(Signal::SIGCHLD, SigHandler::SigDfl)?;
+    // Ignored, it would make the kernel reap the child before we have seen how it ended. Caught, it
+    // tells when that is so.
+    set_action(Signal::SIGCHLD, SigHandler::Handler(handler))?;
     // A file that may not grow any more is to be an error of write(2), and not to kill.
     set_action(Signal::SIGXFSZ, SigHandler::SigIgn)?;
     for interruption in INTERRUPTIONS {
@@ -147,15 +150,12 @@ fn catch_interruptions() -> Result<(), CallError> {
     Ok(())
 }
 
-/// Registers the handler for SIGUSR1 and lets that signal in while we wait.
+/// Registers the handler for SIGUSR1, which may be waited for from now on.
 ///
 /// # Errors
 /// Those of sigaction(2), which does not fail with these arguments.
 pub fn catch_announcements() -> Result<(), CallError> {
     set_action(ANNOUNCEMENT, SigHandler::Handler(handler))?;
-    let mut mask = MASK_WHILE_WAITING.get();
-    mask.remove(ANNOUNCEMENT);
-    MASK_WHILE_WAITING.set(mask);
     Ok(())
 }
 
@@ -213,8 +213,14 @@ fn caught_by(pid: Pid) -> Option<u64> {
 }
 
 fn set_action(signal: Signal, handler: SigHandler) -> Result<SigAction, CallError> {
-    // No SA_RESTART: a signal is to end the wait it arrives in.
-    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // No SA_RESTART: a signal is to end the wait it arrives in. And a child that only stops is none
+    // of our concern.
+    let flags = if signal == Signal::SIGCHLD {
+        SaFlags::SA_NOCLDSTOP
+    } else {
+        SaFlags::empty()
+    };
+    let action = SigAction::new(handler, flags, SigSet::empty());
     // SAFETY: what is installed is the default, ignoring, or `handler`, whose one store to an atomic
     // is async-signal-safe. What was installed before is only compared or put back unread, never
     // called by us.
@@ -229,20 +235,19 @@ fn set_action(signal: Signal, handler: SigHandler) -> Result<SigAction, CallErro
     })
 }
 
-/// How long a wait may last, and since when it has lasted.
+/// How long a wait may last, and when that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Timer {
     patience: Option<Duration>,
-    since: Instant,
+    end: Option<Instant>,
 }
 
 impl Timer {
     /// Starts the clock; a `patience` of `None` never ends.
     pub fn start(patience: Option<Duration>) -> Self {
-        Self {
-            patience,
-            since: Instant::now(),
-        }
+        // One that ends later than an Instant can say does not end either.
+        let end = patience.and_then(|patience| Instant::now().checked_add(patience));
+        Self { patience, end }
     }
 
     /// How long it may last in all, if that has an end.
@@ -252,16 +257,17 @@ impl Timer {
 
     /// What is left of the patience; `None` if it has no end.
     fn left(&self) -> Option<Duration> {
-        self.patience
-            .map(|patience| patience.saturating_sub(self.since.elapsed()))
+        self.end
+            .map(|end| end.saturating_duration_since(Instant::now()))
     }
 }
 
 /// What a process can wait for.
 #[derive(Clone, Copy, Debug)]
 pub enum For<'fd> {
-    /// A SIGUSR1, which [`catch_announcements`] must have asked for.
-    Announcement,
+    /// One of the two signals that are waited for and interrupt nothing else: SIGCHLD, or SIGUSR1
+    /// if [`catch_announcements`] has asked for it.
+    Signal(Signal),
     /// Something to read, or the end of it.
     Readable(BorrowedFd<'fd>),
     /// Room to write.
@@ -292,18 +298,29 @@ pub enum Woken {
 pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -> Result<Woken> {
     loop {
         look_at_flags(timer)?;
-        if matches!(awaited, For::Announcement) && take(ANNOUNCEMENT) {
-            return Ok(Woken::Ready);
+        if let For::Signal(signal) = awaited {
+            if take(signal) {
+                return Ok(Woken::Ready);
+            }
         }
+        let (read, write) = match awaited {
+            For::Readable(fd) => (Some(fd), None),
+            For::Writable(fd) => (None, Some(fd)),
+            For::Signal(_) | For::Look => (None, None),
+        };
         let (mut readable, mut writable) = (FdSet::new(), FdSet::new());
-        match awaited {
-            For::Readable(fd) => insert(&mut readable, fd)?,
-            For::Writable(fd) => insert(&mut writable, fd)?,
-            For::Announcement | For::Look => {}
+        for fd in [read, peer].into_iter().flatten() {
+            insert(&mut readable, fd)?;
         }
-        if let Some(peer) = peer {
-            insert(&mut readable, peer)?;
+        if let Some(fd) = write {
+            insert(&mut writable, fd)?;
         }
+        // Said, because looking for it in the sets would take longer than the call itself.
+        let numbers = [read, peer, write]
+            .into_iter()
+            .flatten()
+            .map(|fd| fd.as_raw_fd());
+        let width = numbers.max().map_or(0, |highest| highest + 1);
         let left = timer.left();
         let mask = mask_for(awaited);
         let looks = matches!(awaited, For::Look);
@@ -312,8 +329,8 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
             None if !looks => None,
             left => Some(TimeSpec::from(left.unwrap_or(longest).min(longest))),
         };
-        let pselect = || pselect(None, &mut readable, &mut writable, None, &time, &mask);
-        match calls::made(pselect, |_| words(awaited, peer, time, &mask)) {
+        let pselect = || pselect(width, &mut readable, &mut writable, None, &time, &mask);
+        match calls::made(pselect, |_| words(width, [read, peer], write, time, &mask)) {
             // A signal has come; which one, the flags tell.
             Err(error) if error.errno() == Errno::EINTR => {}
             Err(error) => return Err(error.into()),
@@ -326,7 +343,7 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
                 let ready = match awaited {
                     For::Readable(fd) => readable.contains(fd),
                     For::Writable(fd) => writable.contains(fd),
-                    For::Announcement | For::Look => false,
+                    For::Signal(_) | For::Look => false,
                 };
                 return Ok(if ready { Woken::Ready } else { Woken::ByPeer });
             }
@@ -334,12 +351,11 @@ pub fn wait(awaited: For<'_>, peer: Option<BorrowedFd<'_>>, timer: &mut Timer) -
     }
 }
 
-/// What is blocked while this is waited for. A SIGUSR1 is let in only by who waits for it, and
-/// stays pending for everybody else.
+/// What is blocked while this is waited for.
 fn mask_for(awaited: For<'_>) -> SigSet {
     let mut mask = MASK_WHILE_WAITING.get();
-    if !matches!(awaited, For::Announcement) {
-        mask.add(ANNOUNCEMENT);
+    if let For::Signal(signal) = awaited {
+        mask.remove(signal);
     }
     mask
 }
@@ -362,7 +378,7 @@ fn look_at_flags(timer: &mut Timer) -> Result<(), Interrupted> {
         }
     }
     if take(Signal::SIGCONT) {
-        timer.since = Instant::now();
+        *timer = Timer::start(timer.patience);
     }
     Ok(())
 }
@@ -381,27 +397,22 @@ fn insert<'fd>(set: &mut FdSet<'fd>, fd: BorrowedFd<'fd>) -> Result<()> {
 
 /// The wait as strace(1) writes it.
 fn words(
-    awaited: For<'_>,
-    peer: Option<BorrowedFd<'_>>,
+    width: c_int,
+    read: [Option<BorrowedFd<'_>>; 2],
+    write: Option<BorrowedFd<'_>>,
     time: Option<TimeSpec>,
     mask: &SigSet,
 ) -> String {
-    let number = |fd: BorrowedFd<'_>| fd.as_raw_fd();
-    let (read, write) = match awaited {
-        For::Readable(fd) => (Some(number(fd)), None),
-        For::Writable(fd) => (None, Some(number(fd))),
-        For::Announcement | For::Look => (None, None),
+    let numbers = |fds: &[Option<BorrowedFd<'_>>]| -> Vec<c_int> {
+        fds.iter().flatten().map(|fd| fd.as_raw_fd()).collect()
     };
-    let read: Vec<i32> = read.into_iter().chain(peer.map(number)).collect();
-    let write: Vec<i32> = write.into_iter().collect();
-    let highest = read.iter().chain(&write).max().unwrap_or(&-1);
     let time = time.map_or_else(
         || "NULL".to_owned(),
         |time| format!("{{tv_sec={}, tv_nsec={}}}", time.tv_sec(), time.tv_nsec()),
     );
+    let (read, write) = (numbers(&read), numbers(&[write]));
     format!(
-        "pselect({}, {read:?}, {write:?}, NULL, {time}, {})",
-        highest + 1,
+        "pselect({width}, {read:?}, {write:?}, NULL, {time}, {})",
         Names(mask)
     )
 }

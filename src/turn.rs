@@ -8,8 +8,10 @@
 //! file open has ended, however it ended; unlocking it in one process would take it from the other
 //! one too, since they share it.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -40,6 +42,7 @@ impl Turn {
     pub fn take(path: &Path, patience: Option<Duration>) -> Result<Self> {
         let mut file = Some(open(path)?);
         let mut lock = |how| {
+            let fd = file.as_ref().map(File::as_raw_fd).unwrap_or_default();
             let flock = || {
                 let unlocked = file
                     .take()
@@ -49,7 +52,9 @@ impl Turn {
                     errno
                 })
             };
-            calls::made(flock, |_| call(path))
+            let advice = "let others lock the file, or name another with --path";
+            calls::made(flock, |_| format!("flock({fd}, {})", Flags(how)))
+                .map_err(|error| error.advise(format!("{advice} ({})", Printable::os(path))))
         };
         let lock = match lock(FlockArg::LockExclusiveNonblock) {
             Err(error) if error.errno() == Errno::EWOULDBLOCK => {
@@ -79,12 +84,14 @@ fn wait_for<T>(
         return Ok(lock);
     }
     bail!(
-        "{} failed: another run has kept its turn for {} seconds; let it end, name another file \
-         with --path, or wait longer with --timeout",
-        call(path),
+        "flock(\"{shown}\", LOCK_EX) failed: another run has kept its turn for {} seconds; let it \
+         end, name another file with --path, or wait longer with --timeout",
         patience.unwrap_or_default().as_secs_f64()
     )
 }
+
+/// How the file is opened; std adds the last one.
+const FLAGS: &str = "O_RDONLY|O_NONBLOCK|O_CLOEXEC";
 
 fn open(path: &Path) -> Result<File, CallError> {
     let open = || {
@@ -95,7 +102,7 @@ fn open(path: &Path) -> Result<File, CallError> {
             .open(path);
         options.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
     };
-    let words = |_: Option<&File>| format!("open(\"{}\", O_RDONLY)", Printable::os(path));
+    let words = |_: Option<&File>| format!("open(\"{}\", {FLAGS})", Printable::os(path));
     calls::made(open, words).map_err(|error| match error.errno() {
         Errno::ENOENT => error.advise(
             "ftok needs a file that exists: create it (touch), or name another with --path",
@@ -108,6 +115,14 @@ fn open(path: &Path) -> Result<File, CallError> {
     })
 }
 
-fn call(path: &Path) -> String {
-    format!("flock(\"{}\", LOCK_EX)", Printable::os(path))
+/// The operations of flock(2) as strace(1) writes them.
+struct Flags(FlockArg);
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            FlockArg::LockExclusiveNonblock => "LOCK_EX|LOCK_NB",
+            _ => "LOCK_EX",
+        })
+    }
 }

@@ -1,0 +1,758 @@
+//! `--step` stops before each step until Enter, and whatever happens at a stop, the run stays as it should be.
+//!
+//! What a stop says is compared with what the system shows just then. What happens there is what may happen in a
+//! classroom: a signal from a second terminal, Ctrl-C, Ctrl-D, one process killed.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+use std::slice;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+use rexpect::session::{PtySession, spawn_command};
+
+use support::*;
+
+/// What each stop is before, in the order of the story, and who stands there.
+const STOPS: [(&str, Side); 10] = [
+    ("measures its argument", Side::Sender),
+    ("fills in the struct", Side::Sender),
+    ("forks", Side::Sender),
+    ("registers its handler", Side::Listener),
+    ("handler is in place", Side::Listener),
+    ("creates the segment", Side::Sender),
+    ("sends the signal", Side::Sender),
+    ("tells of the signal", Side::Listener),
+    ("tells what it has read", Side::Listener),
+    ("removes the segment", Side::Sender),
+];
+
+const FORKS: usize = 2;
+const REGISTERS: usize = 3;
+const IN_PLACE: usize = 4;
+const CREATES: usize = 5;
+const SENDS: usize = 6;
+const TELLS: usize = 7;
+const READ: usize = 8;
+const REMOVES: usize = 9;
+
+/// The last line of a stop.
+const WAITS: &str = "[Enter goes on]";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Sender,
+    Listener,
+}
+
+#[test]
+fn at_each_stop_the_system_shows_what_is_promised() {
+    let scratch = Scratch::new();
+    let mut class = Class::start(&scratch, &[]);
+    let sender = class.sender;
+
+    // Nothing is made before it is told, not even the second process.
+    for number in 0..=FORKS {
+        let stop = class.stop(number);
+        assert_eq!(scratch.segments(), []);
+        assert_eq!(children(sender), []);
+        stop.assert_numbers(&[sender.as_raw()]);
+        stop.assert_greps_find();
+        assert_ne!(signals(sender, "SigBlk:") & SIGUSR1, 0, "blocked");
+        class.enter();
+    }
+    let stop = class.stop(REGISTERS);
+    let [listener] = children(sender)[..] else {
+        panic!("{:?}", children(sender));
+    };
+    let pids = [sender.as_raw(), listener.as_raw()];
+    stop.assert_numbers(&pids);
+    stop.assert_greps_find();
+    stop.assert_suggests(&format!("grep ^Sig /proc/{listener}/status"));
+    assert_eq!(signals(listener, "SigCgt:") & SIGUSR1, 0, "no handler yet");
+    assert_eq!(scratch.segments(), []);
+    class.enter();
+
+    let stop = class.stop(IN_PLACE);
+    stop.assert_numbers(&pids);
+    stop.assert_greps_find();
+    stop.assert_suggests(&format!("grep ^Sig /proc/{listener}/status"));
+    assert_ne!(signals(listener, "SigCgt:") & SIGUSR1, 0, "a handler");
+    assert_eq!(scratch.segments(), []);
+    class.enter();
+
+    let stop = class.stop(CREATES);
+    assert_eq!(listener_in(&class.text), listener.as_raw());
+    stop.assert_numbers(&pids);
+    stop.assert_suggests(&format!("kill -USR1 {listener}"));
+    assert_eq!(scratch.segments(), []);
+    class.enter();
+
+    let stop = class.stop(SENDS);
+    let [segment] = &scratch.segments()[..] else {
+        panic!("{:?}", scratch.segments());
+    };
+    let id = segment.id;
+    let numbers = [sender.as_raw(), listener.as_raw(), id];
+    let expected = Segment {
+        key: scratch.key(),
+        id,
+        mode: 0o600,
+        size: 1024,
+        creator_pid: sender.as_raw(),
+        last_pid: sender.as_raw(),
+        attached: 1,
+        owner: nix::unistd::geteuid().as_raw(),
+        creator: nix::unistd::geteuid().as_raw(),
+    };
+    assert_eq!(*segment, expected);
+    let ftok = format!(", 1) = 0x{:08x}\n", scratch.key());
+    assert!(class.text.contains(&ftok), "{ftok:?} in {}", class.text);
+    let shmget = format!(
+        "shmget(0x{:08x}, 1024, IPC_CREAT|IPC_EXCL|0600) = {id}\n",
+        scratch.key()
+    );
+    assert!(class.text.contains(&shmget), "{shmget:?} in {}", class.text);
+    let [from_sender] = &mappings(sender, id)[..] else {
+        panic!("{:?}", mappings(sender, id));
+    };
+    assert!(from_sender.permissions.starts_with("rw"), "{from_sender:?}");
+    let shmat = format!("shmat({id}, NULL, 0) = 0x{:x}\n", from_sender.address);
+    assert!(class.text.contains(&shmat), "{shmat:?} in {}", class.text);
+    assert_eq!(mappings(listener, id), [], "the listener has not looked");
+    stop.assert_numbers(&numbers);
+    stop.assert_greps_find();
+    stop.assert_suggests(&format!("ipcs -m -i {id}"));
+    stop.assert_suggests(&format!("grep SYSV /proc/{sender}/maps"));
+    class.enter();
+
+    let stop = class.stop(TELLS);
+    let expected = Segment {
+        attached: 2,
+        last_pid: listener.as_raw(),
+        ..expected
+    };
+    assert_eq!(scratch.segments(), slice::from_ref(&expected));
+    let [from_listener] = &mappings(listener, id)[..] else {
+        panic!("{:?}", mappings(listener, id));
+    };
+    assert!(
+        from_listener.permissions.starts_with("r-"),
+        "{from_listener:?}"
+    );
+    assert_ne!(from_listener.address, from_sender.address);
+    assert_eq!(mappings(sender, id), slice::from_ref(from_sender));
+    stop.assert_numbers(&numbers);
+    stop.assert_greps_find();
+    stop.assert_suggests(&format!("ipcs -m -i {id}"));
+    class.enter();
+
+    let stop = class.stop(READ);
+    assert_eq!(scratch.segments(), slice::from_ref(&expected));
+    stop.assert_numbers(&numbers);
+    stop.assert_greps_find();
+    class.enter();
+
+    let stop = class.stop(REMOVES);
+    let shmat = format!(
+        "shmat({id}, NULL, SHM_RDONLY) = 0x{:x}\n",
+        from_listener.address
+    );
+    assert!(class.text.contains(&shmat), "{shmat:?} in {}", class.text);
+    let expected = Segment {
+        attached: 1,
+        ..expected
+    };
+    assert_eq!(
+        scratch.segments(),
+        [expected],
+        "still there, and detached from"
+    );
+    assert!(is_gone(listener), "reaped");
+    stop.assert_numbers(&numbers);
+    stop.assert_suggests(&format!("ipcs -m -i {id}"));
+    class.enter();
+
+    class.assert_delivered(STOPS.len());
+    assert_eq!(scratch.segments(), []);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_stray_sigusr1_at_a_stop_changes_nothing() {
+    let scratch = Scratch::new();
+    for number in REGISTERS..=READ {
+        let mut class = Class::start(&scratch, &[]);
+        class.walk_to(number);
+        class.stray(&scratch, number);
+        class.enter();
+        class.walk_on_from(number + 1);
+        if number <= CREATES {
+            let noted = "without a message: 1";
+            assert!(class.text.contains(noted), "{number}: {}", class.text);
+        }
+        class.assert_delivered(STOPS.len());
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_stray_sigusr1_at_every_stop_of_the_same_run_changes_nothing() {
+    let scratch = Scratch::new();
+    let mut class = Class::start(&scratch, &[]);
+    for number in 0..STOPS.len() {
+        class.stop(number);
+        // The sender has it blocked from the beginning, and never lets it in.
+        kill(class.sender, Signal::SIGUSR1).unwrap();
+        if (REGISTERS..=READ).contains(&number) {
+            class.stray(&scratch, number);
+        }
+        class.enter();
+    }
+    class.assert_delivered(STOPS.len());
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn ctrl_c_at_any_stop_ends_both_processes_and_leaves_nothing() {
+    let scratch = Scratch::new();
+    for number in 0..STOPS.len() {
+        let mut class = Class::start(&scratch, &[]);
+        class.walk_to(number);
+        let listener = children(class.sender);
+        let lives = (REGISTERS..=READ).contains(&number);
+        assert_eq!(listener.len(), usize::from(lives));
+        class.session.send_control('c').unwrap();
+
+        let (text, status) = class.end();
+        assert!(
+            matches!(status, WaitStatus::Signaled(_, Signal::SIGINT, _)),
+            "stop {number}: {status:?}"
+        );
+        // No word more than what the terminal says itself.
+        let last = format!("{WAITS}\n^C");
+        assert!(text.ends_with(&last), "stop {number}: {text}");
+        assert!(listener.into_iter().all(is_gone), "stop {number}");
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn ctrl_d_at_any_stop_lets_the_run_go_on_without_stopping() {
+    let scratch = Scratch::new();
+    for number in 0..STOPS.len() {
+        let mut class = Class::start(&scratch, &[]);
+        class.walk_to(number);
+        class.session.send_control('d').unwrap();
+        class.assert_delivered(number + 1);
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn without_standard_input_it_does_not_wait() {
+    let scratch = Scratch::new();
+    let finished = run(stepping(&scratch).stdin(Stdio::null()));
+    assert_stopped_and_delivered(&finished, 1);
+
+    let coloured = run(&mut scratch.sigshm(["--step", "Hello, world"]));
+    let expected = transcript(listener_in(coloured.text()), 12, "Hello, world");
+    assert_eq!(without_explanations(coloured.text()), expected);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_pipe_gives_as_many_enters_as_it_has_lines() {
+    let scratch = Scratch::new();
+    // With exactly as many lines as there are stops, and with more, it stops everywhere. At the end of fewer it stops
+    // once more to find that there are none.
+    for lines in 0..=STOPS.len() + 2 {
+        for line in ["\n", "next, please\n"] {
+            let mut running = start(stepping(&scratch).stdin(Stdio::piped()));
+            let mut stdin = running.child().stdin.take().unwrap();
+            stdin.write_all(line.repeat(lines).as_bytes()).unwrap();
+            drop(stdin);
+            assert_stopped_and_delivered(&running.finish(), STOPS.len().min(lines + 1));
+        }
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_pipe_that_closes_at_a_stop_lets_the_run_go_on_without_stopping() {
+    let scratch = Scratch::new();
+    for number in 0..STOPS.len() {
+        let mut piped = Piped::start(&scratch, &[]);
+        piped.walk_to(number);
+        drop(piped.stdin.take());
+        let (finished, _) = piped.end();
+        assert_stopped_and_delivered(&finished, number + 1);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn what_is_typed_without_enter_does_not_go_on() {
+    let scratch = Scratch::new();
+    let mut piped = Piped::start(&scratch, &[]);
+    piped.walk_to(SENDS);
+    let stdin = piped.stdin.as_mut().unwrap();
+    stdin.write_all(b"not yet").unwrap();
+    // It has been read when there is nothing left in the pipe, and then the sender stands at its stop as before.
+    let sender = piped.running.pid();
+    wait_until("what was typed is read", || unread(stdin) == 0);
+    wait_until("the sender sleeps again", || state(sender) == Some('S'));
+    let attached: Vec<u64> = scratch.segments().iter().map(|it| it.attached).collect();
+    assert_eq!(attached, [1], "the listener has been signalled");
+    piped.enter();
+    piped.stop(TELLS);
+    drop(piped.stdin.take());
+    let (finished, _) = piped.end();
+    assert_stopped_and_delivered(&finished, TELLS + 1);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn timeouts_do_not_apply_while_a_class_looks() {
+    let scratch = Scratch::new();
+    let mut class = Class::start(&scratch, &["--timeout", "0.05"]);
+    for number in 0..STOPS.len() {
+        class.stop(number);
+        // At these, one process waits for the other, with the patience that is asked for if it had any. That nothing
+        // happens cannot be waited for, so the test holds the stop for several times as long.
+        if [REGISTERS, IN_PLACE, CREATES, SENDS, TELLS, READ].contains(&number) {
+            thread::sleep(Duration::from_millis(200));
+        }
+        class.enter();
+    }
+    class.assert_delivered(STOPS.len());
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn when_one_is_killed_while_the_other_stands_at_a_stop_that_one_ends_by_itself() {
+    // The one that stands there waits for Enter, which never comes.
+    for (number, stands) in stops_of_two() {
+        let killed = match stands {
+            Side::Sender => Side::Listener,
+            Side::Listener => Side::Sender,
+        };
+        assert_ends_when_killed(number, killed);
+    }
+}
+
+#[test]
+fn when_the_one_that_stands_at_a_stop_is_killed_the_other_ends_by_itself() {
+    for (number, stands) in stops_of_two() {
+        assert_ends_when_killed(number, stands);
+    }
+}
+
+/// The stops at which there are two processes, and who stands there.
+fn stops_of_two() -> impl Iterator<Item = (usize, Side)> {
+    let stops = STOPS
+        .iter()
+        .enumerate()
+        .map(|(number, stop)| (number, stop.1));
+    stops.filter(|(number, _)| (REGISTERS..=READ).contains(number))
+}
+
+/// Kills one of the two at a stop. The other one must end within two seconds and say why, and what the killed one could
+/// not clean up must be gone after the next run.
+#[track_caller]
+fn assert_ends_when_killed(number: usize, killed: Side) {
+    let scratch = Scratch::new();
+    let mut piped = Piped::start(&scratch, &[]);
+    piped.walk_to(number);
+    let sender = piped.running.pid();
+    let listener = children(sender)[0];
+    let (victim, survivor) = match killed {
+        Side::Sender => (sender, listener),
+        Side::Listener => (listener, sender),
+    };
+    kill(victim, Signal::SIGKILL).unwrap();
+    let since = Instant::now();
+    // Standard output closes when both have ended. Standard input stays open until then.
+    let (finished, ended) = piped.end();
+    let case = format!("stop {number}, {killed:?} killed: {finished:#?}");
+    assert!(ended - since < Duration::from_secs(2), "{case}");
+    wait_until("the other one is gone", || {
+        is_gone(survivor) || state(survivor) == Some('Z')
+    });
+
+    assert_eq!(finished.stderr.lines().count(), 1, "{case}");
+    let names_it = finished.stderr.contains(&format!("PID {victim}"));
+    assert!(
+        finished.stderr.starts_with("sigshm: error: ") && names_it,
+        "{case}"
+    );
+    match killed {
+        Side::Sender => assert_eq!(finished.signal, Some(libc::SIGKILL), "{case}"),
+        Side::Listener => {
+            assert_eq!(finished.code, Some(1), "{case}");
+            scratch.assert_nothing_left();
+        }
+    }
+    run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
+    scratch.assert_nothing_left();
+}
+
+/// SIGUSR1 in a set of signals as `/proc/PID/status` shows it.
+const SIGUSR1: u64 = 1 << (libc::SIGUSR1 - 1);
+
+/// One of the sets of signals in `/proc/PID/status`; see proc_pid_status(5).
+fn signals(pid: Pid, label: &str) -> u64 {
+    u64::from_str_radix(&status(pid, label), 16).unwrap()
+}
+
+fn status(pid: Pid, label: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(label));
+    value.expect(label).trim().to_owned()
+}
+
+/// Where a segment is in a process's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mapping {
+    address: u64,
+    permissions: String,
+}
+
+/// The attachments of this segment, which `/proc/PID/maps` lists under its key, with its identifier as the inode.
+fn mappings(pid: Pid, id: i32) -> Vec<Mapping> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mapping = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let is_it = line.contains("/SYSV") && columns[4] == id.to_string();
+        let (address, _) = columns[0].split_once('-').unwrap();
+        is_it.then(|| Mapping {
+            address: u64::from_str_radix(address, 16).unwrap(),
+            permissions: columns[1].to_owned(),
+        })
+    };
+    maps.lines().filter_map(mapping).collect()
+}
+
+/// How many bytes are in a pipe.
+fn unread(pipe: &impl std::os::fd::AsRawFd) -> libc::c_int {
+    let mut unread = 0;
+    // SAFETY: FIONREAD writes one number to where it is told, and `unread` is there for it.
+    let done = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut unread) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    unread
+}
+
+/// What a stop says.
+struct Stop {
+    commands: Vec<String>,
+}
+
+impl Stop {
+    /// Reads the last stop in `text`, which must be the one with this number.
+    #[track_caller]
+    fn last_in(text: &str, number: usize) -> Self {
+        let (before, stop) = text.rsplit_once("[next: ").expect("a stop");
+        let so_far = before.matches("[next: ").count();
+        assert_eq!(so_far, number, "{text}");
+        let (next, _) = STOPS[number];
+        let (heading, suggestions) = stop.split_once("]\n").unwrap();
+        let heading = heading.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(heading.contains(next), "{next:?} is not in {heading:?}");
+        let commands = suggestions
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("$ "));
+        Self {
+            commands: commands.map(str::to_owned).collect(),
+        }
+    }
+
+    #[track_caller]
+    fn assert_suggests(&self, command: &str) {
+        assert!(
+            self.commands.iter().any(|other| other == command),
+            "{command:?} is not in {:?}",
+            self.commands
+        );
+    }
+
+    /// No number is in the commands but these.
+    #[track_caller]
+    fn assert_numbers(&self, real: &[i32]) {
+        for command in &self.commands {
+            // The 1 of -USR1 is no number, since it follows a letter.
+            let words = command.split(|character: char| !character.is_ascii_alphanumeric());
+            for number in words.filter_map(|word| word.parse::<i32>().ok()) {
+                assert!(real.contains(&number), "{number} in {command:?}: {real:?}");
+            }
+        }
+        assert!(!self.commands.is_empty(), "nothing to type");
+    }
+
+    /// The commands that only look for a line in a file do find one.
+    #[track_caller]
+    fn assert_greps_find(&self) {
+        for command in self.commands.iter().filter(|it| it.starts_with("grep ")) {
+            let mut sh = Command::new("sh");
+            let output = sh.args(["-c", command]).output().unwrap();
+            assert!(output.status.success(), "{command}: {output:?}");
+        }
+    }
+}
+
+fn stepping(scratch: &Scratch) -> Command {
+    scratch.sigshm(["--step", "--color", "never", "Hello, world"])
+}
+
+/// The transcript in `text`. Explanations are indented, and a terminal shows Enter as an empty line.
+fn without_explanations(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    lines
+        .filter(|line| *line != "\n" && !plain(line).starts_with(' '))
+        .collect()
+}
+
+#[track_caller]
+fn assert_stopped_and_delivered(finished: &Finished, stops: usize) {
+    assert_eq!(
+        (finished.code, finished.stderr.as_str()),
+        (Some(0), ""),
+        "{finished:#?}"
+    );
+    assert_is_transcript(finished.text(), stops);
+}
+
+#[track_caller]
+fn assert_is_transcript(text: &str, stops: usize) {
+    let expected = plain(&transcript(listener_in(text), 12, "Hello, world"));
+    assert_eq!(without_explanations(text), expected);
+    assert_eq!(text.matches(WAITS).count(), stops, "{text}");
+    for line in text.lines().filter(|line| line.starts_with(' ')) {
+        assert!(line.chars().count() <= 80, "{line:?}");
+    }
+}
+
+/// A run on a terminal of its own.
+struct Class {
+    session: PtySession,
+    sender: Pid,
+    /// What has been shown until the last stop.
+    text: String,
+}
+
+impl Class {
+    fn start(scratch: &Scratch, options: &[&str]) -> Self {
+        let mut command = stepping(scratch);
+        command.args(options).stdin(Stdio::inherit());
+        let mut session = spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap();
+        session.process_mut().set_kill_timeout(Some(1000));
+        let terminal = session.process().get_file_handle().unwrap();
+        // It is alone until it has forked, which it has not before the first stop.
+        let mut sender = None;
+        wait_until("the program is there", || {
+            sender = scratch.processes().first().copied();
+            sender.is_some()
+        });
+        // What is typed is shown, as it is in a classroom.
+        let mut settings = tcgetattr(&terminal).unwrap();
+        settings.local_flags.insert(LocalFlags::ECHO);
+        tcsetattr(&terminal, SetArg::TCSANOW, &settings).unwrap();
+        Self {
+            session,
+            sender: Pid::from_raw(sender.unwrap()),
+            text: String::new(),
+        }
+    }
+
+    /// Waits for the stop with this number, which must be the next one.
+    #[track_caller]
+    fn stop(&mut self, number: usize) -> Stop {
+        let last_line = format!("{WAITS}\r\n");
+        let mut shown = String::new();
+        let since = Instant::now();
+        // What waits for a string in the session looks ten times a second only, and there are hundreds of stops.
+        while !shown.ends_with(&last_line) {
+            match self.session.try_read() {
+                Some(character) => shown.push(character),
+                None if self.session.process().status() == Some(WaitStatus::StillAlive) => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                None => {
+                    let rest = self.session.exp_eof();
+                    panic!("no stop {number}: {}{shown}{rest:?}", self.text);
+                }
+            }
+            let text = &self.text;
+            assert!(
+                since.elapsed() < PATIENCE,
+                "no stop {number}: {text}{shown}"
+            );
+        }
+        self.text += &shown.replace("\r\n", "\n");
+        Stop::last_in(&self.text, number)
+    }
+
+    fn enter(&mut self) {
+        self.session.send_line("").unwrap();
+    }
+
+    #[track_caller]
+    fn walk_to(&mut self, number: usize) {
+        for before in 0..number {
+            self.stop(before);
+            self.enter();
+        }
+        self.stop(number);
+    }
+
+    #[track_caller]
+    fn walk_on_from(&mut self, number: usize) {
+        for number in number..STOPS.len() {
+            self.stop(number);
+            self.enter();
+        }
+    }
+
+    /// Sends the listener a SIGUSR1 at this stop, and waits until that has had its effect.
+    fn stray(&self, scratch: &Scratch, number: usize) {
+        let listener = children(self.sender)[0];
+        let slept = || -> u64 {
+            let times = status(listener, "voluntary_ctxt_switches:");
+            times.parse().unwrap()
+        };
+        let before = slept();
+        kill(listener, Signal::SIGUSR1).unwrap();
+        let is_pending = || signals(listener, "ShdPnd:") & SIGUSR1 != 0;
+        if STOPS[number].1 == Side::Listener {
+            assert!(is_pending(), "nobody waits for it, so it waits");
+            return;
+        }
+        wait_until("the listener has heard it and sleeps again", || {
+            !is_pending() && slept() > before && state(listener) == Some('S')
+        });
+        if number == SENDS {
+            // The message lies there, so that any signal makes the listener take it.
+            wait_until("the listener is attached", || {
+                let segments = scratch.segments();
+                matches!(&segments[..], [segment] if segment.attached == 2)
+            });
+        }
+    }
+
+    /// Waits for the end, which must come without another Enter.
+    #[track_caller]
+    fn end(mut self) -> (String, WaitStatus) {
+        let rest = match self.session.exp_eof() {
+            Ok(rest) => rest,
+            Err(error) => panic!("no end: {error}\nafter {}", self.text),
+        };
+        let mut status = None;
+        wait_until("the sender has ended", || {
+            status = self.session.process().status();
+            status != Some(WaitStatus::StillAlive)
+        });
+        (
+            self.text + &rest.replace("\r\n", "\n"),
+            status.expect("nobody else has reaped it"),
+        )
+    }
+
+    #[track_caller]
+    fn assert_delivered(self, stops: usize) {
+        let (text, status) = self.end();
+        assert!(
+            matches!(status, WaitStatus::Exited(_, 0)),
+            "{status:?}: {text}"
+        );
+        assert_is_transcript(&text, stops);
+    }
+}
+
+/// A run whose Enter comes through a pipe.
+struct Piped {
+    running: Running,
+    stdin: Option<std::process::ChildStdin>,
+    lines: Receiver<String>,
+    /// What has been shown until the last stop.
+    text: String,
+}
+
+impl Piped {
+    fn start(scratch: &Scratch, options: &[&str]) -> Self {
+        let mut command = stepping(scratch);
+        let mut running = start(command.args(options).stdin(Stdio::piped()));
+        let stdin = running.child().stdin.take();
+        let stdout = BufReader::new(running.child().stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines() {
+                // If nobody listens any more, the test is over.
+                let _ = sender.send(line.unwrap());
+            }
+        });
+        Self {
+            running,
+            stdin,
+            lines,
+            text: String::new(),
+        }
+    }
+
+    #[track_caller]
+    fn stop(&mut self, number: usize) -> Stop {
+        loop {
+            let line = match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => line,
+                Err(error) => panic!("no stop {number}: {error}\nafter {}", self.text),
+            };
+            self.text += &line;
+            self.text.push('\n');
+            if line.ends_with(WAITS) {
+                return Stop::last_in(&self.text, number);
+            }
+        }
+    }
+
+    fn enter(&mut self) {
+        self.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    #[track_caller]
+    fn walk_to(&mut self, number: usize) {
+        for before in 0..number {
+            self.stop(before);
+            self.enter();
+        }
+        self.stop(number);
+    }
+
+    /// Waits for the end of both processes, without another Enter. Tells also when their output ended.
+    #[track_caller]
+    fn end(mut self) -> (Finished, Instant) {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => self.text += &format!("{line}\n"),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(error) => panic!("no end: {error}\nafter {}", self.text),
+            }
+        }
+        let ended = Instant::now();
+        let mut stderr = String::new();
+        let mut errors = self.running.child().stderr.take().unwrap();
+        errors.read_to_string(&mut stderr).unwrap();
+        let finished = Finished {
+            stdout: self.text.into_bytes(),
+            stderr,
+            ..self.running.finish()
+        };
+        (finished, ended)
+    }
+}
