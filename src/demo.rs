@@ -37,10 +37,10 @@ pub fn run(request: &Request, text: &OsStr) -> Result<()> {
             narrator.forked(child.peer())?;
             // A signal sent before the handler is in place would be lost.
             child.until_ready(patience)?;
-            let sent = sender::send(&message, child.pid(), path, patience, &mut narrator)?;
-            sent.until_read(&mut child, patience)?;
+            let delivery = sender::send(&message, child.pid(), path, patience, &mut narrator)?;
+            delivery.until_ended(&mut child, patience)?;
             narrator.all_done()?;
-            sent.free(&mut narrator)
+            delivery.free(&mut narrator)
         }
     }
 }

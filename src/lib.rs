@@ -28,6 +28,7 @@
 //! 3. [`sender::send`] is its `sender`.
 //! 4. [`message::Message`] is its struct, with the text inside.
 //!
+//! What follows the signal is the [`delivery`]: how the sender learns that its message has been read.
 //! [`strangers`] starts the same two parts in two terminals, as programs that share only a path.
 //!
 //! They speak through the [`narrator`], and call one safe function per step. Those are the ground
@@ -48,6 +49,7 @@
 
 pub mod calls;
 pub mod cli;
+pub mod delivery;
 pub mod demo;
 pub mod diagnostics;
 pub mod diary;

@@ -1,5 +1,5 @@
-//! The listener: the child's part, or that of a program of its own (`--listen`). It says that it listens, and then takes the message that a
-//! signal announces.
+//! The listener: the child's part, or that of a program of its own (`--listen`). It says that it
+//! listens, and then takes the message that a signal announces.
 //!
 //! The article does all of this in its signal handler. Here the handler only notes that the signal
 //! has come (see [`signals`]), and the loop does the rest.

@@ -18,14 +18,14 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid, pipe, read, write};
 
 use crate::calls::{self, CallError};
-use crate::signals::{self, For, Interrupted, Timer, Woken};
+use crate::signals::{self, ANNOUNCEMENT, For, Interrupted, Timer, Woken};
 
 /// The process at the other end of the two pipes.
 #[derive(Debug)]
@@ -397,4 +397,36 @@ fn is_zombie(pid: Pid) -> bool {
     }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| ended(&stat) == Some(true))
+}
+
+/// Makes sure that a process has a handler for SIGUSR1, which would kill it otherwise, and that we
+/// may send it one. Where the system does not tell about handlers, it is believed to have one.
+///
+/// # Errors
+/// Those of kill(2), or that there is no handler.
+pub fn ensure_listening(listener: Pid) -> Result<()> {
+    let advice = "start a listener (sigshm --listen) and use the PID it prints";
+    let exists = || match signal::kill(listener, None) {
+        Ok(()) if is_gone(listener) => Err(Errno::ESRCH),
+        outcome => outcome,
+    };
+    calls::made(exists, |_| format!("kill({listener}, 0)"))
+        .map_err(|error| error.advise(advice))?;
+    match caught_by(listener) {
+        Some(caught) if caught & 1 << (ANNOUNCEMENT as u32 - 1) == 0 => bail!(
+            "PID {listener} has no handler for {ANNOUNCEMENT} (SigCgt in /proc/{listener}/status), \
+             which would kill it or be ignored; {advice}"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The signals for which a process has handlers, signal 1 in the lowest bit; see
+/// proc_pid_status(5).
+fn caught_by(pid: Pid) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))?;
+    u64::from_str_radix(caught.trim(), 16).ok()
 }

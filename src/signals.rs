@@ -34,7 +34,6 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
 use crate::calls::{self, CallError};
-use crate::process;
 
 /// The signal that announces a message.
 pub const ANNOUNCEMENT: Signal = Signal::SIGUSR1;
@@ -178,38 +177,6 @@ pub fn die_of(Interrupted(signal): Interrupted) {
     let _ = set_action(signal, SigHandler::SigDfl);
     let _ = signal::raise(signal);
     let _ = SigSet::from(signal).thread_unblock();
-}
-
-/// Makes sure that a process has a handler for SIGUSR1, which would kill it otherwise, and that we
-/// may send it one. Where the system does not tell about handlers, it is believed to have one.
-///
-/// # Errors
-/// Those of kill(2), or that there is no handler.
-pub fn ensure_caught_by(listener: Pid) -> Result<()> {
-    let advice = "start a listener (sigshm --listen) and use the PID it prints";
-    let exists = || match signal::kill(listener, None) {
-        Ok(()) if process::is_gone(listener) => Err(Errno::ESRCH),
-        outcome => outcome,
-    };
-    calls::made(exists, |_| format!("kill({listener}, 0)"))
-        .map_err(|error| error.advise(advice))?;
-    match caught_by(listener) {
-        Some(caught) if caught & 1 << (ANNOUNCEMENT as u32 - 1) == 0 => bail!(
-            "PID {listener} has no handler for {ANNOUNCEMENT} (SigCgt in /proc/{listener}/status), \
-             which would kill it or be ignored; {advice}"
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// The signals for which a process has handlers, signal 1 in the lowest bit; see
-/// proc_pid_status(5).
-fn caught_by(pid: Pid) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let caught = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigCgt:"))?;
-    u64::from_str_radix(caught.trim(), 16).ok()
 }
 
 fn set_action(signal: Signal, handler: SigHandler) -> Result<SigAction, CallError> {

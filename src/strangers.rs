@@ -15,6 +15,7 @@ use crate::cli::Request;
 use crate::listener::{self, Sender};
 use crate::message::Message;
 use crate::narrator::Narrator;
+use crate::process;
 use crate::sender;
 use crate::signals;
 use crate::turn::Turn;
@@ -43,13 +44,13 @@ pub fn send(request: &Request, text: &OsStr, listener: Pid) -> Result<()> {
     let mut narrator = Narrator::new(request.color(), request.explainer());
     signals::take_charge()?;
     let _turn = Turn::take(&request.path, request.patience())?;
-    signals::ensure_caught_by(listener)?;
+    process::ensure_listening(listener)?;
 
     narrator.message_size(text.len())?;
     narrator.creating_message()?;
     let patience = request.patience();
-    let sent = sender::send(&message, listener, &request.path, patience, &mut narrator)?;
-    sent.until_read_by(listener, patience, &mut narrator)?;
+    let delivery = sender::send(&message, listener, &request.path, patience, &mut narrator)?;
+    delivery.until_read(patience, &mut narrator)?;
     narrator.all_done()?;
-    sent.free(&mut narrator)
+    delivery.free(&mut narrator)
 }
