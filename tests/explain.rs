@@ -7,12 +7,8 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::iter;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -964,36 +960,4 @@ fn run_picture(text: &str) -> Vec<RunRow> {
         }
     })
     .collect()
-}
-
-/// Keeps the processors busy, with two threads for each, until it is dropped.
-struct Busy {
-    enough: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Busy {
-    fn start() -> Self {
-        let processors = thread::available_parallelism().unwrap().get();
-        let enough = Arc::new(AtomicBool::new(false));
-        let spin = || {
-            let enough = Arc::clone(&enough);
-            thread::spawn(move || {
-                while !enough.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            })
-        };
-        let threads = iter::repeat_with(spin).take(2 * processors).collect();
-        Self { enough, threads }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.enough.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            thread.join().unwrap();
-        }
-    }
 }

@@ -3,13 +3,12 @@
 mod support;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use nix::sys::signal::{Signal, kill};
@@ -17,6 +16,7 @@ use nix::unistd::Pid;
 use sigshm::message::{LONGEST_TEXT, MESSAGE_SIZE, Message};
 use sigshm::printable::Printable;
 
+use support::program::Program;
 use support::*;
 
 // The pairings.
@@ -380,78 +380,4 @@ fn is_pending(pid: Pid) -> bool {
     let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
     let bits = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
     bits & 1 << (libc::SIGUSR1 - 1) != 0
-}
-
-/// A program whose output can be read while it runs. It is killed if the test ends before it does.
-struct Program {
-    child: Child,
-    stdout: File,
-    stderr: File,
-}
-
-impl Program {
-    fn start(mut command: Command) -> Self {
-        // Files, not pipes: they can be read at any moment, and nobody need read them.
-        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let child = command
-            .stdout(stdout.try_clone().unwrap())
-            .stderr(stderr.try_clone().unwrap())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            stdout,
-            stderr,
-        }
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
-    }
-
-    #[track_caller]
-    fn until_printed(&self, text: &str) {
-        let has_ended = || matches!(state(self.pid()), None | Some('Z' | 'X'));
-        let printed = || String::from_utf8_lossy(&contents(&self.stdout)).into_owned();
-        // What it has said before it ended is there when it has ended.
-        wait_until(text, || has_ended() || printed().contains(text));
-        let complaint = contents(&self.stderr);
-        assert!(
-            printed().contains(text),
-            "it has ended without {text:?}: {:?}, {:?}",
-            printed(),
-            String::from_utf8_lossy(&complaint)
-        );
-    }
-
-    /// Waits for the end, and takes what was printed.
-    #[track_caller]
-    fn finish(mut self) -> Finished {
-        let mut status = None;
-        wait_until("the program ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        let status = status.unwrap();
-        Finished {
-            stdout: contents(&self.stdout),
-            stderr: String::from_utf8(contents(&self.stderr)).unwrap(),
-            code: status.code(),
-            signal: status.signal(),
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Reads the file without moving the place at which the program writes.
-fn contents(file: &File) -> Vec<u8> {
-    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
-    file.read_exact_at(&mut contents, 0).unwrap();
-    contents
 }

@@ -3,11 +3,11 @@
 
 mod support;
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::io::{self};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,6 +19,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::{Pid, Uid};
 use rexpect::session::spawn_command;
 
+use support::program::{Program, stops};
 use support::*;
 
 const NOBODY: u32 = 65534;
@@ -1005,20 +1006,7 @@ fn assert_timeline(text: &str, (sender, listener): (Pid, Pid), rows: &[&str]) {
     assert_eq!(shown.next(), None, "{picture}");
 }
 
-/// How often it has stopped.
-fn stops(text: &str) -> usize {
-    text.matches("[Enter goes on]").count()
-}
-
 // The programs.
-
-/// A program whose outputs can be read while it runs. It is killed if the test ends before it does.
-struct Program {
-    child: Child,
-    stdout: File,
-    stderr: File,
-    entered: usize,
-}
 
 /// A listener that has its handler in place.
 #[track_caller]
@@ -1053,127 +1041,6 @@ fn sleeper(prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> P
 
 fn block_sigusr1() -> io::Result<()> {
     Ok(SigSet::from(Signal::SIGUSR1).thread_block()?)
-}
-
-impl Program {
-    fn start(mut command: Command) -> Self {
-        // Files, not pipes: they can be read at any moment, and nobody need read them.
-        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let child = command
-            .stdout(stdout.try_clone().unwrap())
-            .stderr(stderr.try_clone().unwrap())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            stdout,
-            stderr,
-            entered: 0,
-        }
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
-    }
-
-    fn is_alive(&self) -> bool {
-        !matches!(state(self.pid()), None | Some('Z' | 'X'))
-    }
-
-    fn printed(&self) -> String {
-        contents(&self.stdout)
-    }
-
-    #[track_caller]
-    fn until_printed(&self, text: &str) {
-        self.until_said(&self.stdout, text);
-    }
-
-    #[track_caller]
-    fn until_complained(&self, text: &str) {
-        self.until_said(&self.stderr, text);
-    }
-
-    #[track_caller]
-    fn until_said(&self, output: &File, text: &str) {
-        // What it has said before it ended is there when it has ended.
-        wait_until(text, || !self.is_alive() || contents(output).contains(text));
-        let said = contents(output);
-        assert!(
-            said.contains(text),
-            "it has ended without {text:?}: {said:?}"
-        );
-    }
-
-    /// Stops it, by a signal that it cannot catch.
-    #[track_caller]
-    fn stop(&self) {
-        kill(self.pid(), Signal::SIGSTOP).unwrap();
-        wait_until("it is stopped", || state(self.pid()) == Some('T'));
-    }
-
-    fn go_on(&self) {
-        kill(self.pid(), Signal::SIGCONT).unwrap();
-    }
-
-    /// Presses Enter until it stops before this step.
-    #[track_caller]
-    fn step_to(&mut self, next: &str) {
-        loop {
-            wait_until("it stops before a step", || {
-                !self.is_alive() || stops(&self.printed()) > self.entered
-            });
-            let printed = self.printed();
-            assert!(self.is_alive(), "it has ended before {next:?}: {printed}");
-            let here = printed.rfind("[next: ").expect("it names the next step");
-            if printed[here..].contains(next) {
-                return;
-            }
-            self.enter();
-        }
-    }
-
-    fn enter(&mut self) {
-        let stdin = self.child.stdin.as_mut().unwrap();
-        stdin.write_all(b"\n").unwrap();
-        self.entered += 1;
-    }
-
-    /// The end of its input: it does not stop any more.
-    fn enter_for_ever(&mut self) {
-        drop(self.child.stdin.take());
-    }
-
-    /// Waits for the end, and takes what was printed.
-    #[track_caller]
-    fn finish(mut self) -> Finished {
-        let mut status = None;
-        wait_until("the program ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        let status = status.unwrap();
-        Finished {
-            stdout: contents(&self.stdout).into_bytes(),
-            stderr: contents(&self.stderr),
-            code: status.code(),
-            signal: std::os::unix::process::ExitStatusExt::signal(&status),
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Reads the file without moving the place at which the program writes.
-fn contents(file: &File) -> String {
-    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
-    file.read_exact_at(&mut contents, 0).unwrap();
-    String::from_utf8(contents).unwrap()
 }
 
 /// Waits until the sender, whose listener is stopped, has announced its message.

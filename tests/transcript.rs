@@ -5,9 +5,6 @@ mod support;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 
 use nix::sys::wait::WaitStatus;
 use rexpect::session::spawn_command;
@@ -231,36 +228,4 @@ fn packet_sockets() -> (UnixDatagram, OwnedFd) {
     let ours = UnixDatagram::from(ours);
     ours.set_read_timeout(Some(PATIENCE)).unwrap();
     (ours, theirs)
-}
-
-/// Keeps the processors busy, with two threads for each, until it is dropped.
-struct Busy {
-    enough: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Busy {
-    fn start() -> Self {
-        let processors = thread::available_parallelism().unwrap().get();
-        let enough = Arc::new(AtomicBool::new(false));
-        let spin = |_| {
-            let enough = Arc::clone(&enough);
-            thread::spawn(move || {
-                while !enough.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            })
-        };
-        let threads = (0..2 * processors).map(spin).collect();
-        Self { enough, threads }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.enough.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            thread.join().unwrap();
-        }
-    }
 }

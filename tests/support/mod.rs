@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test file is a crate of its own and uses its own part of this.
 
+pub mod program;
 #[cfg(target_os = "linux")]
 pub mod tracer;
 
@@ -11,6 +12,9 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -342,4 +346,36 @@ pub fn compile_peer(name: &str) -> PathBuf {
         fs::rename(unfinished.keep().unwrap(), &binary).unwrap();
     }
     binary
+}
+
+/// Keeps the processors busy, with two threads for each, until it is dropped.
+pub struct Busy {
+    enough: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    pub fn start() -> Self {
+        let processors = thread::available_parallelism().unwrap().get();
+        let enough = Arc::new(AtomicBool::new(false));
+        let spin = || {
+            let enough = Arc::clone(&enough);
+            thread::spawn(move || {
+                while !enough.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        let threads = std::iter::repeat_with(spin).take(2 * processors).collect();
+        Self { enough, threads }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
 }
