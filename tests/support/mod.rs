@@ -8,8 +8,9 @@ pub mod tracer;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -140,11 +141,28 @@ pub fn remove_segment(id: i32) {
     unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
 }
 
-/// The program itself, with an environment that does not change what it prints and no standard input.
+/// The program itself, with an environment that does not change what it prints, no standard input,
+/// and the signals as a terminal's shell leaves them. (The tests may have been started by somebody
+/// who ignores some, as nohup(1) and a shell's `&` do, and the program would rightly ignore them.)
 pub fn sigshm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sigshm"));
     command.env_remove("NO_COLOR").stdin(Stdio::null());
+    // SAFETY: what is called between fork and exec only calls signal(2), which is
+    // async-signal-safe.
+    unsafe { command.pre_exec(heed_signals) };
     command
+}
+
+fn heed_signals() -> io::Result<()> {
+    use Signal::{SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ};
+
+    for heeded in [
+        SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ,
+    ] {
+        // SAFETY: the default handler is nobody's code.
+        unsafe { signal(heeded, SigHandler::SigDfl) }?;
+    }
+    Ok(())
 }
 
 /// Starts the command with both outputs captured. The child is killed and reaped if the test ends before it does.
