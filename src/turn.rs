@@ -9,10 +9,10 @@
 //! one too, since they share it.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,31 +40,48 @@ impl Turn {
     /// # Errors
     /// The file cannot be opened or locked, or another run has kept its turn for too long.
     pub fn take(path: &Path, patience: Option<Duration>) -> Result<Self> {
-        let mut file = Some(open(path)?);
-        let mut lock = |how| {
-            let fd = file.as_ref().map(File::as_raw_fd).unwrap_or_default();
-            let flock = || {
-                let unlocked = file
-                    .take()
-                    .expect("a lock that was not had gives the file back");
-                Flock::lock(unlocked, how).map_err(|(unlocked, errno)| {
-                    file = Some(unlocked);
-                    errno
-                })
-            };
-            let advice = "let others lock the file, or name another with --path";
-            calls::made(flock, |_| format!("flock({fd}, {})", Flags(how)))
-                .map_err(|error| error.advise(format!("{advice} ({})", Printable::os(path))))
-        };
-        let lock = match lock(FlockArg::LockExclusiveNonblock) {
-            Err(error) if error.errno() == Errno::EWOULDBLOCK => {
-                wait_for(path, patience, || lock(FlockArg::LockExclusive))?
+        loop {
+            let lock = lock(path, patience)?;
+            // The file may have been replaced while we waited, and the key is made from the new one.
+            if is_still_at(&lock, path) {
+                return Ok(Self {
+                    _lock: ManuallyDrop::new(lock),
+                });
             }
-            lock => lock?,
+        }
+    }
+}
+
+fn lock(path: &Path, patience: Option<Duration>) -> Result<Flock<File>> {
+    let mut file = Some(open(path)?);
+    let mut lock = |how| {
+        let fd = file.as_ref().map(File::as_raw_fd).unwrap_or_default();
+        let flock = || {
+            let unlocked = file
+                .take()
+                .expect("a lock that was not had gives the file back");
+            Flock::lock(unlocked, how).map_err(|(unlocked, errno)| {
+                file = Some(unlocked);
+                errno
+            })
         };
-        Ok(Self {
-            _lock: ManuallyDrop::new(lock),
-        })
+        let advice = "let others lock the file, or name another with --path";
+        calls::made(flock, |_| format!("flock({fd}, {})", Flags(how)))
+            .map_err(|error| error.advise(format!("{advice} ({})", Printable::os(path))))
+    };
+    match lock(FlockArg::LockExclusiveNonblock) {
+        Err(error) if error.errno() == Errno::EWOULDBLOCK => {
+            wait_for(path, patience, || lock(FlockArg::LockExclusive))
+        }
+        lock => Ok(lock?),
+    }
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    let identity = |file: Metadata| (file.dev(), file.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(theirs)) => identity(ours) == identity(theirs),
+        _ => false,
     }
 }
 

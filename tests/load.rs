@@ -2,8 +2,9 @@
 
 mod support;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -69,6 +70,35 @@ fn a_run_that_waits_for_longer_than_a_moment_says_so_and_then_delivers() {
     let mut rest = String::new();
     stderr.read_line(&mut rest).unwrap();
     assert_eq!(rest, "", "it is said once");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_run_whose_file_is_replaced_while_it_waits_takes_its_turn_at_the_new_one() {
+    let scratch = Scratch::new();
+    let turn = take_turn(&scratch);
+    let mut running = start(&mut scratch.sigshm(["--timeout=60", "Hello, world"]));
+    let mut stderr = BufReader::new(running.child().stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert_eq!(line, note(&scratch));
+
+    // As an editor does it: a new file, put in the place of the old one.
+    let new = scratch.dir().join("new");
+    fs::write(&new, "").unwrap();
+    fs::rename(&new, scratch.path()).unwrap();
+    let new_turn = take_turn(&scratch);
+    let inode = fs::metadata(scratch.path()).unwrap().ino();
+    drop(turn);
+    let open = format!("/proc/{}/fd", running.pid());
+    wait_until("the run has opened the new file", || {
+        let files = fs::read_dir(&open).unwrap().flatten();
+        files
+            .filter_map(|file| fs::metadata(file.path()).ok())
+            .any(|file| file.ino() == inode)
+    });
+    drop(new_turn);
+    running.finish().assert_delivered(12, "Hello, world");
     scratch.assert_nothing_left();
 }
 

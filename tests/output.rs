@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::pipe2;
@@ -225,16 +225,47 @@ fn has_something_to_read(pipe: &impl AsRawFd) -> bool {
     bytes > 0
 }
 
-#[test]
-fn a_pipe_that_is_full_from_the_beginning_can_be_waited_for_and_interrupted() {
-    let scratch = Scratch::new();
+/// A pipe into which nothing more fits: the end to read from, and the other.
+fn full_pipe() -> (OwnedFd, OwnedFd) {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let mut writer = File::from(writer);
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     while writer.write(&[b'.'; 4096]).is_ok() {}
     // The run shares the open file description, and so O_NONBLOCK; a pipe that blocks is the harder case.
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-    let running = start_into(&mut scratch.sigshm(["Hello, world"]), writer.into());
+    (reader, writer.into())
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_nothing_up() {
+    let scratch = Scratch::new();
+    let (reader, writer) = full_pipe();
+    // Held by somebody else, so that the run has something to say: that it waits, and then why it gives up.
+    let file = File::open(scratch.path()).unwrap();
+    let turn = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    let mut command = scratch.sigshm(["--timeout", "0.3", "Hello, world"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    drop(command);
+    let mut status = None;
+    wait_until("the run gives up", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(1));
+    drop(turn);
+    scratch.assert_nothing_left();
+    drop(reader);
+}
+
+#[test]
+fn a_pipe_that_is_full_from_the_beginning_can_be_waited_for_and_interrupted() {
+    let scratch = Scratch::new();
+    let (reader, writer) = full_pipe();
+    let running = start_into(&mut scratch.sigshm(["Hello, world"]), writer);
     let pid = running.pid();
     wait_until("the run waits", || {
         state(pid) == Some('S') && scratch.processes() == [pid.as_raw()]
