@@ -9,7 +9,9 @@ pub mod tracer;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -30,19 +32,35 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Scratch {
     dir: TempDir,
     key: i32,
+    _reservation: UnixListener,
 }
 
 impl Scratch {
     pub fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("shared_path");
-        fs::write(&path, "").unwrap();
-        // The key that ftok(3) makes of the path with project 1, from its manual page.
-        let file = fs::metadata(path).unwrap();
-        let (device, inode) = (file.dev() as u32 & 0xff, file.ino() as u32 & 0xffff);
-        Self {
-            dir,
-            key: (1 << 24 | device << 16 | inode) as i32,
+        // ftok(3) takes only 16 bits of the inode number, and file systems like to give out the same
+        // ones: two folders at a time can well have the same key. So each reserves its own, by a name
+        // that the kernel gives back when the test ends. Others are kept meanwhile, with their inodes.
+        let mut unfit = Vec::new();
+        loop {
+            let dir = TempDir::new().unwrap();
+            let path = dir.path().join("shared_path");
+            fs::write(&path, "").unwrap();
+            // The key that ftok makes of the path with project 1, from its manual page.
+            let file = fs::metadata(path).unwrap();
+            let (device, inode) = (file.dev() as u32 & 0xff, file.ino() as u32 & 0xffff);
+            let key = (1 << 24 | device << 16 | inode) as i32;
+            let name = SocketAddr::from_abstract_name(format!("sigshm test {key:08x}")).unwrap();
+            match UnixListener::bind_addr(&name) {
+                Ok(reservation) if !segments().iter().any(|segment| segment.key == key) => {
+                    return Self {
+                        dir,
+                        key,
+                        _reservation: reservation,
+                    };
+                }
+                _ => unfit.push(dir),
+            }
+            assert!(unfit.len() < 1000, "there is no key to be had");
         }
     }
 
