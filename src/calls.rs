@@ -33,6 +33,14 @@ pub struct CallError {
 }
 
 impl CallError {
+    fn new(call: String, errno: Errno) -> Self {
+        Self {
+            call,
+            errno,
+            advice: limit_behind(errno),
+        }
+    }
+
     /// The error number the call left behind; see errno(3).
     pub fn errno(&self) -> Errno {
         self.errno
@@ -73,35 +81,24 @@ pub fn made<T: Returned>(
     call: impl FnOnce() -> nix::Result<T>,
     words: impl FnOnce(Option<&T>) -> String,
 ) -> Result<T, CallError> {
-    let recording = RECORDING.get();
-    let began = recording.then(Instant::now);
+    let Some(began) = RECORDING.get().then(Instant::now) else {
+        return call().map_err(|errno| CallError::new(words(None), errno));
+    };
     let outcome = call();
-    if let Some(began) = began {
-        let returned = match &outcome {
-            Ok(value) => value.returned(),
-            Err(errno) => format!("-1 {errno:?} ({})", errno.desc()),
-        };
-        let call = words(outcome.as_ref().ok());
-        let ended = Instant::now();
-        RECORD.with_borrow_mut(|record| {
-            record.push(Call {
-                began,
-                ended,
-                words: call.clone(),
-                returned: Some(returned),
-            });
-        });
-        return outcome.map_err(|errno| CallError {
-            call,
-            errno,
-            advice: limit_behind(errno),
-        });
-    }
-    outcome.map_err(|errno| CallError {
-        call: words(None),
-        errno,
-        advice: limit_behind(errno),
-    })
+    let ended = Instant::now();
+    let words = words(outcome.as_ref().ok());
+    let returned = match &outcome {
+        Ok(value) => value.returned(),
+        Err(errno) => format!("-1 {errno:?} ({})", errno.desc()),
+    };
+    let call = Call {
+        began,
+        ended,
+        words: words.clone(),
+        returned: Some(returned),
+    };
+    RECORD.with_borrow_mut(|record| record.push(call));
+    outcome.map_err(|errno| CallError::new(words, errno))
 }
 
 /// The limit behind the errors that any call may meet which asks for a file descriptor or for

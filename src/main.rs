@@ -31,12 +31,3 @@ fn failure(error: &anyhow::Error) -> u8 {
     }
     1
 }
-
-// Start-up work that the run does not need: loading libgcc_s, the shared library that unwinds a
-// panicking stack. A release build does not unwind, yet the standard library refers to it. Linked
-// statically, it need not be looked for, mapped and relocated at each start, which takes as long as
-// a third of the whole story (`cargo bench`).
-#[cfg(all(target_os = "linux", target_env = "gnu", not(debug_assertions)))]
-#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
-// SAFETY: nothing is declared here, so there is nothing that could be called wrongly.
-unsafe extern "C" {}

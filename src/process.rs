@@ -10,7 +10,7 @@
 //! 2. Right after it, each closes the two ends that are the other's. A process that kept the
 //!    other's writing end open would never see its pipe close.
 //! 3. The parent always reaps the child ([`Child`]): until then the child's exit status, and with
-//!    it its process table entry, is kept by the kernel, a *zombie*.
+//!    it its process table entry, is kept by the kernel, a *zombie*. SIGCHLD says when it can be.
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -175,6 +175,7 @@ impl Child {
         let outcome = calls::made(
             || waitpid(pid, Some(how)),
             |status| match status {
+                Some(WaitStatus::StillAlive) => format!("waitpid({pid}, NULL, {options})"),
                 Some(status) => format!("waitpid({pid}, [{}], {options})", Status(status)),
                 None => format!("waitpid({pid}, …, {options})"),
             },
@@ -259,7 +260,7 @@ pub enum Fork {
 ///
 /// # Errors
 /// Those of pipe(2) and fork(2): no more file descriptors, processes or memory to be had.
-pub fn fork() -> Result<Fork, CallError> {
+pub(crate) fn fork() -> Result<Fork, CallError> {
     let parent = getpid();
     let (child_hears, parent_tells) = channel()?;
     let (parent_hears, child_tells) = channel()?;
@@ -313,6 +314,15 @@ pub fn end(status: u8) -> ! {
     // the caller has nothing left.
     unsafe { libc::_exit(status.into()) }
 }
+
+// Start-up work that the run does not need: loading libgcc_s, the shared library that unwinds a
+// panicking stack. A release build does not unwind, yet the standard library refers to it. Linked
+// statically, it need not be looked for, mapped and relocated at each start, which takes as long as
+// a third of the whole story (`cargo bench`).
+#[cfg(all(target_os = "linux", target_env = "gnu", not(debug_assertions)))]
+#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
+// SAFETY: nothing is declared here, so there is nothing that could be called wrongly.
+unsafe extern "C" {}
 
 /// A pipe: what is written into the second end is read from the first.
 ///

@@ -69,6 +69,12 @@ const MODE: c_int = 0o600;
 /// goes on creating them, and then we do not go on for ever.
 const MOST_RECLAIMED: usize = 3;
 
+/// For `shmat`: attach for reading only. The libc crate does not have it for every BSD.
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+use libc::SHM_RDONLY;
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+const SHM_RDONLY: c_int = 0o10000;
+
 /// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
 const REMOVED: u32 = if cfg!(target_os = "linux") { 0o1000 } else { 0 };
 
@@ -199,8 +205,10 @@ impl Record {
     fn new(id: c_int, kernel: &shmid_ds) -> Self {
         Self {
             id,
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(target_env = "musl")))]
             key: Key(kernel.shm_perm.__key),
+            #[cfg(all(target_os = "linux", target_env = "musl"))]
+            key: Key(kernel.shm_perm.__ipc_perm_key),
             #[cfg(not(target_os = "linux"))]
             key: Key(libc::IPC_PRIVATE),
             mode: kernel.shm_perm.mode as u32 & 0o777,
@@ -321,7 +329,7 @@ impl<T: SelfContained> Segment<T> {
     /// # Errors
     /// Those of shmat(2), among them EINVAL and EIDRM if it has been removed meanwhile.
     pub fn attach_read_only(&self) -> Result<Attachment<T>, CallError> {
-        Attachment::new(self.id, libc::SHM_RDONLY)
+        Attachment::new(self.id, SHM_RDONLY)
     }
 
     /// Attaches the segment for reading and writing, at an address that the kernel chooses.
@@ -586,7 +594,8 @@ pub struct WritableAttachment<T>(Attachment<T>);
 impl<T: SelfContained> WritableAttachment<T> {
     /// Copies `value` into the segment, its first word last.
     ///
-    /// Others may read meanwhile. Who finds the new first word finds the rest of `value` too.
+    /// Others may read meanwhile. Who finds the new first word finds the rest of `value` too; so of
+    /// two values that begin with the same word, write only one.
     pub fn write(&mut self, value: &T) {
         let source = ptr::from_ref(value).cast::<u32>();
         for (index, word) in self.0.words().iter().enumerate().rev() {
@@ -716,7 +725,7 @@ struct AttachFlags(c_int);
 
 impl fmt::Display for AttachFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0 & libc::SHM_RDONLY != 0 {
+        f.write_str(if self.0 & SHM_RDONLY != 0 {
             "SHM_RDONLY"
         } else {
             "0"

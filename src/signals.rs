@@ -1,4 +1,4 @@
-//! Signals: one handler, the flags it sets, and the one place where they may arrive.
+//! Signals: one handler, the flags it sets, and the waits in which they may arrive.
 //!
 //! # The order, and why
 //! 1. [`take_charge`], before anything else: every signal that concerns us is *blocked*. A blocked
@@ -6,7 +6,8 @@
 //!    halfway, and a SIGUSR1 that comes before its handler is in place does not kill the process
 //!    (which is what SIGUSR1 does by default).
 //! 2. [`catch_announcements`], in the process that listens: the handler for SIGUSR1.
-//! 3. [`wait`]: here, and only here, the signals are let in. Looking whether a signal has come and
+//! 3. [`wait`]: here the signals are let in, and nowhere else ([`wait_in`] aside, for the one call
+//!    that cannot be waited for like this). Looking whether a signal has come and
 //!    then going to sleep would leave a gap between the two, and a signal that falls into it would
 //!    be slept through. So letting in and sleeping are one system call, `pselect(2)`.
 //! 4. After the wait, the flags are looked at, in ordinary code.
@@ -119,7 +120,12 @@ pub fn take_charge() -> Result<(), CallError> {
         .collect();
     let before = calls::made(
         || ours.thread_swap_mask(SigmaskHow::SIG_BLOCK),
-        |_| format!("sigprocmask(SIG_BLOCK, {}, NULL)", Names(&ours)),
+        |before| {
+            let before = before
+                .map(|before| Names(before).to_string())
+                .unwrap_or_default();
+            format!("sigprocmask(SIG_BLOCK, {}, {before})", Names(&ours))
+        },
     )?;
     calls::aside(catch_interruptions)?;
     let others = before.iter().chain([ANNOUNCEMENT, Signal::SIGCHLD]);
@@ -192,14 +198,32 @@ fn set_action(signal: Signal, handler: SigHandler) -> Result<SigAction, CallErro
     // is async-signal-safe. What was installed before is only compared or put back unread, never
     // called by us.
     let sigaction = || unsafe { signal::sigaction(signal, &action) };
-    calls::made(sigaction, |_| match handler {
-        SigHandler::Handler(function) => {
-            format!(
-                "sigaction({signal}, {{sa_handler={function:p}, sa_mask=[], sa_flags=0}}, NULL)"
-            )
-        }
-        _ => format!("sigaction({signal}, …)"),
+    calls::made(sigaction, |before| {
+        let before = before
+            .map(|before| Action(before).to_string())
+            .unwrap_or_default();
+        format!("sigaction({signal}, {}, {before})", Action(&action))
     })
+}
+
+/// A disposition as strace(1) writes it.
+struct Action<'a>(&'a SigAction);
+
+impl fmt::Display for Action<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.handler() {
+            SigHandler::SigDfl => f.write_str("{sa_handler=SIG_DFL")?,
+            SigHandler::SigIgn => f.write_str("{sa_handler=SIG_IGN")?,
+            SigHandler::Handler(function) => write!(f, "{{sa_handler={function:p}")?,
+            SigHandler::SigAction(function) => write!(f, "{{sa_sigaction={function:p}")?,
+        }
+        write!(
+            f,
+            ", sa_mask={}, sa_flags={:#x}}}",
+            Names(&self.0.mask()),
+            self.0.flags().bits()
+        )
+    }
 }
 
 /// How long a wait may last, and when that is over.
@@ -426,7 +450,7 @@ impl Ticking {
             let action = set_action(Signal::SIGALRM, SigHandler::Handler(handler))?;
             let tick = libc::timeval {
                 tv_sec: 0,
-                tv_usec: TICK.subsec_micros() as libc::suseconds_t,
+                tv_usec: TICK.subsec_micros() as _,
             };
             let timer = set_timer(&libc::itimerval {
                 it_interval: tick,
