@@ -14,7 +14,7 @@ use crate::explain::Explainer;
 use crate::printable::Printable;
 use crate::screen::ColorChoice;
 
-/// Send a message to a forked child through System V shared memory and SIGUSR1
+/// Send a message to another process through System V shared memory and SIGUSR1
 #[derive(Debug, Parser)]
 #[command(version, bin_name = "sigshm", override_usage = USAGE, after_help = AFTER_HELP)]
 pub struct Request {
@@ -26,7 +26,7 @@ pub struct Request {
     #[arg(long, value_name = "PID", value_parser = value_parser!(i32).range(1..))]
     to: Option<i32>,
 
-    /// Fork nobody: wait for a message from anybody
+    /// Fork nobody: wait for a message, by default for ever
     #[arg(long, conflicts_with = "to")]
     listen: bool,
 
@@ -46,7 +46,7 @@ pub struct Request {
     #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
     color: Option<ColorChoice>,
 
-    /// Longest wait [default: 5; none if --listen, --step]
+    /// Longest wait, but none with --step [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 }

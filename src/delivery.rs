@@ -79,7 +79,8 @@ impl Delivery {
     }
 
     /// Whether the listener has read the message: it was the last to attach or detach, and only we
-    /// are attached now. Or it has looked early, and has ended: which it does when it has read.
+    /// are attached now. Or it has looked early, and has ended: which it does when it has read. (One
+    /// that looked too early to find the message, and was killed right after, looks the same.)
     fn is_read(&self) -> Result<bool> {
         let listener = self.listener;
         // Asked first: what it did before it ended must not be missed.

@@ -35,7 +35,8 @@ pub fn run(request: &Request, text: &OsStr) -> Result<()> {
         Fork::Child(parent) => listener::listen(path, Sender::Parent(&parent), None, &mut narrator),
         Fork::Parent(mut child) => {
             narrator.forked(child.peer())?;
-            // A signal sent before the handler is in place would be lost.
+            // In the article a signal that comes before the handler kills the child. Here it would
+            // wait, blocked; but the listener is to say that it listens before anybody writes.
             child.until_ready(patience)?;
             let delivery = sender::send(&message, child.pid(), path, patience, &mut narrator)?;
             delivery.until_ended(&mut child, patience)?;

@@ -62,9 +62,11 @@ impl Row {
                 to_listener: false,
             })
         };
-        let through = segment
-            .map(|id| format!("segment {id}"))
-            .unwrap_or_default();
+        let id = segment.map(|id| id.to_string()).unwrap_or_default();
+        let through = format!("segment {id}");
+        // There may have been another one, left behind, that was found and removed first.
+        let is_of = |returned: &Option<String>| returned.as_ref() == Some(&id);
+        let removal = format!("shmctl({id}, IPC_RMID, NULL)");
         let returns = || {
             let returned = call.returned.as_deref().unwrap_or_default();
             format!("{}() = {returned}", call.name())
@@ -76,7 +78,7 @@ impl Row {
             (Listener, "sigaction") => (call.ended, "registers its handler".into(), None),
             (Listener, "write") => (call.began, "says: ready".into(), to_sender("ready")),
             (Sender, "read") => (call.ended, "hears it".into(), None),
-            (Sender, "shmget") => (call.ended, returns(), None),
+            (Sender, "shmget") if is_of(&call.returned) => (call.ended, returns(), None),
             (Sender, "copied") => (
                 call.ended,
                 "copies the message in".into(),
@@ -95,8 +97,10 @@ impl Row {
                 "copies the message out".into(),
                 to_listener(&through),
             ),
-            (Sender, "waitpid") => (call.ended, returns(), to_sender("exit status 0")),
-            (Sender, "shmctl") if call.words.contains("IPC_RMID") => {
+            (Sender, "waitpid") if call.words.contains("WEXITSTATUS(s) == 0") => {
+                (call.ended, returns(), to_sender("exit status 0"))
+            }
+            (Sender, "shmctl") if call.words == removal => {
                 (call.ended, "removes the segment".into(), None)
             }
             _ => return None,

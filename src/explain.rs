@@ -186,7 +186,12 @@ impl Explainer {
             let strays = format!("Times it had come without a message: {}.", self.strays);
             tell("* ", &strays, screen)?;
         }
-        self.note(calls::take_record());
+        // A wait that something else interrupted went on: of several, the last one counts.
+        let mut calls = calls::take_record();
+        let last = calls.iter().rposition(|call| call.name() == "pselect");
+        let mut index = 0..;
+        calls.retain(|call| index.next() == last || call.name() != "pselect");
+        self.note(calls);
         let wait = self.calls.iter().rposition(|call| call.name() == "pselect");
         let until = wait.map_or(0, |wait| wait + 1);
         self.calls
@@ -251,11 +256,17 @@ fn wait_for_enter(screen: &Screen) -> Result<bool> {
     let stdin = io::stdin();
     loop {
         calls::aside(|| screen.wait(For::Readable(stdin.as_fd())))?;
-        match read_byte(stdin.as_fd()) {
+        let read = || calls::made(|| read_byte(stdin.as_fd()), |_| "read(0, …, 1)".to_owned());
+        match calls::aside(read) {
             Ok(Some(b'\n')) => return Ok(true),
             Ok(None) => return Ok(false),
-            Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(errno) => return Err(errno.into()),
+            Ok(Some(_)) => {}
+            Err(error) if matches!(error.errno(), Errno::EINTR | Errno::EAGAIN) => {}
+            Err(error) => {
+                return Err(error
+                    .advise("--step reads Enter from standard input")
+                    .into());
+            }
         }
     }
 }

@@ -105,9 +105,10 @@ impl Cast {
                  other is ready, or gone.",
             ],
             Moment::Listening { .. } => &["A signal is sent to a PID: to this one."],
-            Moment::Registered => {
-                &["The listener must be ready first: without a handler, SIGUSR1 would kill it."]
-            }
+            Moment::Registered => &[
+                "The listener must be ready first: without a handler, SIGUSR1 would kill it (unless \
+                 it is blocked, as it is here until somebody waits for it).",
+            ],
             Moment::Ready => &["So the parent waits for a byte through the pipe: ready."],
             Moment::Writing { .. } => &[
                 "ftok makes the key from the file's device and inode: who has the path, has the \

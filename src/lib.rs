@@ -32,7 +32,7 @@
 //! [`strangers`] starts the same two parts in two terminals, as programs that share only a path.
 //!
 //! They speak through the [`narrator`], and call one safe function per step. Those are the ground
-//! below, where all the `unsafe` is, and which knows nothing of the story:
+//! below, where the `unsafe` is argued, and which can be read without the story:
 //!
 //! - [`shm`]: keys, segments and attachments, typed. Start here to see what a safe wrapper takes.
 //! - [`signals`]: one handler, and the one place where signals are let in.

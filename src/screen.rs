@@ -97,7 +97,13 @@ impl Screen {
                     // The reader has left.
                     Errno::EPIPE => break,
                     Errno::EINTR | Errno::EAGAIN => {}
-                    _ => return Err(error.advise("make room for standard output").into()),
+                    Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT => {
+                        return Err(error.advise("make room for standard output").into());
+                    }
+                    _ => {
+                        let advice = "standard output must be open for writing";
+                        return Err(error.advise(advice).into());
+                    }
                 },
             }
         }

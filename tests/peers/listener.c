@@ -4,7 +4,8 @@
  *     listener PATH
  *
  * It does what `sigshm --listen --path PATH` does, in plain POSIX and in the article's order. Prints its PID and
- * waits for SIGUSR1; prints the message and ends.
+ * waits for SIGUSR1; prints the message and ends. To stay short it prints the bytes as they are, and takes what lies
+ * there from whoever has put it there.
  */
 #include "message.h"
 
@@ -38,10 +39,13 @@ static int look(const char *path) {
     const s_message *shared = shmat(id, NULL, SHM_RDONLY);
     if (shared == (void *)-1)
         return 0;
-    s_message message = *shared; /* copied once, and only then looked at: the sender could still write */
+    /* The id is written last, so it is read first. The rest is copied once, and only then looked at: the sender could
+       still write. */
+    int id_there = __atomic_load_n(&shared->id, __ATOMIC_ACQUIRE);
+    s_message message = *shared;
     shmdt(shared);
 
-    if (message.id == 0)
+    if (id_there == 0)
         return 0; /* a segment, but nothing in it yet */
     if (message.id != 1 || message.size >= TEXT_CAPACITY || message.text[TEXT_CAPACITY - 1] != '\0') {
         fprintf(stderr, "listener: what the segment holds is not a message\n");

@@ -2,7 +2,8 @@
 
     listener.py PATH
 
-It does what `sigshm --listen --path PATH` does. Prints its PID and waits for SIGUSR1; prints the message and ends.
+It does what `sigshm --listen --path PATH` does. Prints its PID and waits for SIGUSR1; prints the message and ends. To
+stay short it prints the bytes as they are, and takes what lies there from whoever has put it there.
 """
 
 import ctypes

@@ -2,8 +2,10 @@
 
     sender.py PATH PID MESSAGE
 
-It does what `sigshm --path PATH --to PID MESSAGE` does, with one thing left out: it does not look whether PID has a
-handler, so be sure that it has.
+It does what `sigshm --path PATH --to PID MESSAGE` does, but is short: it does not look whether PID has a
+handler, so be sure that it has; it removes no segment that somebody has left behind, nor its own if a signal kills it;
+and it believes that the message has been read as soon as PID has looked, even if somebody else's signal made it look
+before the message was there.
 """
 
 import ctypes
