@@ -6,7 +6,7 @@
 //! and neither waits for one that is not.
 //!
 //! # The order, and why
-//! 1. The pipes are made before [`fork`], so that both processes have them.
+//! 1. The pipes are made before `fork`, so that both processes have them.
 //! 2. Right after it, each closes the two ends that are the other's. A process that kept the
 //!    other's writing end open would never see its pipe close.
 //! 3. The parent always reaps the child ([`Child`]): until then the child's exit status, and with
