@@ -2,8 +2,8 @@
 //! really had.
 //!
 //! Every call that belongs to the story passes through [`made`]. A call that fails becomes a
-//! [`CallError`], which names the call, its arguments, the errno and, where there is one, what to do
-//! about it. While a [`record`] is kept, every call is also noted with its times, for whoever
+//! [`CallError`], which names the call, its arguments, the errno and, where there is one, what to
+//! do about it. While a [`record`] is kept, every call is also noted with its times, for whoever
 //! explains the run. Otherwise no words are made for a call that succeeds: it costs nothing more
 //! than itself.
 
@@ -23,8 +23,8 @@ use nix::unistd::ForkResult;
 
 /// A system call that failed.
 ///
-/// Shown as `shmget(0x0100c01a, 1024, 0) failed: Permission denied (EACCES)`, followed by the advice
-/// if any was given.
+/// Shown as `shmget(0x0100c01a, 1024, 0) failed: Permission denied (EACCES)`, followed by the
+/// advice if any was given.
 #[derive(Debug)]
 pub struct CallError {
     call: String,

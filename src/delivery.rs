@@ -33,9 +33,9 @@ pub struct Delivery {
 impl Delivery {
     /// Takes charge of a message that has been written into `segment` for `listener`.
     ///
-    /// Waits until nobody else is attached, and this process was the last to attach. Somebody else's
-    /// signal may have made the listener look while the message was being written; from here on,
-    /// whoever attaches finds it, and the kernel's record tells that.
+    /// Waits until nobody else is attached, and this process was the last to attach. Somebody
+    /// else's signal may have made the listener look while the message was being written; from here
+    /// on, whoever attaches finds it, and the kernel's record tells that.
     ///
     /// # Errors
     /// Somebody stays attached for as long as `patience`; or those of shmctl(2) and shmat(2).
@@ -79,8 +79,8 @@ impl Delivery {
     }
 
     /// Whether the listener has read the message: it was the last to attach or detach, and only we
-    /// are attached now. Or it has looked early, and has ended: which it does when it has read. (One
-    /// that looked too early to find the message, and was killed right after, looks the same.)
+    /// are attached now. Or it has looked early, and has ended: which it does when it has read.
+    /// (One that looked too early to find the message, and was killed right after, looks the same.)
     fn is_read(&self) -> Result<bool> {
         let listener = self.listener;
         // Asked first: what it did before it ended must not be missed.

@@ -1,7 +1,7 @@
 //! What happens between the lines, told as it happens.
 //!
-//! The explainer hears of every step from the narrator, and prints under the transcript's lines what
-//! each took: the calls that [`calls`] has recorded, the [`lessons`](crate::lessons), and the
+//! The explainer hears of every step from the narrator, and prints under the transcript's lines
+//! what each took: the calls that [`calls`] has recorded, the [`lessons`](crate::lessons), and the
 //! [`pictures`]. If the run goes step by step, it also stops before each step, and offers what can
 //! be looked at from a second terminal just then.
 //!

@@ -1,10 +1,10 @@
 //! The floor: which of two processes that explain themselves on one screen may speak.
 //!
-//! In the plain run they take turns anyway: `fork` and `kill` let the child go, its readiness and its
-//! end the parent. But each of these is a call that is explained after it was made, when the other
-//! may be talking already. So in an explained run whoever has let the other go says what there is to
-//! say, and then, through a pipe, gives it the floor. The last thing that comes through is what the
-//! child leaves behind.
+//! In the plain run they take turns anyway: `fork` and `kill` let the child go, its readiness and
+//! its end the parent. But each of these is a call that is explained after it was made, when the
+//! other may be talking already. So in an explained run whoever has let the other go says what
+//! there is to say, and then, through a pipe, gives it the floor. The last thing that comes through
+//! is what the child leaves behind.
 
 use std::fs::File;
 use std::io::Read;

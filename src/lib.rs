@@ -28,8 +28,9 @@
 //! 3. [`sender::send`] is its `sender`.
 //! 4. [`message::Message`] is its struct, with the text inside.
 //!
-//! What follows the signal is the [`delivery`]: how the sender learns that its message has been read.
-//! [`strangers`] starts the same two parts in two terminals, as programs that share only a path.
+//! What follows the signal is the [`delivery`]: how the sender learns that its message has been
+//! read. [`strangers`] starts the same two parts in two terminals, as programs that share only a
+//! path.
 //!
 //! They speak through the [`narrator`], and call one safe function per step. Those are the ground
 //! below, where the `unsafe` is argued, and which can be read without the story:

@@ -92,8 +92,8 @@ impl<'a> Sender<'a> {
 
     /// Whether what lies in the segment may be this sender's message.
     ///
-    /// A run that was killed leaves its segment behind, message and all. Somebody else's signal must
-    /// not make it ours.
+    /// A run that was killed leaves its segment behind, message and all. Somebody else's signal
+    /// must not make it ours.
     fn may_have_created(self, record: &Record) -> bool {
         match self {
             Self::Parent(parent) => record.creator_pid == parent.pid(),

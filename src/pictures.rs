@@ -1,7 +1,7 @@
 //! Two pictures: a segment byte by byte, and a run from beginning to end.
 //!
-//! Both are made of letters only, so that they read the same in every terminal, on paper and without
-//! colours; and neither is wider than 80 columns with the indentation it is given.
+//! Both are made of letters only, so that they read the same in every terminal, on paper and
+//! without colours; and neither is wider than 80 columns with the indentation it is given.
 
 use owo_colors::Style;
 

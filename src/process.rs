@@ -237,8 +237,8 @@ impl fmt::Display for ChildError {
                 let seconds = patience.as_secs_f64();
                 write!(
                     f,
-                    "the listener (PID {pid}) was not {state} within {seconds} seconds; if it is only slow, wait longer \
-                     with --timeout"
+                    "the listener (PID {pid}) was not {state} within {seconds} seconds; if it is \
+                     only slow, wait longer with --timeout"
                 )
             }
         }
@@ -374,9 +374,9 @@ fn survive_no_parent() {
 
 /// Makes this process's map of its memory differ from its parent's.
 ///
-/// `fork` copies the map, and the kernel would fill both copies alike: parent and child would attach
-/// a segment at the same address. That would be mere coincidence, but whoever watches could take it
-/// for a rule. (Two programs that are strangers find it at different addresses anyway.)
+/// `fork` copies the map, and the kernel would fill both copies alike: parent and child would
+/// attach a segment at the same address. That would be mere coincidence, but whoever watches could
+/// take it for a rule. (Two programs that are strangers find it at different addresses anyway.)
 fn differ_from_parent() {
     let (nowhere, page, unused) = (ptr::null_mut(), 1, libc::PROT_NONE);
     let private = libc::MAP_PRIVATE | libc::MAP_ANON;

@@ -1,5 +1,5 @@
-//! The sender: the parent's part, or that of a program of its own (`--to`). It puts the message into
-//! shared memory and announces it.
+//! The sender: the parent's part, or that of a program of its own (`--to`). It puts the message
+//! into shared memory and announces it.
 
 use std::path::Path;
 use std::time::Duration;

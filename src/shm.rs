@@ -279,8 +279,8 @@ impl fmt::Display for Record {
         } = self;
         write!(
             f,
-            "segment {id} ({size} bytes, mode {mode:04o}, {attached} attached, owned by uid {owner}, \
-             created by uid {creator} in PID {creator_pid})"
+            "segment {id} ({size} bytes, mode {mode:04o}, {attached} attached, owned by uid \
+             {owner}, created by uid {creator} in PID {creator_pid})"
         )
     }
 }
@@ -579,8 +579,8 @@ impl<T: SelfContained> Attachment<T> {
 impl<T> Drop for Attachment<T> {
     fn drop(&mut self) {
         let address = self.address;
-        // SAFETY: the address is what shmat returned, nobody else detaches it, and no reference into
-        // the segment outlives the borrow of `self` that it was made from.
+        // SAFETY: the address is what shmat returned, nobody else detaches it, and no reference
+        // into the segment outlives the borrow of `self` that it was made from.
         let shmdt = || Errno::result(unsafe { libc::shmdt(address.as_ptr()) });
         // It fails only if nothing is attached there, and then there is nothing left to do.
         let _ = calls::made(shmdt, |_| format!("shmdt({address:p})"));
@@ -624,15 +624,19 @@ impl<T> Deref for WritableAttachment<T> {
 fn shmget(key: Key, size: usize, flags: c_int) -> Result<c_int, CallError> {
     // SAFETY: shmget takes three numbers and touches no memory of ours.
     let shmget = || Errno::result(unsafe { libc::shmget(key.0, size, flags) });
-    calls::made(shmget, |_| format!("shmget({key}, {size}, {})", Flags(flags))).map_err(|error| match error.errno() {
+    let words = |_: Option<&c_int>| format!("shmget({key}, {size}, {})", Flags(flags));
+    calls::made(shmget, words).map_err(|error| match error.errno() {
         // The limits are those of shmget(2) and of proc_sys_kernel(5).
         Errno::ENOSPC => error.advise(
-            "the system may have no more segments (kernel.shmmni) or no more pages in them (kernel.shmall): \
-             remove those that nobody needs (ipcs -m, ipcrm -m ID) or raise the limit (sysctl)",
+            "the system may have no more segments (kernel.shmmni) or no more pages in them \
+             (kernel.shmall): remove those that nobody needs (ipcs -m, ipcrm -m ID) or raise the \
+             limit (sysctl)",
         ),
-        Errno::EINVAL => error.advise("the size may be outside the kernel's limits: raise kernel.shmmax (sysctl)"),
+        Errno::EINVAL => error
+            .advise("the size may be outside the kernel's limits: raise kernel.shmmax (sysctl)"),
         Errno::ENOSYS => error.advise(
-            "this kernel has no System V IPC: run on one that has it (CONFIG_SYSVIPC), or outside this sandbox",
+            "this kernel has no System V IPC: run on one that has it (CONFIG_SYSVIPC), or outside \
+             this sandbox",
         ),
         _ => error,
     })

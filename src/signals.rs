@@ -64,8 +64,8 @@ const SIGNALS: usize = 128;
 static CAUGHT: [AtomicBool; SIGNALS] = [const { AtomicBool::new(false) }; SIGNALS];
 
 thread_local! {
-    /// What is blocked while [`wait`] sleeps: what was blocked when we were started, but nothing that
-    /// interrupts; and the two signals that are let in only by who waits for them.
+    /// What is blocked while [`wait`] sleeps: what was blocked when we were started, but nothing
+    /// that interrupts; and the two signals that are let in only by who waits for them.
     static MASK_WHILE_WAITING: Cell<SigSet> = Cell::new(SigSet::empty());
 }
 
@@ -194,9 +194,9 @@ fn set_action(signal: Signal, handler: SigHandler) -> Result<SigAction, CallErro
         SaFlags::empty()
     };
     let action = SigAction::new(handler, flags, SigSet::empty());
-    // SAFETY: what is installed is the default, ignoring, or `handler`, whose one store to an atomic
-    // is async-signal-safe. What was installed before is only compared or put back unread, never
-    // called by us.
+    // SAFETY: what is installed is the default, ignoring, or `handler`, whose one store to an
+    // atomic is async-signal-safe. What was installed before is only compared or put back unread,
+    // never called by us.
     let sigaction = || unsafe { signal::sigaction(signal, &action) };
     calls::made(sigaction, |before| {
         let before = before

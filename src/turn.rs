@@ -42,7 +42,8 @@ impl Turn {
     pub fn take(path: &Path, patience: Option<Duration>) -> Result<Self> {
         loop {
             let lock = lock(path, patience)?;
-            // The file may have been replaced while we waited, and the key is made from the new one.
+            // The file may have been replaced while we waited, and the key is made from the new
+            // one.
             if is_still_at(&lock, path) {
                 return Ok(Self {
                     _lock: ManuallyDrop::new(lock),
