@@ -249,7 +249,10 @@ fn a_run_suspended_for_longer_than_the_timeout_while_it_waits_for_its_turn_deliv
     let scratch = Scratch::new();
     let file = File::open(scratch.path()).unwrap();
     let turn = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
-    let mut running = start(&mut scratch.sigshm(["--timeout=1", "Hello, world"]));
+    let mut command = scratch.sigshm(["--timeout=1", "Hello, world"]);
+    // A group of its own, with a parent outside it, as a shell's job is: an orphaned group, as the
+    // test's may be, takes no notice of Ctrl-Z.
+    let mut running = start(command.process_group(0));
     let mut stderr = BufReader::new(running.child().stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
