@@ -112,8 +112,13 @@ impl Scratch {
 impl Drop for Scratch {
     /// A test that has failed leaves nothing behind either.
     fn drop(&mut self) {
-        for pid in self.processes() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        // Until they are gone, as one that is killed may still be creating a segment.
+        let start = Instant::now();
+        while !self.processes().is_empty() && start.elapsed() < PATIENCE {
+            for pid in self.processes() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            thread::sleep(Duration::from_millis(1));
         }
         for segment in self.segments() {
             remove_segment(segment.id);
