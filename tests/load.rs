@@ -5,6 +5,7 @@ mod support;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
+use std::process::ChildStderr;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -55,15 +56,21 @@ fn forty_runs_at_once_deliver_forty_messages_each_its_own() {
     scratch.assert_nothing_left();
 }
 
-#[test]
-fn a_run_that_waits_for_longer_than_a_moment_says_so_and_then_delivers() {
-    let scratch = Scratch::new();
-    let turn = take_turn(&scratch);
+/// Starts a run whose turn it is not, and waits until it has said so.
+fn start_waiting(scratch: &Scratch) -> (Running, BufReader<ChildStderr>) {
     let mut running = start(&mut scratch.sigshm(["--timeout=60", "Hello, world"]));
     let mut stderr = BufReader::new(running.child().stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert_eq!(line, note(&scratch));
+    assert_eq!(line, note(scratch));
+    (running, stderr)
+}
+
+#[test]
+fn a_run_that_waits_for_longer_than_a_moment_says_so_and_then_delivers() {
+    let scratch = Scratch::new();
+    let turn = take_turn(&scratch);
+    let (running, mut stderr) = start_waiting(&scratch);
 
     drop(turn);
     running.finish().assert_delivered(12, "Hello, world");
@@ -77,11 +84,7 @@ fn a_run_that_waits_for_longer_than_a_moment_says_so_and_then_delivers() {
 fn a_run_whose_file_is_replaced_while_it_waits_takes_its_turn_at_the_new_one() {
     let scratch = Scratch::new();
     let turn = take_turn(&scratch);
-    let mut running = start(&mut scratch.sigshm(["--timeout=60", "Hello, world"]));
-    let mut stderr = BufReader::new(running.child().stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    assert_eq!(line, note(&scratch));
+    let (running, _stderr) = start_waiting(&scratch);
 
     // As an editor does it: a new file, put in the place of the old one.
     let new = scratch.dir().join("new");
