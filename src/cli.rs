@@ -1,23 +1,28 @@
-//! What can be asked for on the command line.
+//! The command line, as plain data. Only this file knows clap.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
-use clap::{Parser, value_parser};
+use clap::error::ErrorKind;
+use clap::{ColorChoice, CommandFactory, Parser, value_parser};
 use nix::unistd::Pid;
 
-use crate::diagnostics;
-use crate::explain::Explainer;
-use crate::printable::Printable;
-use crate::screen::ColorChoice;
+use crate::message::Message;
+use crate::output::escape::Escaped;
+use crate::output::note;
+use crate::output::palette::Role;
+use crate::run::Run;
+use crate::transcript::Transcript;
 
 /// Send a message to another process through System V shared memory and SIGUSR1
 #[derive(Debug, Parser)]
 #[command(version, bin_name = "sigshm", override_usage = USAGE, after_help = AFTER_HELP)]
-pub struct Request {
+struct Arguments {
     /// What to send: any bytes, at most 1007 of them
     #[arg(required_unless_present = "listen", conflicts_with = "listen")]
     message: Option<OsString>,
@@ -40,7 +45,7 @@ pub struct Request {
 
     /// The file that ftok(3) takes
     #[arg(long, value_name = "PATH", default_value = "./shared_path")]
-    pub path: PathBuf,
+    path: PathBuf,
 
     /// Colours: auto, always or never [default: always]
     #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
@@ -49,17 +54,6 @@ pub struct Request {
     /// Longest wait, but none with --step [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
-}
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task<'a> {
-    /// The whole story, with a forked child.
-    Demo(&'a OsStr),
-    /// The listener's part alone.
-    Listen,
-    /// The sender's part alone, for this listener.
-    Send(&'a OsStr, Pid),
 }
 
 const USAGE: &str = "sigshm [OPTIONS] [--to <PID>] [--] <MESSAGE>
@@ -73,60 +67,72 @@ Exit status: 0 if the message was delivered, 1 if it was not (standard error
 says why), 2 for bad usage; an interrupted run dies of that signal.";
 
 /// How long each wait may last if nothing else is asked for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Request {
-    /// Reads the command line. Does not return if it only asks for help or the version, or makes no
-    /// sense.
-    pub fn from_command_line() -> Self {
-        Self::try_parse().unwrap_or_else(|error| {
-            if !error.use_stderr() {
-                error.exit();
-            }
-            // What is wrong is quoted in the error, and must not be obeyed by the terminal either.
-            for line in error.to_string().lines() {
-                diagnostics::line(Printable::os(line));
-            }
-            process::exit(error.exit_code())
-        })
-    }
+/// How long the listener of the demo spins before it sleeps.
+const SPIN: Duration = Duration::from_millis(100);
 
-    /// When to colour the transcript, with the environment taken into account (no-color.org).
-    pub fn color(&self) -> ColorChoice {
-        let unwanted = || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        self.color.unwrap_or_else(|| {
-            if unwanted() {
-                ColorChoice::Never
-            } else {
-                ColorChoice::Always
-            }
-        })
-    }
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The whole story, with a forked child: send this text.
+    Demo(Vec<u8>),
+    /// The listener alone.
+    Listen,
+    /// The sender alone: send this text to this process.
+    Send(Vec<u8>, Pid),
+}
 
-    /// What is to be done.
-    pub fn task(&self) -> Task<'_> {
-        match (&self.message, self.to) {
-            (Some(message), Some(listener)) => Task::Send(message, Pid::from_raw(listener)),
-            (Some(message), None) => Task::Demo(message),
-            // clap sees to it that there is a message, or else --listen.
-            (None, _) => Task::Listen,
-        }
+/// Reads the command line: what is to be done, and the run in which it is done. Does not return if it
+/// only asks for help or the version, or makes no sense.
+pub fn parse() -> (Command, Run) {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| exit(&error));
+    let Arguments { listen, explain, step, .. } = arguments;
+    let role = if listen { Role::Listener } else { Role::Sender };
+    let explained = (explain || step).then_some((role, step));
+    let transcript = Transcript::new(is_colored(arguments.color), explained);
+    let run = Run {
+        path: arguments.path,
+        // A class looks around for as long as it likes.
+        timeout: arguments.timeout.or((!listen).then_some(TIMEOUT)).filter(|_| !step),
+        spin: if listen { Duration::ZERO } else { SPIN },
+        transcript,
+    };
+    let text = arguments.message.map(OsString::into_vec);
+    if let Some(Err(error)) = text.as_deref().map(Message::new) {
+        exit(&Arguments::command().error(ErrorKind::ValueValidation, error));
     }
+    let command = match (text, arguments.to) {
+        (Some(text), Some(listener)) => Command::Send(text, Pid::from_raw(listener)),
+        (Some(text), None) => Command::Demo(text),
+        // clap sees to it that there is a message, or else --listen.
+        (None, _) => Command::Listen,
+    };
+    (command, run)
+}
 
-    /// How long each wait may last; `None` for ever, which is as long as a class looks around.
-    pub fn patience(&self) -> Option<Duration> {
-        let unasked = (!self.listen).then_some(PATIENCE);
-        if self.step {
-            None
-        } else {
-            self.timeout.or(unasked)
-        }
+/// Whether there are colours, with the environment taken into account (no-color.org).
+fn is_colored(choice: Option<ColorChoice>) -> bool {
+    let unwanted = || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = || env::var_os("TERM").is_some_and(|value| value == "dumb");
+    match choice {
+        Some(ColorChoice::Auto) => io::stdout().is_terminal() && !unwanted() && !dumb(),
+        Some(ColorChoice::Always) => true,
+        Some(ColorChoice::Never) => false,
+        None => !unwanted(),
     }
+}
 
-    /// Somebody who explains the run, if that is asked for.
-    pub fn explainer(&self) -> Option<Explainer> {
-        (self.explain || self.step).then(|| Explainer::new(self.step))
+/// Prints what clap has to say, and ends.
+fn exit(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
     }
+    // What is wrong is quoted in the error, and must not be obeyed by the terminal either.
+    for line in error.to_string().lines() {
+        note::line(Escaped::os(line));
+    }
+    process::exit(error.exit_code())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,47 +1,39 @@
-//! The story, from top to bottom: what the article's `main` does.
-
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+//! The story from top to bottom: the article's `main`.
 
 use anyhow::Result;
 
-use crate::cli::Request;
-use crate::listener::{self, Sender};
-use crate::message::Message;
-use crate::narrator::Narrator;
-use crate::process::{self, Fork};
-use crate::sender;
-use crate::signals;
-use crate::turn::Turn;
+use crate::listener::listener;
+use crate::message::{Message, NOTIFICATION};
+use crate::output::note;
+use crate::run::Run;
+use crate::sender::sender;
+use crate::step::Step;
+use crate::sys::process::{Fork, fork};
+use crate::sys::{RunLock, signal};
 
-/// Sends a message to a child and waits until it has come through.
+/// Sends a message to a child, and waits until the child has printed it. Fails if it has not been
+/// delivered.
 ///
-/// It returns in both processes: in the child when the listener's part is over, in the parent when
+/// It returns in both processes: in the child when the listener is done, in the parent when
 /// everything is.
-///
-/// # Errors
-/// The message has not been delivered, and the error says why.
-pub fn run(request: &Request, text: &OsStr) -> Result<()> {
-    let message = Message::new(text.as_bytes())?;
-    let (path, patience) = (&request.path, request.patience());
-    let mut narrator = Narrator::new(request.color(), request.explainer());
-    signals::take_charge()?;
-    let _turn = Turn::take(path, patience)?;
+pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
+    let message = Message::new(text)?;
+    // Blocked from here on, in the child too: a signal that comes before the handler waits for it.
+    signal::prepare(NOTIFICATION)?;
+    let _lock = RunLock::take(&run.path, run.timeout, || note::waiting_for_lock(&run.path))?;
 
-    narrator.message_size(text.len())?;
-    narrator.creating_message()?;
-    narrator.forking()?;
-    match process::fork()? {
-        Fork::Child(parent) => listener::listen(path, Sender::Parent(&parent), None, &mut narrator),
+    run.tell(Step::MessageSize(message.size))?;
+    run.tell(Step::CreatingMessage)?;
+    run.tell(Step::Forking)?;
+    match fork("the listener")? {
+        Fork::Child(parent) => listener(&parent, run),
         Fork::Parent(mut child) => {
-            narrator.forked(child.peer())?;
-            // In the article a signal that comes before the handler kills the child. Here it would
-            // wait, blocked; but the listener is to say that it listens before anybody writes.
-            child.until_ready(patience)?;
-            let delivery = sender::send(&message, child.pid(), path, patience, &mut narrator)?;
-            delivery.until_ended(&mut child, patience)?;
-            narrator.all_done()?;
-            delivery.free(&mut narrator)
+            // The article's parent goes on at once, and its signal often comes too early.
+            child.wait_until_ready(run.timeout)?;
+            let sent = sender(&message, child.pid(), run)?;
+            child.wait(run.timeout).map_err(|error| sent.with_cause(error))?;
+            run.tell(Step::AllDone)?;
+            sent.free()
         }
     }
 }

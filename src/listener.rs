@@ -1,150 +1,102 @@
-//! The listener: the child's part, or that of a program of its own (`--listen`). It says that it
-//! listens, and then takes the message that a signal announces.
-//!
-//! The article does all of this in its signal handler. Here the handler only notes that the signal
-//! has come (see [`signals`]), and the loop does the rest.
+//! The listener: the child's role, or that of a program of its own (`--listen`). It registers the
+//! handler, waits for the signal, and takes the message out of shared memory.
 
 use std::path::Path;
-use std::rc::Rc;
-use std::time::Duration;
+use std::time::Instant;
+use std::{hint, mem};
 
-use anyhow::{Result, bail};
-use nix::errno::Errno;
+use anyhow::Result;
+use nix::unistd::{Pid, getpid};
 
-use crate::diagnostics;
-use crate::message::Message;
-use crate::narrator::Narrator;
-use crate::process::{self, Peer};
-use crate::shm::{Attachment, Key, Record, Segment};
-use crate::signals::{self, ANNOUNCEMENT, For, Timer, Woken};
+use crate::handler::{self, handler};
+use crate::message::{Message, NOTIFICATION, PROJECT};
+use crate::run::Run;
+use crate::step::Step;
+use crate::sys::process::Parent;
+use crate::sys::{Deadline, Error, Key, Segment, signal};
 
-/// From whom a listener takes a message.
-#[derive(Clone, Copy, Debug)]
-pub enum Sender<'a> {
-    /// From its parent, and no longer than that lives.
-    Parent(&'a Rc<Peer>),
-    /// From whoever knows the path and sends the signal.
-    Stranger,
+/// Waits for the parent's message, and prints it. Fails if what came is no message.
+pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
+    register(Some(parent.pid()), run)?;
+    run.tell(Step::Ready)?;
+    parent.ready()?;
+    // A run that was killed leaves its segment behind, message and all. But a parent that lives is
+    // attached to its own.
+    receive(Some(parent), run, |segment| {
+        let status = segment.status()?;
+        Ok(status.creator_pid == parent.pid() && status.attached > 0)
+    })
 }
 
-/// Listens until a message has come, and tells what it says. A stranger's message is waited for
-/// with `patience`, for ever if `None`; a parent has its own.
-///
-/// # Errors
-/// What was announced is not a message; the parent has ended; nothing came; a system call failed.
-pub fn listen(
-    path: &Path,
-    sender: Sender<'_>,
-    patience: Option<Duration>,
-    narrator: &mut Narrator,
-) -> Result<()> {
-    narrator.listening(sender.parent())?;
-    signals::catch_announcements()?;
+/// Says who listens, and registers the handler.
+pub fn register(parent: Option<Pid>, run: &mut Run) -> Result<()> {
+    run.tell(Step::Listening(parent, getpid()))?;
+    signal::register(NOTIFICATION, handler)?;
     // Said when it is true: whoever reads this line may send the signal.
-    narrator.registered()?;
-    if let Sender::Parent(parent) = sender {
-        parent.ready()?;
-        narrator.ready()?;
-    }
+    run.tell(Step::Registered)
+}
 
-    let mut timer = Timer::start(patience);
-    let found = loop {
-        sender.until_announced(&mut timer)?;
-        // SIGUSR1 may come from anybody, at any time. If there is no message, we go on listening.
-        match look(path, sender)? {
-            Some(found) => break found,
-            None => narrator.nothing_there()?,
+/// Waits until the signal has come and a segment that `may_take` accepts holds a message; prints it.
+pub fn receive(
+    parent: Option<&Parent>,
+    run: &mut Run,
+    may_take: impl Fn(&Segment<Message>) -> Result<bool, Error>,
+) -> Result<()> {
+    // In the demo the parent has the timeout.
+    let timeout = if parent.is_some() { None } else { run.timeout };
+    let mut deadline = Deadline::after(timeout, "no message came");
+    let spin_until = Instant::now() + run.spin;
+    let mut rounds = 0;
+    loop {
+        rounds += spin(spin_until)?;
+        let Some((signal, sender)) = handler::take() else {
+            // The sleep itself lets the signal in: none falls between the last look and the sleep.
+            match (signal::sleep(NOTIFICATION, parent, &mut deadline)?, parent) {
+                (false, Some(parent)) => parent.follow(),
+                _ => continue,
+            }
+        };
+        run.tell(Step::Woken(mem::take(&mut rounds)))?;
+        // Anybody may send the signal at any time. If there is no message, the listener goes on.
+        let Some(message) = take_message(&run.path, &may_take)? else {
+            run.tell(Step::FoundNothing)?;
+            continue;
+        };
+        run.tell(Step::ReceivedSignal(signal, Pid::from_raw(sender)))?;
+        return run.tell(Step::Received(&message));
+    }
+}
+
+/// The article's endless loop, but with an end: a loop that spins keeps a processor busy. Returns
+/// how many rounds it made.
+fn spin(until: Instant) -> Result<u64> {
+    let mut rounds = 0;
+    if Instant::now() < until {
+        signal::unblock(NOTIFICATION)?;
+        while !handler::has_run() && Instant::now() < until {
+            rounds += 1;
+            hint::spin_loop();
+        }
+        signal::block(NOTIFICATION)?;
+    }
+    Ok(rounds)
+}
+
+/// Looks into shared memory, knowing nothing but the path.
+fn take_message(
+    path: &Path,
+    may_take: impl Fn(&Segment<Message>) -> Result<bool, Error>,
+) -> Result<Option<Message>> {
+    let look = || -> Result<_, Error> {
+        match Segment::find(Key::from_path(path, PROJECT)?)? {
+            // Copied once, and detached at once: from here on nobody can change it.
+            Some(segment) if may_take(&segment)? => Ok(Some(segment.attach_read_only()?.read())),
+            _ => Ok(None),
         }
     };
-
-    narrator.found(found.record);
-    narrator.received_signal()?;
-    narrator.received(&found.message)?;
-    drop(found.attached);
-    narrator.segment(&found.segment)?;
-    narrator.listened()
-}
-
-impl<'a> Sender<'a> {
-    fn parent(self) -> Option<&'a Rc<Peer>> {
-        match self {
-            Self::Parent(parent) => Some(parent),
-            Self::Stranger => None,
-        }
-    }
-
-    /// Sleeps until the signal comes. (The article spins, `for(;;);`, and keeps a processor busy.)
-    fn until_announced(self, timer: &mut Timer) -> Result<()> {
-        let lifeline = self.parent().map(|parent| parent.lifeline());
-        match signals::wait(For::Signal(ANNOUNCEMENT), lifeline, timer)? {
-            Woken::Ready => Ok(()),
-            Woken::ByPeer => Err(self
-                .parent()
-                .expect("only a parent has a lifeline")
-                .gone()
-                .into()),
-            Woken::TimedOut => bail!(
-                "no message has come within {} seconds; wait longer with --timeout, or without it",
-                timer.patience().as_secs_f64()
-            ),
-        }
-    }
-
-    /// Whether what lies in the segment may be this sender's message.
-    ///
-    /// A run that was killed leaves its segment behind, message and all. Somebody else's signal
-    /// must not make it ours.
-    fn may_have_created(self, record: &Record) -> bool {
-        match self {
-            Self::Parent(parent) => record.creator_pid == parent.pid(),
-            Self::Stranger if process::is_gone(record.creator_pid) => {
-                diagnostics::note(format_args!(
-                    "SIGUSR1 came, but {record} was left behind: still listening"
-                ));
-                false
-            }
-            Self::Stranger => true,
-        }
-    }
-}
-
-/// A message, and where it was found.
-struct Found {
-    segment: Segment<Message>,
-    record: Record,
-    attached: Attachment<Message>,
-    message: Message,
-}
-
-/// Looks into shared memory, as a stranger would who knows nothing but the path.
-fn look(path: &Path, sender: Sender<'_>) -> Result<Option<Found>> {
-    let key = Key::from_path(path)?;
-    let Some(segment) = Segment::<Message>::find(key)? else {
-        return Ok(None);
-    };
-    let attached = segment.record().and_then(|record| {
-        let attach = || Ok((record, segment.attach_read_only()?));
-        sender.may_have_created(&record).then(attach).transpose()
-    });
-    match attached {
-        Ok(None) => Ok(None),
-        Ok(Some((record, attached))) => {
-            let message = attached.read();
-            Ok(message.is_written().then_some(Found {
-                segment,
-                record,
-                attached,
-                message,
-            }))
-        }
-        // Removed since we found it.
-        Err(error) if matches!(error.errno(), Errno::EINVAL | Errno::EIDRM) => Ok(None),
-        Err(error) if error.errno() == Errno::EACCES => {
-            if let Sender::Stranger = sender {
-                diagnostics::note(format_args!("SIGUSR1 came, but {error}: still listening"));
-            }
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
+    match look() {
+        // Its creator has removed it meanwhile.
+        Err(error) if error.is_removed() => Ok(None),
+        message => Ok(message?.filter(Message::is_written)),
     }
 }

@@ -1,43 +1,68 @@
-//! The sender: the parent's part, or that of a program of its own (`--to`). It puts the message
-//! into shared memory and announces it.
+//! The sender: the parent's role, or that of a program of its own (`--to`). It puts the message into
+//! shared memory, and sends the signal that says so.
 
-use std::path::Path;
-use std::time::Duration;
-
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use nix::unistd::Pid;
 
-use crate::delivery::Delivery;
-use crate::diagnostics;
-use crate::message::Message;
-use crate::narrator::Narrator;
-use crate::shm::{Key, OwnedSegment};
+use crate::message::{Message, NOTIFICATION, PROJECT};
+use crate::output::note;
+use crate::run::Run;
+use crate::step::Step;
+use crate::sys::{Error, Key, OwnedSegment, WritableAttachment, signal};
 
-/// Writes `message` into the segment that belongs to `path`, and sends SIGUSR1 to `listener`, who
-/// must be listening. What is returned removes the segment when it is dropped.
-///
-/// # Errors
-/// The segment cannot be had (see [`OwnedSegment::claim`]); somebody keeps looking at it for as
-/// long as `patience`; or a system call failed.
-pub fn send(
-    message: &Message,
-    listener: Pid,
-    path: &Path,
-    patience: Option<Duration>,
-    narrator: &mut Narrator,
-) -> Result<Delivery> {
-    narrator.writing(message, listener)?;
-    let key = Key::from_path(path)?;
-    let (segment, reclaimed) = OwnedSegment::<Message>::claim(key)?;
-    if let Some(left) = reclaimed {
-        diagnostics::note(format_args!("reclaimed {left}, which was left behind"));
+/// A message that lies in shared memory. Dropping it detaches and removes the segment.
+#[derive(Debug)]
+pub struct Sent {
+    message: Message,
+    // Fields are dropped in this order: detached first, then removed.
+    attached: WritableAttachment<Message>,
+    /// Where it lies.
+    pub segment: OwnedSegment<Message>,
+}
+
+/// Writes the message into shared memory, and notifies the listener. Fails if the segment cannot be
+/// created ([`OwnedSegment::create`]).
+pub fn sender(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
+    let sent = write(message, listener, run)?;
+    notify(listener, run)?;
+    Ok(sent)
+}
+
+/// Writes the message into the segment that belongs to the run's path.
+pub fn write(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
+    run.tell(Step::Writing(message, listener))?;
+    let key = Key::from_path(&run.path, PROJECT)?;
+    // The article's IPC_CREAT alone would take whatever segment is there, an old message too.
+    let (segment, reclaimed) = OwnedSegment::create(key, run.timeout)?;
+    if let Some(old) = reclaimed {
+        note::reclaimed(&old);
     }
-    narrator.segment(&segment)?;
     let mut attached = segment.attach()?;
     attached.write(message);
-    let delivery = Delivery::new(*message, listener, attached, segment, patience)?;
-    narrator.announcing()?;
-    delivery.announce()?;
-    narrator.announced()?;
-    Ok(delivery)
+    Ok(Sent { message: *message, attached, segment })
+}
+
+/// Sends the signal. It carries no message: it says that there is one.
+pub fn notify(listener: Pid, run: &mut Run) -> Result<()> {
+    run.tell(Step::Notifying)?;
+    signal::send(listener, NOTIFICATION)?;
+    Ok(())
+}
+
+impl Sent {
+    /// If the listener took too long, adds what somebody else has done to the message meanwhile.
+    pub fn with_cause(&self, error: Error) -> anyhow::Error {
+        match (&error, self.segment.spoiled(&self.attached, &self.message)) {
+            (Error::TimedOut(_), Some(how)) => anyhow!("{how}: {error}"),
+            _ => error.into(),
+        }
+    }
+
+    /// Frees the memory: detaches, and removes the segment. The kernel would keep it for ever. Fails
+    /// as shmctl(2) does.
+    pub fn free(self) -> Result<()> {
+        drop(self.attached);
+        self.segment.remove()?;
+        Ok(())
+    }
 }

@@ -3,6 +3,8 @@
 //! These are the reasons for what this program does differently. To see the numbers:
 //! `cargo test --test article -- --nocapture`.
 
+#![allow(unsafe_code)] // To create a segment without the program's own code.
+
 mod support;
 
 use std::fs::{self, File};
@@ -78,7 +80,7 @@ fn captured_its_first_lines_appear_twice() {
 fn on_a_terminal_its_first_lines_appear_once() {
     let scratch = Scratch::new();
     let command = article(&scratch, "Hello, world");
-    let mut session = spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap();
+    let mut session = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
     let output = session.exp_eof().unwrap();
     session.process().wait().unwrap();
     assert_eq!(output.matches("# Forking...\r\n").count(), 1, "{output:?}");
@@ -161,7 +163,7 @@ fn captured_delivery(scratch: &Scratch) -> String {
         let read = File::from(reader).read_to_string(&mut output);
         tell.send(read.map(|_| output))
     });
-    let output = hear.recv_timeout(PATIENCE).expect("the output ends");
+    let output = hear.recv_timeout(TIMEOUT).expect("the output ends");
     assert!(sender.0.wait().unwrap().success());
     output.unwrap()
 }

@@ -1,26 +1,44 @@
-//! `--explain` adds lines to the transcript and changes none of it. What it adds is true: it agrees with itself, with
-//! the struct's layout, and with what strace(1) sees of the same run.
+//! `--explain` adds to the transcript and changes nothing of it. What it adds is true: it agrees
+//! with itself, with the struct's layout, and with what strace(1) sees of the same run. And it
+//! changes nothing of the run either: until the run is over, nothing is told.
+
+// The tests call what has no safe wrapper, each time with a SAFETY comment.
+#![allow(unsafe_code)]
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::pipe2;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, pipe2};
 use proptest::prelude::*;
-use sigshm::diary::{Arrow, Part, Row};
-use sigshm::pictures;
+use sigshm::explain::timeline::{self, Crosses};
+use sigshm::explain::{bytes, timeline::event};
+use sigshm::message::Message;
+use sigshm::output::palette::Role;
 
+use support::program::Program;
+use support::told::*;
+use support::tracer::{Frozen, Moment, Released, Side, freeze};
 use support::*;
 
 /// Nothing but the transcript may be wider.
 const WIDTH: usize = 80;
+
+// What is added, and how it looks.
 
 #[test]
 fn without_the_extra_lines_it_is_the_transcript() {
@@ -33,6 +51,8 @@ fn without_the_extra_lines_it_is_the_transcript() {
             "    sender    kill(1, SIGKILL) = 0",
         ),
         ("\n    \x1b[2mlistener\n", r"\n    \x1b[2mlistener\n"),
+        // As what the listener hands to the sender begins.
+        ("1 2 3\n1 2 3\n", r"1 2 3\n1 2 3\n"),
     ] {
         let coloured = explain(&scratch, "always", message);
         let expected = transcript(listener_in(coloured.text()), message.len(), shown);
@@ -40,11 +60,8 @@ fn without_the_extra_lines_it_is_the_transcript() {
         assert_ne!(coloured.text(), expected, "nothing is explained");
 
         let uncoloured = explain(&scratch, "never", message);
-        let expected = plain(&transcript(
-            listener_in(uncoloured.text()),
-            message.len(),
-            shown,
-        ));
+        let listener = listener_in(uncoloured.text());
+        let expected = plain(&transcript(listener, message.len(), shown));
         assert_eq!(without_explanations(uncoloured.text()), expected);
         assert_ne!(uncoloured.text(), expected, "nothing is explained");
     }
@@ -60,29 +77,30 @@ fn color_never_leaves_no_escape_at_all() {
 }
 
 #[test]
-fn each_extra_line_starts_and_ends_its_own_style() {
+fn each_extra_line_starts_and_ends_its_own_style_and_lessons_have_none() {
     let scratch = Scratch::new();
     let finished = explain(&scratch, "always", "Hello, world");
     let mut styles: HashMap<&str, usize> = HashMap::new();
-    let mut bare = Vec::new();
-    for line in finished.text().lines().filter(|line| is_extra(line)) {
-        let Some((style, rest)) = line
-            .strip_prefix("\x1b[")
-            .and_then(|rest| rest.split_once('m'))
-        else {
-            bare.push(line);
+    let mut lesson = false;
+    for line in finished.text().lines().filter(|line| is_explanation(line)) {
+        lesson = line.starts_with("    * ") || lesson && line.starts_with("      ");
+        if lesson {
+            assert!(!line.contains('\x1b'), "{line:?}");
             continue;
-        };
+        }
+        let rest = line.strip_prefix("\x1b[").and_then(|it| it.split_once('m'));
+        let (style, rest) = rest.unwrap_or_else(|| panic!("it has no style: {line:?}"));
         let inside = rest.strip_suffix("\x1b[0m").expect("the line resets");
         assert!(!inside.contains('\x1b'), "{line:?}");
         *styles.entry(style).or_default() += 1;
+        let is_call = inside.starts_with("    sender    ") || inside.starts_with("    listener  ");
+        assert!(!is_call || style == "2", "{line:?}");
     }
-    // Dim; the id, the size and the text of the picture; the sender and the listener of the run.
-    for style in ["2", "32", "34", "33", "36", "35"] {
+    // Dim; the numbers and the text of the bytes; the sender and the listener of the timeline.
+    for style in ["2", "32", "33", "36", "35"] {
         assert!(styles.contains_key(style), "{style}: {styles:?}");
     }
-    assert_eq!(styles.len(), 6, "{styles:?}");
-    assert_eq!(bare, [""; 0], "neither dim nor coloured");
+    assert_eq!(styles.len(), 5, "{styles:?}");
     scratch.assert_nothing_left();
 }
 
@@ -107,7 +125,7 @@ fn only_lines_of_the_transcript_are_wider_than_80_columns() {
             .arg(message);
         let finished = run(&mut command);
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
-        let extra: Vec<String> = explanations(finished.text());
+        let extra = explanations(finished.text());
         for line in &extra {
             assert!(line.chars().count() <= WIDTH, "{line:?}");
         }
@@ -120,30 +138,69 @@ fn only_lines_of_the_transcript_are_wider_than_80_columns() {
 }
 
 #[test]
-fn a_run_of_ten_hours_fits_80_columns_too() {
-    // A class that looks around makes the numbers long, and no test can wait for that. These are the widest of
-    // everything else.
-    let at = Duration::from_secs(36_000);
-    let row = |part, what: &str, crossing: &str| Row {
-        at,
-        part,
-        what: what.to_owned(),
-        arrow: Some(Arrow {
-            what: crossing.to_owned(),
-            to_listener: true,
-        }),
-    };
-    let rows = vec![
-        row(Part::Sender, "shmget() = 2147483647", "segment 2147483647"),
-        row(
-            Part::Listener,
-            "copies the message out",
-            "segment 2147483647",
+fn lines_are_broken_between_words_and_long_words_within() {
+    let scratch = Scratch::new();
+    let (six, twenty) = ("sixsix", "twentytwentytwentytw");
+    for (name, expected) in [
+        (
+            // 66 letters have room beside the name of the process; these are 66 up to the last
+            // space.
+            format!("{twenty} {twenty} {six}{six}{six} {six}"),
+            vec![
+                format!("ftok(\"{twenty} {twenty} {six}{six}{six}"),
+                format!("{six}\", 1) = KEY"),
+            ],
         ),
-    ];
-    for (_, line) in pictures::run("PID 4194304", "PID 4194304", rows) {
-        // Printed, it is indented by four.
-        assert!(4 + line.chars().count() <= WIDTH, "{line:?}");
+        (
+            // Only the space at which the line is broken is dropped.
+            format!("a  b   {twenty}{twenty}{twenty}"),
+            vec![
+                "ftok(\"a  b  ".to_owned(),
+                format!("{twenty}{twenty}{twenty}\", 1)"),
+                "= KEY".to_owned(),
+            ],
+        ),
+        (
+            "x".repeat(150),
+            vec![
+                format!("ftok(\"{}", "x".repeat(60)),
+                "x".repeat(66),
+                format!("{}\", 1) = KEY", "x".repeat(24)),
+            ],
+        ),
+        (
+            // Too long for what the space leaves of the first line: it begins on the next one.
+            format!("b {}", "x".repeat(100)),
+            vec![
+                "ftok(\"b".to_owned(),
+                "x".repeat(66),
+                format!("{}\", 1) = KEY", "x".repeat(34)),
+            ],
+        ),
+    ] {
+        fs::write(scratch.dir().join(&name), "").unwrap();
+        let mut command = sigshm();
+        command.current_dir(scratch.dir());
+        command.args(["--explain", "--color", "never", "--path", &name, "hi"]);
+        let finished = run(&mut command);
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        let mut lines = finished.text().lines();
+        for who in ["sender    ", "listener  "] {
+            let first = format!("    {who}ftok(");
+            let mut told = vec![lines.find(|line| line.starts_with(&first)).expect(who)];
+            let rest = lines.clone();
+            told.extend(rest.take_while(|line| line.starts_with(&" ".repeat(14))));
+            let told: Vec<String> = told.iter().map(|line| without_key(&line[14..])).collect();
+            assert_eq!(told, expected);
+        }
+    }
+}
+
+/// The line with the key that ftok(3) has made replaced.
+fn without_key(line: &str) -> String {
+    match line.split_once("= 0x") {
+        Some((before, _)) => format!("{before}= KEY"),
+        None => line.to_owned(),
     }
 }
 
@@ -156,13 +213,77 @@ fn a_path_is_shown_as_it_is_spaces_and_all() {
     command.args(["--explain", "--color", "never", "--path"]);
     let finished = run(command.arg(&path).arg("Hello, world"));
     assert_eq!(finished.code, Some(0), "{finished:#?}");
-    let explained = Explained::new(finished.text());
     let expected = format!("ftok(\"{}\", 1)", path.display());
-    for ftok in explained.named("ftok") {
+    let calls = told_calls(finished.text());
+    for ftok in named(&calls, "ftok", 2) {
         assert_eq!(ftok.words, expected);
     }
     scratch.assert_nothing_left();
 }
+
+#[test]
+fn each_call_is_told_under_the_line_that_it_belongs_to() {
+    let scratch = Scratch::new();
+    let finished = explain(&scratch, "never", "Hello, world");
+    let mut line = String::new();
+    let mut under: HashMap<String, String> = HashMap::new();
+    for told in told(finished.text()) {
+        match told {
+            Told::Line(told) => line = told,
+            Told::Call(call) => {
+                let words = call.words.split(['{', '"']).next().unwrap();
+                under.insert(format!("{} {words}", call.who), line.clone());
+            }
+            _ => {}
+        }
+    }
+    let listener = listener_in(finished.text());
+    for (call, line) in [
+        ("sender flock(3, LOCK_EX|LOCK_NB)", "# Message size is: 12"),
+        ("sender fork()", "# Forking..."),
+        ("listener fork()", "# Forking..."),
+        (
+            "listener sigaction([USR1], ",
+            "# Registering signal handler for SIGUSR1",
+        ),
+        ("sender ftok(", "\ttext:Hello, world."),
+        (
+            &format!("sender kill({listener}, SIGUSR1)"),
+            "\ttext:Hello, world.",
+        ),
+        (
+            "listener ftok(",
+            &format!("# PID={listener} received signal {}", libc::SIGUSR1),
+        ),
+        (
+            &format!("sender waitpid({listener}, [",),
+            "# Received: Hello, world",
+        ),
+    ] {
+        assert_eq!(under.get(call).map(String::as_str), Some(line), "{call}");
+    }
+    let calls = told_calls(finished.text());
+    let id = &named(&calls, "shmget", 2)[0].returned;
+    for (call, line) in [
+        (
+            format!("listener shmat({id}, NULL, SHM_RDONLY)"),
+            format!("# PID={listener} received signal {}", libc::SIGUSR1),
+        ),
+        (
+            format!("sender shmat({id}, NULL, 0)"),
+            "\ttext:Hello, world.".to_owned(),
+        ),
+        (
+            format!("sender shmctl({id}, IPC_RMID, NULL)"),
+            "# All done. Freeing memory.".to_owned(),
+        ),
+    ] {
+        assert_eq!(under.get(&call), Some(&line), "{call}");
+    }
+    scratch.assert_nothing_left();
+}
+
+// It agrees with itself.
 
 #[test]
 fn its_keys_ids_pids_and_addresses_agree() {
@@ -170,54 +291,43 @@ fn its_keys_ids_pids_and_addresses_agree() {
     let running = start(&mut explained_command(&scratch));
     let sender = running.pid().to_string();
     let finished = running.finish();
-    assert_eq!(
-        (finished.code, finished.stderr.as_str()),
-        (Some(0), ""),
-        "{finished:#?}"
-    );
+    let outcome = (finished.code, finished.stderr.as_str());
+    assert_eq!(outcome, (Some(0), ""), "{finished:#?}");
     let text = finished.text();
-    let explained = Explained::new(text);
+    let calls = told_calls(text);
     let listener = listener_in(text).to_string();
     let key = format!("0x{:08x}", scratch.key());
 
-    let told = |name: &str, times: usize| {
-        let calls = explained.named(name);
-        assert_eq!(calls.len(), times, "{name} in {text}");
-        calls
-    };
-    for ftok in told("ftok", 2) {
+    for ftok in named(&calls, "ftok", 2) {
         assert_eq!(ftok.returned, key);
     }
-    let shmget = told("shmget", 2);
+    let shmget = named(&calls, "shmget", 2);
     let id = &shmget[0].returned;
-    assert_eq!(
-        (&shmget[0].part, &shmget[1].part),
-        (&"sender".to_owned(), &"listener".to_owned())
-    );
-    assert_eq!(
-        shmget[0].words,
-        format!("shmget({key}, 1024, IPC_CREAT|IPC_EXCL|0600)")
-    );
+    let who = |calls: &[&Call]| calls.iter().map(|it| it.who.clone()).collect::<Vec<_>>();
+    assert_eq!(who(&shmget), ["sender", "listener"]);
+    let create = format!("shmget({key}, 1024, IPC_CREAT|IPC_EXCL|0600)");
+    assert_eq!(shmget[0].words, create);
     assert_eq!(shmget[1].words, format!("shmget({key}, 1024, 0)"));
     assert_eq!(&shmget[1].returned, id);
 
-    let shmat = told("shmat", 2);
+    let shmat = named(&calls, "shmat", 2);
     assert_eq!(shmat[0].words, format!("shmat({id}, NULL, 0)"));
     assert_eq!(shmat[1].words, format!("shmat({id}, NULL, SHM_RDONLY)"));
-    assert_ne!(shmat[0].returned, shmat[1].returned, "the same address");
     // The listener is the first to detach.
-    let shmdt = told("shmdt", 2);
+    let shmdt = named(&calls, "shmdt", 2);
+    assert_eq!(who(&shmdt), ["listener", "sender"]);
     assert_eq!(shmdt[0].words, format!("shmdt({})", shmat[1].returned));
     assert_eq!(shmdt[1].words, format!("shmdt({})", shmat[0].returned));
-    let [into, out_of] = [
-        format!("copied 1024 bytes to {}", shmat[0].returned),
-        format!("copied 1024 bytes from {}", shmat[1].returned),
-    ];
-    assert_eq!(text.matches(&into).count(), 1, "{into:?} in {text}");
-    assert_eq!(text.matches(&out_of).count(), 1, "{out_of:?} in {text}");
+    for (who, copied, address) in [
+        ("sender    ", "copied 1024 bytes to", &shmat[0].returned),
+        ("listener  ", "copied 1024 bytes from", &shmat[1].returned),
+    ] {
+        let copy = format!("    {who}({copied} {address}: no system call)\n");
+        assert_eq!(text.matches(&copy).count(), 1, "{copy:?} in {text}");
+    }
 
-    for (index, call) in told("shmctl", 7).iter().enumerate() {
-        let command = if index == 6 {
+    for (index, call) in named(&calls, "shmctl", 4).iter().enumerate() {
+        let command = if index == 3 {
             "IPC_RMID, NULL)"
         } else {
             "IPC_STAT, {"
@@ -227,55 +337,35 @@ fn its_keys_ids_pids_and_addresses_agree() {
         assert_eq!(call.returned, "0");
     }
 
-    let fork = told("fork", 2);
+    let fork = named(&calls, "fork", 2);
+    assert_eq!(who(&fork), ["sender", "listener"]);
     assert_eq!(
-        (fork[0].part.as_str(), &fork[0].returned),
-        ("sender", &listener)
+        (&fork[0].returned, fork[1].returned.as_str()),
+        (&listener, "0")
     );
-    assert_eq!(
-        (fork[1].part.as_str(), fork[1].returned.as_str()),
-        ("listener", "0")
-    );
-    let kill = &told("kill", 1)[0];
-    assert_eq!(kill.part, "sender");
+    let kill = named(&calls, "kill", 1)[0];
+    assert_eq!(kill.who, "sender");
     assert_eq!(kill.words, format!("kill({listener}, SIGUSR1)"));
-    let waitpid = &told("waitpid", 1)[0];
-    assert!(waitpid.words.starts_with(&format!("waitpid({listener}, [")));
-    assert!(waitpid.words.contains("WEXITSTATUS(s) == 0"));
+    let waitpid = named(&calls, "waitpid", 1)[0];
+    let exited = format!("waitpid({listener}, [{{WIFEXITED(s) && WEXITSTATUS(s) == 0}}], 0)");
+    assert_eq!(waitpid.words, exited);
     assert_eq!(waitpid.returned, listener);
 
-    for record in explained.records() {
-        assert_eq!(record["key"], key);
-        assert_eq!(record["shm_cpid"], sender);
-        assert_eq!(record["shm_segsz"], "1024");
-        assert_eq!(record["mode"], "0600");
-        assert_eq!(record["uid"], nix::unistd::geteuid().to_string());
-        assert_eq!(record["cuid"], nix::unistd::geteuid().to_string());
-    }
+    // The kernel's status: whose it is, and how many are attached, as the two come.
+    let status: Vec<_> = calls.iter().filter(|call| call.is_status()).collect();
+    assert_eq!(who(&status), ["sender", "listener", "listener"]);
+    let column = |label| -> Vec<String> {
+        let status = status.iter();
+        status.map(|call| call.field(label).to_owned()).collect()
+    };
+    assert_eq!(column("shm_segsz"), ["1024"; 3]);
+    assert_eq!(column("shm_cpid"), [sender.as_str(); 3]);
+    assert_eq!(column("shm_nattch"), ["1", "1", "2"]);
+    assert_eq!(column("shm_lpid"), [&*sender, &sender, &listener]);
     scratch.assert_nothing_left();
 }
 
-#[test]
-fn the_kernels_records_count_the_attached_up_and_down_again() {
-    let scratch = Scratch::new();
-    let running = start(&mut explained_command(&scratch));
-    let sender = running.pid().to_string();
-    let finished = running.finish();
-    let explained = Explained::new(finished.text());
-    let listener = listener_in(finished.text()).to_string();
-    let records = explained.records();
-    let column = |name: &str| -> Vec<&str> {
-        let column = records.iter().map(|record| record[name].as_str());
-        column.collect()
-    };
-    assert_eq!(column("shm_nattch"), ["0", "1", "1", "2", "1", "0"]);
-    let (sender, listener) = (sender.as_str(), listener.as_str());
-    assert_eq!(
-        column("shm_lpid"),
-        ["0", sender, sender, listener, listener, sender]
-    );
-    scratch.assert_nothing_left();
-}
+// The bytes.
 
 #[test]
 fn the_picture_decodes_to_the_bytes_in_the_segment() {
@@ -314,213 +404,442 @@ proptest! {
 }
 
 #[test]
-fn the_picture_of_the_run_is_in_order_and_names_both_processes() {
+fn the_picture_names_every_field_and_folds_the_zeros_at_its_end() {
+    let message = Message::new(b"Hello, world, and all").unwrap();
+    let lines = bytes::picture(&message).into_iter();
+    assert_eq!(
+        lines.map(|(_, line)| line).collect::<Vec<_>>(),
+        [
+            "The segment, as the listener finds it:",
+            "field   at  bytes                                           as text",
+            "id      000 01 00 00 00                                     = 1",
+            "padding 004 00 00 00 00",
+            "size    008 15 00 00 00 00 00 00 00                         = 21",
+            "text    010 48 65 6c 6c 6f 2c 20 77 6f 72 6c 64 2c 20 61 6e Hello, world, an",
+            "        020 64 20 61 6c 6c                                  d all",
+            "unused  025 00 ... 987 bytes of zeros, up to 3ff",
+        ]
+    );
+}
+
+#[test]
+fn bytes_that_no_sender_writes_are_in_the_picture_too() {
+    let mut message = Message::new(b"Hello").unwrap();
+    message.padding = [1, 2, 3, 4];
+    message.text[20] = b'x';
+    let lines = bytes::picture(&message).into_iter();
+    let text: String = lines.map(|(_, line)| format!("    {line}\n")).collect();
+    let (fields, bytes) = bytes_pictured(&text);
+    assert_eq!(bytes[4..8], [1, 2, 3, 4]);
+    assert_eq!(bytes[16..21], *b"Hello");
+    assert_eq!((bytes[35], bytes[36], bytes[37]), (0, b'x', 0));
+    assert_eq!(bytes.len(), 1024);
+    let names: Vec<&str> = fields.iter().map(|field| field.0.as_str()).collect();
+    assert_eq!(names, ["id", "padding", "size", "text", "unused"]);
+}
+
+// The timeline.
+
+#[test]
+fn the_timeline_is_in_order_and_causes_come_before_effects() {
     let scratch = Scratch::new();
     for _ in 0..5 {
+        let began = Instant::now();
         let running = start(&mut explained_command(&scratch));
         let sender = running.pid().to_string();
         let finished = running.finish();
+        let lasted = began.elapsed();
         let text = finished.text();
         let listener = listener_in(text).to_string();
-        let id = Explained::new(text).named("shmget")[0].returned.clone();
-        let [heads, pids, rows @ ..] = &run_picture(text)[..] else {
-            panic!("no picture in {text}");
-        };
-        assert_eq!(
-            (heads.left.as_str(), heads.right.as_str()),
-            ("sender", "listener")
-        );
-        assert_eq!(pids.left, format!("PID {sender}"));
-        assert_eq!(pids.right, format!("PID {listener}"));
 
-        let times: Vec<u64> = rows.iter().map(|row| row.time.parse().unwrap()).collect();
-        assert!(times.is_sorted(), "{times:?}");
-        // Each row belongs to one of the two.
-        for row in rows {
-            assert_ne!(row.left.is_empty(), row.right.is_empty(), "{row:?}");
-        }
-        // What crosses, in the order of cause and effect, and who is busy with it.
-        let segment = format!("segment {id}");
-        let crossings: Vec<(bool, &str, bool)> = rows
-            .iter()
-            .filter(|row| !row.middle.is_empty())
-            .map(|row| {
-                let to_listener = row.middle.ends_with("->");
-                assert_ne!(to_listener, row.middle.starts_with("<-"), "{row:?}");
-                let what = row.middle.trim_matches(['<', '-', '>', ' ']);
-                (!row.left.is_empty(), what, to_listener)
-            })
-            .collect();
-        assert_eq!(
-            crossings,
-            [
-                (true, "fork", true),
-                (false, "ready", false),
-                (true, &segment, true),
-                (true, "SIGUSR1", true),
-                (false, &segment, true),
-                (true, "exit status 0", false),
-            ],
-            "{text}"
+        let rows = timeline(text);
+        let heads = |row: &Row| (row.left.clone(), row.middle.clone(), row.right.clone());
+        let names = ("sender".to_owned(), String::new(), "listener".to_owned());
+        assert_eq!(heads(&rows[0]), names);
+        assert_eq!(rows[0].time, "us");
+        let pids = (
+            format!("PID {sender}"),
+            String::new(),
+            format!("PID {listener}"),
         );
-        // The numbers in it are those of the calls.
-        let left: Vec<&str> = rows.iter().map(|row| row.left.as_str()).collect();
-        for what in [
-            format!("fork() = {listener}"),
-            format!("shmget() = {id}"),
-            format!("waitpid() = {listener}"),
-        ] {
-            assert!(left.contains(&what.as_str()), "{what:?} in {left:?}");
-        }
+        assert_eq!(heads(&rows[1]), pids);
+
+        let events = events(text);
+        let times: Vec<u64> = events.iter().map(|event| event.0).collect();
+        assert!(times.is_sorted(), "{times:?}");
+        // The run is no longer than the program.
+        assert!(
+            times.last() <= Some(&(lasted.as_micros() as u64)),
+            "{times:?}"
+        );
+        assert_whole_story(text);
     }
     scratch.assert_nothing_left();
 }
 
+/// The timeline is the whole story, each event after what has caused it.
+#[track_caller]
+fn assert_whole_story(text: &str) {
+    let listener = listener_in(text).to_string();
+    let calls = told_calls(text);
+    let creates = |call: &&Call| call.name() == "shmget" && call.returned != "-1";
+    let id = &calls.iter().rfind(creates).expect("a segment").returned;
+    let events = events(text);
+    let events: Vec<(&str, &str, &str)> = events
+        .iter()
+        .map(|(_, who, what, crosses)| (*who, what.as_str(), crosses.as_str()))
+        .collect();
+    assert_eq!(
+        events,
+        [
+            ("sender", &*format!("fork() = {listener}"), "fork ->"),
+            ("listener", "fork() = 0", ""),
+            ("listener", "registers its handler", ""),
+            ("listener", "says: ready", "<- ready"),
+            ("sender", "reads: ready", ""),
+            ("sender", &format!("shmget() = {id}"), ""),
+            (
+                "sender",
+                "copies the message in",
+                &format!("segment {id} ->")
+            ),
+            ("sender", "kill()", "SIGUSR1 ->"),
+            ("listener", "the handler stores it", ""),
+            (
+                "listener",
+                "copies the message out",
+                &format!("segment {id} ->")
+            ),
+            ("listener", "ends", ""),
+            (
+                "sender",
+                &format!("waitpid() = {listener}"),
+                "<- exit status 0"
+            ),
+            ("sender", "removes the segment", ""),
+        ],
+        "{text}"
+    );
+}
+
 #[test]
-fn strace_sees_the_same_keys_ids_pids_addresses_and_signals() {
+fn the_timeline_is_in_order_whichever_process_was_recorded_first() {
+    let at = Duration::from_micros;
+    let rows = vec![
+        (at(120), event(Role::Listener, "starts", &Crosses::Nothing)),
+        (
+            at(35),
+            event(Role::Sender, "forks", &Crosses::ToListener("fork".into())),
+        ),
+        (
+            at(240),
+            event(Role::Listener, "ends", &Crosses::ToSender("status".into())),
+        ),
+    ];
+    let lines = timeline::picture("PID 1", "PID 2", rows).into_iter();
+    assert_eq!(
+        lines.map(|(_, line)| line).collect::<Vec<_>>(),
+        [
+            "The run, in microseconds since its start:",
+            "      us  sender                                      listener",
+            "          PID 1                                       PID 2",
+            "      35  forks                 ------- fork ------->",
+            "     120                                              starts",
+            "     240                        <------ status ------ ends",
+        ]
+    );
+}
+
+#[test]
+fn a_run_of_ten_hours_fits_80_columns_too() {
+    // If a class looks around, the numbers get long, and no test can wait for that. These are the
+    // widest of everything else.
+    let at = Duration::from_secs(36_000);
+    let row = |who, what: &str| {
+        let crosses = Crosses::ToListener("segment 2147483647".to_owned());
+        (at, event(who, what, &crosses))
+    };
+    let rows = vec![
+        row(Role::Sender, "shmget() = 2147483647"),
+        row(Role::Listener, "copies the message out"),
+    ];
+    for (_, line) in timeline::picture("PID 4194304", "PID 4194304", rows) {
+        // Printed, it is indented by four.
+        assert!(4 + line.chars().count() <= WIDTH, "{line:?}");
+    }
+}
+
+// It agrees with strace(1).
+
+#[test]
+fn strace_sees_the_calls_that_are_told_and_no_others() {
     let scratch = Scratch::new();
-    let Some(traced) = Traced::run(&scratch) else {
+    let Some(watched) = watch(&scratch, &["--explain", "Hello, world"]) else {
         return;
     };
-    let explained = Explained::new(&traced.explained);
-
-    for part in ["sender", "listener"] {
-        // Each call of this part that is about shared memory or sends a signal, as strace writes it, and no other.
-        let told: Vec<String> = explained
-            .calls
-            .iter()
-            .filter(|call| call.part == part && concerns_sharing(call) && !is_record(call))
-            .map(as_strace_writes_it)
-            .collect();
-        let seen: Vec<String> = traced
-            .calls
-            .iter()
-            .filter(|call| call.part == part && concerns_sharing(call) && !is_record(call))
-            .map(as_strace_writes_it)
-            .collect();
-        assert_eq!(told, seen, "{part}");
-        assert!(told.len() >= 3, "{told:?}");
-
-        // Records that are only polled need not be told; those that are told were made, in this order.
-        let records = |calls: &[Call]| -> Vec<Vec<String>> {
-            let mine = calls
-                .iter()
-                .filter(|call| call.part == part && is_record(call));
-            mine.map(|call| comparable(&call.record())).collect()
-        };
-        let (told, seen) = (records(&explained.calls), records(&traced.calls));
-        let mut rest = seen.iter();
-        for record in &told {
-            assert!(
-                rest.any(|other| other == record),
-                "{part} made no such {record:?}: {seen:#?}"
-            );
-        }
-        assert!(told.len() >= 3, "{told:?}");
-    }
-
-    let only = |calls: &[Call], name: &str| -> Call {
-        let mut found = calls.iter().filter(|call| call.name() == name);
-        let first = found.next().expect(name).clone();
-        assert_eq!(found.next().map(|call| &call.words), None, "{name}");
-        first
+    assert_eq!(watched.finished.code, Some(0), "{:#?}", watched.finished);
+    let calls = watched.assert_told_is_seen(&scratch);
+    // It is the whole story: these, and in this order.
+    let names = |who| -> Vec<&str> {
+        let calls = calls.iter().filter(|call| call.who == who);
+        let calls = calls.map(Call::name);
+        calls.filter(|name| !WAIT.contains(name)).collect()
     };
-    let forked = traced
-        .calls
-        .iter()
-        .find(|call| matches!(call.name(), "clone" | "clone3" | "fork" | "vfork"))
-        .unwrap();
-    assert_eq!(explained.named("fork")[0].returned, forked.returned);
     assert_eq!(
-        only(&explained.calls, "waitpid").returned,
-        only(&traced.calls, "wait4").returned
+        names("sender"),
+        [
+            "sigaction",
+            "sigaction",
+            "open",
+            "flock",
+            "pipe",
+            "pipe",
+            "fork",
+            "sigaction",
+            "poll",
+            "read",
+            "ftok",
+            "shmget",
+            "shmat",
+            "shmctl",
+            "kill",
+            "poll",
+            "waitpid",
+            "shmdt",
+            "shmctl",
+        ]
     );
-
-    // The handler is the function that the kernel was told.
-    let handler = |call: &Call| call.after("sa_handler=").to_owned();
-    let registered = traced
-        .calls
-        .iter()
-        .find(|call| call.part == "listener" && call.words.starts_with("rt_sigaction(SIGUSR1, {"))
-        .unwrap();
     assert_eq!(
-        handler(explained.named("sigaction")[0]),
-        handler(registered)
+        names("listener"),
+        [
+            "fork",
+            "sigaction",
+            "write",
+            "ftok",
+            "shmget",
+            "shmctl",
+            "shmat",
+            "shmctl",
+            "shmdt",
+        ]
     );
 
     // The signal that kill has sent is the one that came, and it came from the sender.
-    let kill = only(&explained.calls, "kill");
-    assert_eq!(kill.words, format!("kill({}, SIGUSR1)", traced.listener));
-    assert_eq!(traced.signals.len(), 1, "{:?}", traced.signals);
-    let (receiver, signal) = &traced.signals[0];
-    assert_eq!(receiver, &traced.listener);
+    let listener = watched.listener.as_ref().unwrap();
+    let [signal] = &listener.signals[..] else {
+        panic!("{:?}", listener.signals);
+    };
     assert!(signal.starts_with("SIGUSR1 {"), "{signal}");
-    let from = format!("si_pid={},", traced.sender);
+    let from = format!("si_pid={},", watched.sender.pid);
     assert!(signal.contains(&from), "{from} in {signal}");
     scratch.assert_nothing_left();
 }
 
+/// How the listener waits differs from run to run: it may have to sleep after it has spun.
+const WAIT: [&str; 2] = ["sigprocmask", "pselect"];
+
 #[test]
-fn strace_sees_the_file_opened_and_locked_with_the_same_flags() {
+fn strace_sees_the_calls_that_fail_too() {
+    // A segment that was left behind, and is removed.
     let scratch = Scratch::new();
-    let Some(traced) = Traced::run(&scratch) else {
+    let left = leave_behind(&scratch).id;
+    let Some(watched) = watch(&scratch, &["--explain", "Hello, world"]) else {
         return;
     };
-    let explained = Explained::new(&traced.explained);
-    let flags = |call: &Call| {
-        let (_, last) = call.words.rsplit_once(", ").unwrap();
-        last.trim_end_matches(')').to_owned()
-    };
-    let path = format!("\"{}\"", scratch.path().display());
-    let opened = traced
-        .calls
-        .iter()
-        .find(|call| call.words.contains(&path) && call.name() == "openat")
-        .unwrap();
-    let locked = traced
-        .calls
-        .iter()
-        .find(|call| call.name() == "flock")
-        .unwrap();
-    let told = ["open", "flock"].map(|name| flags(explained.named(name)[0]));
-    assert_eq!(told, [flags(opened), flags(locked)]);
-    assert_eq!(explained.named("open")[0].returned, opened.returned);
+    assert_eq!(watched.finished.code, Some(0), "{:#?}", watched.finished);
+    let calls = watched.assert_told_is_seen(&scratch);
+    let [exists, removes] = ["shmget", "shmctl"].map(|name| {
+        let mut named = calls.iter().filter(|call| call.name() == name);
+        if name == "shmget" {
+            named.next()
+        } else {
+            named.nth(1)
+        }
+        .unwrap()
+    });
+    assert!(exists.returned.starts_with("-1 EEXIST"), "{exists:?}");
+    assert_eq!(removes.words, format!("shmctl({left}, IPC_RMID, NULL)"));
+    assert_told_in_order(watched.finished.text());
+    scratch.assert_nothing_left();
+
+    // Somebody's segment that is not ours to remove: the run fails.
+    let other = create_segment(&scratch, 512);
+    let watched = watch(&scratch, &["--explain", "Hello, world"]).unwrap();
+    assert_eq!(watched.finished.code, Some(1), "{:#?}", watched.finished);
+    watched.assert_told_is_seen(&scratch);
+    remove_segment(other);
+
+    // One that is in use is looked at again and again, which is one entry.
+    let other = create_segment(&scratch, 1024);
+    let arguments = ["--explain", "--timeout", "0.2", "Hello, world"];
+    let watched = watch(&scratch, &arguments).unwrap();
+    assert_eq!(watched.finished.code, Some(1), "{:#?}", watched.finished);
+    watched.assert_told_is_seen(&scratch);
+    let looks = told(watched.finished.text()).into_iter();
+    let looks: Vec<Told> = looks.filter(|it| matches!(it, Told::Looks(_))).collect();
+    assert!(matches!(looks[..], [Told::Looks(2..)]), "{looks:?}");
+    remove_segment(other);
+    scratch.assert_nothing_left();
 }
 
 #[test]
-fn a_run_that_fails_still_says_why_in_one_line() {
+fn strace_sees_the_wait_for_the_lock_that_is_told() {
     let scratch = Scratch::new();
-    // Not of the size that the program makes, so it must be left alone.
-    // SAFETY: shmget takes three numbers and touches no memory.
-    let id = unsafe { libc::shmget(scratch.key(), 512, libc::IPC_CREAT | 0o600) };
-    assert_ne!(id, -1, "{}", io::Error::last_os_error());
+    let file = File::open(scratch.path()).unwrap();
+    // SAFETY: flock takes two numbers and touches no memory.
+    let flock = |operation| unsafe { libc::flock(file.as_raw_fd(), operation) };
+    assert_eq!(flock(libc::LOCK_EX), 0);
+    let Some(strace) = strace(&scratch, "run", &["--explain", "Hello, world"]) else {
+        return;
+    };
+    let program = Program::start(strace);
+    program.until_complained("waiting for another run");
+    // It sleeps in flock(2) until the lock is free.
+    let sleeper = Pid::from_raw(sleeper_in(&scratch));
+    wait_until("it waits for the lock", || state(sleeper) == Some('S'));
+    assert_eq!(flock(libc::LOCK_UN), 0);
+    let mut finished = program.finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    finished.stderr.clear();
+    let watched = Watched::new(&scratch, "run", finished);
+    let calls = watched.assert_told_is_seen(&scratch);
+    let flock: Vec<_> = calls.iter().filter(|it| it.name() == "flock").collect();
+    assert_eq!(flock.len(), 2, "{flock:?}");
+    assert!(flock[0].returned.starts_with("-1 EAGAIN"), "{flock:?}");
+    assert_eq!(flock[1].returned, "0");
+    scratch.assert_nothing_left();
+}
 
-    let finished = run(&mut scratch.sigshm(["--explain", "Hello, world"]));
-    finished.assert_failed_with(&["shmget", "EEXIST", "its size is not ours"]);
-    assert!(
-        finished.stderr.contains(&format!("ipcrm -m {id}")),
-        "{finished:#?}"
-    );
-    // What was told until then is the transcript's beginning.
-    let whole = transcript(listener_in(finished.text()), 12, "Hello, world");
-    let told = without_explanations(finished.text());
-    assert_eq!(told.lines().count(), 8, "{told}");
-    assert!(whole.starts_with(&told), "{told}");
+#[test]
+fn strace_sees_what_a_listener_and_a_sender_alone_tell() {
+    let scratch = Scratch::new();
+    let Some(strace_listener) = strace(&scratch, "listener", &["--listen", "--explain"]) else {
+        return;
+    };
+    let listener = Program::start(strace_listener);
+    listener.until_printed("# Registering");
+    let pid = listener_in(&listener.printed()).to_string();
+    let sleeps = || state(Pid::from_raw(pid.parse().unwrap())) == Some('S');
+    wait_until("the listener sleeps", sleeps);
+    let arguments = ["--explain", "--to", &pid, "Hello, world"];
+    let sender = Program::start(strace(&scratch, "sender", &arguments).unwrap());
+    for (program, name) in [(sender, "sender"), (listener, "listener")] {
+        let finished = program.finish();
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        let watched = Watched::new(&scratch, name, finished);
+        // Each tells its own calls, from the first on, and under its own name.
+        let calls = watched.assert_told_is_seen(&scratch);
+        assert!(calls.iter().all(|call| call.who == name), "{calls:#?}");
+    }
+    scratch.assert_nothing_left();
+}
 
-    assert_eq!(scratch.processes(), [0; 0]);
-    let left: Vec<i32> = scratch
-        .segments()
+#[test]
+fn an_explained_run_makes_the_calls_of_a_plain_run_in_the_same_order() {
+    let scratch = Scratch::new();
+    let somebodys = |scratch: &Scratch| {
+        create_segment(scratch, 512);
+        scratch.segments().pop()
+    };
+    type Prepare<'a> = &'a dyn Fn() -> Option<Segment>;
+    let cases: [(&str, Prepare<'_>, i32); 3] = [
+        ("nothing is in the way", &|| None, 0),
+        (
+            "a segment was left behind",
+            &|| Some(leave_behind(&scratch)),
+            0,
+        ),
+        ("a segment is somebody's", &|| somebodys(&scratch), 1),
+    ];
+    for (case, prepare, code) in cases {
+        let mut outlines = Vec::new();
+        for option in ["--color=never", "--explain"] {
+            let segment = prepare();
+            let Some(watched) = watch(&scratch, &[option, "Hello, world"]) else {
+                return;
+            };
+            assert_eq!(watched.finished.code, Some(code), "{:#?}", watched.finished);
+            outlines.push(watched.outlines(segment.as_ref()));
+            if let Some(segment) = segment {
+                remove_segment(segment.id);
+            }
+        }
+        let [plain, explained] = &outlines[..] else {
+            unreachable!()
+        };
+        assert_same(&plain.0, &explained.0, &format!("{case}: the sender"));
+        if code == 0 {
+            assert_same(&plain.1, &explained.1, &format!("{case}: the listener"));
+        }
+        assert!(plain.0.len() > 30, "{plain:#?}");
+    }
+    scratch.assert_nothing_left();
+}
+
+/// The two lists are the same; if not, says where they part.
+#[track_caller]
+fn assert_same(plain: &[String], explained: &[String], whose: &str) {
+    let same = plain
         .iter()
-        .map(|segment| segment.id)
-        .collect();
-    assert_eq!(left, [id], "only what was there before");
+        .zip(explained)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let [plain_rest, explained_rest] = [plain, explained].map(|it| &it[same..]);
+    let [plain_next, explained_next] =
+        [plain_rest, explained_rest].map(|it| &it[..it.len().min(5)]);
+    assert!(
+        plain_rest.is_empty() && explained_rest.is_empty(),
+        "{whose}, after {same} calls: plain {plain_next:#?}, explained {explained_next:#?}"
+    );
+}
+
+// It changes nothing of the run.
+
+#[test]
+fn nothing_is_told_before_the_run_is_over_and_no_reader_holds_it_up() {
+    let scratch = Scratch::new();
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    // Full from the beginning: the first write must wait until somebody reads.
+    let capacity = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(4096)).unwrap() as usize;
+    let mut writer = File::from(writer);
+    writer.write_all(&vec![b'.'; capacity]).unwrap();
+    let began = Instant::now();
+    let mut command = explained_command(&scratch);
+    command.stdout(writer).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let pid = Pid::from_raw(child.id() as i32);
+    let is_writing = || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        call.starts_with(&format!("{} 0x1 ", libc::SYS_write))
+    };
+    wait_until("it wants to tell", is_writing);
+    // It is alone, and has removed the segment: the run is over.
+    assert_eq!(children(pid), []);
+    assert_eq!(scratch.segments(), []);
+    let over = began.elapsed();
+
+    // How long its reader takes is no part of the timeline.
+    let mut text = Vec::new();
+    File::from(reader).read_to_end(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let text = String::from_utf8(text.split_off(capacity)).unwrap();
+    let expected = plain(&transcript(listener_in(&text), 12, "Hello, world"));
+    assert_eq!(without_explanations(&text), expected);
+    let last = events(&text).last().unwrap().0;
+    assert!(
+        u128::from(last) <= over.as_micros(),
+        "{last} µs of {over:?}"
+    );
+    scratch.assert_nothing_left();
 }
 
 #[test]
 fn a_reader_who_leaves_after_the_first_line_is_no_failure() {
     let scratch = Scratch::new();
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    // With room for less than the whole, the program is certainly still writing when the reader leaves.
+    // With room for less than the whole, the program is certainly still writing when the reader
+    // leaves.
     let page = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     let whole = explain(&scratch, "always", "Hello, world").stdout.len();
     assert!(
@@ -555,40 +874,386 @@ fn a_reader_who_leaves_after_the_first_line_is_no_failure() {
 }
 
 #[test]
-fn in_20_runs_on_busy_processors_the_lines_keep_their_order() {
+fn in_20_runs_on_busy_processors_each_process_tells_the_same_calls() {
     let scratch = Scratch::new();
-    let order = |finished: &Finished| -> Vec<String> {
-        let lines = plain(finished.text());
-        let mut order: Vec<String> = Vec::new();
-        // The picture of the run is sorted by time, which differs from run to run.
-        for line in lines.lines().take_while(|line| !line.contains("The run,")) {
-            let name = |rest: &str| rest.split(['(', ' ']).next().unwrap().to_owned();
-            if let Some(call) = line.strip_prefix("    sender    ") {
-                order.push(format!("sender: {}", name(call)));
-            } else if let Some(call) = line.strip_prefix("    listener  ") {
-                order.push(format!("listener: {}", name(call)));
-            } else if !line.starts_with("          ") {
-                // All but what continues the line before, whose breaks depend on how long the numbers are.
-                let digits = |character: char| character.is_ascii_digit();
-                order.push(line.replace(digits, ""));
-            }
-        }
-        order
+    let calls = |text: &str| {
+        ["sender", "listener"].map(|who| {
+            let mut names = names_told(text, who);
+            names.retain(|name| who == "sender" || !WAIT.contains(&name.as_str()));
+            names
+        })
     };
-    let expected = order(&explain(&scratch, "always", "Hello, world"));
-    assert!(expected.len() > 60, "{expected:#?}");
+    let expected = calls(explain(&scratch, "always", "Hello, world").text());
     let _busy = Busy::start();
     for _ in 0..20 {
         let finished = explain(&scratch, "always", "Hello, world");
-        let listener = listener_in(finished.text());
-        assert_eq!(
-            without_explanations(finished.text()),
-            transcript(listener, 12, "Hello, world")
-        );
-        assert_eq!(order(&finished), expected);
+        let text = finished.text();
+        let expected_transcript = transcript(listener_in(text), 12, "Hello, world");
+        assert_eq!(without_explanations(text), expected_transcript);
+        assert_eq!(calls(text), expected);
+        assert_whole_story(text);
+        assert_told_in_order(text);
     }
     scratch.assert_nothing_left();
 }
+
+/// Of what crosses from one process to the other, the cause is told before the effect.
+#[track_caller]
+fn assert_told_in_order(text: &str) {
+    let calls = told_calls(text);
+    // The last one of its kind: the listener may have looked before, and found nothing.
+    let position = |who: &str, start: &str| {
+        let found = calls
+            .iter()
+            .rposition(|call| call.who == who && call.words.starts_with(start));
+        found.unwrap_or_else(|| panic!("{who} {start} in {text}"))
+    };
+    let order = [
+        position("sender", "fork("),
+        position("listener", "fork("),
+        position("listener", "sigaction([USR1]"),
+        position("listener", "write("),
+        position("sender", "read("),
+        position("sender", "shmget("),
+        position("sender", "shmat("),
+        position("sender", "kill("),
+        position("listener", "shmget("),
+        position("listener", "shmdt("),
+        position("sender", "waitpid("),
+        position("sender", "shmdt("),
+    ];
+    assert!(order.is_sorted(), "{order:?} in {text}");
+}
+
+// Signals without a message.
+
+#[test]
+fn strays_are_one_line_with_their_number_and_the_message_arrives() {
+    let scratch = Scratch::new();
+    for strays in [0, 2, 5000] {
+        let finished = explain_with_strays(&scratch, strays);
+        let text = finished.text();
+        let outcome = (finished.code, finished.stderr.as_str());
+        assert_eq!(outcome, (Some(0), ""), "{strays}: {text}");
+        let expected = plain(&transcript(listener_in(text), 12, "Hello, world"));
+        assert_eq!(without_explanations(text), expected);
+        let said: Vec<Told> = told(text)
+            .into_iter()
+            .filter(|told| matches!(told, Told::Looks(_)))
+            .collect();
+        let count = (strays > 0).then_some(Told::Looks(strays));
+        assert_eq!(said, Vec::from_iter(count), "{text}");
+        // The first look is told as it was, and the one that has found the message. No others.
+        let looks = names_told(text, "listener");
+        let looks = looks.iter().filter(|name| *name == "ftok").count();
+        assert_eq!(looks, 1 + strays.min(1), "{text}");
+        // It has spun until it slept, and not again.
+        assert_eq!(text.matches("(spun ").count(), 1, "{text}");
+        assert_told_in_order(text);
+        assert_whole_story(text);
+    }
+    scratch.assert_nothing_left();
+}
+
+/// An explained run whose sender is stopped until the listener has looked for each of the strays.
+fn explain_with_strays(scratch: &Scratch, strays: usize) -> Finished {
+    let mut command = explained_command(scratch);
+    // The listener is about to register its handler, and its parent waits for it.
+    let moment = Moment::Call(Side::Child, libc::SYS_rt_sigaction);
+    let frozen = freeze(&mut command, moment).expect("the run has not ended");
+    kill(frozen.parent(), Signal::SIGSTOP).unwrap();
+    let run = frozen.release();
+    let (sender, listener) = (run.parent(), run.listener().unwrap());
+    let sleeps = || state(listener) == Some('S') && !is_pending(listener);
+    wait_until("the listener has spun and sleeps", || {
+        state(sender) == Some('T') && sleeps()
+    });
+    for _ in 0..strays {
+        kill(listener, Signal::SIGUSR1).unwrap();
+        // Taken first, asleep again then: in this order they cannot both be from before.
+        let since = Instant::now();
+        while is_pending(listener) || state(listener) != Some('S') {
+            assert!(since.elapsed() < PATIENCE, "the listener does not sleep");
+            thread::yield_now();
+        }
+    }
+    kill(sender, Signal::SIGCONT).unwrap();
+    run.finish(PATIENCE)
+}
+
+/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
+fn is_pending(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let pending = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))
+        .unwrap();
+    let pending = u64::from_str_radix(pending.trim(), 16).unwrap();
+    pending & 1 << (libc::SIGUSR1 - 1) != 0
+}
+
+// What goes wrong.
+
+#[test]
+fn a_run_that_fails_is_told_as_far_as_it_came_and_then_names_the_error() {
+    let scratch = Scratch::new();
+    // Not of the size that the program makes, so it must be left alone.
+    let id = create_segment(&scratch, 512);
+
+    let finished = run(&mut scratch.sigshm(["--explain", "Hello, world"]));
+    finished.assert_failed_with(&["shmget", "EEXIST", "its size is not ours"]);
+    assert!(
+        finished.stderr.contains(&format!("ipcrm -m {id}")),
+        "{finished:#?}"
+    );
+    // What was told is the transcript's beginning, and the calls up to the one that failed.
+    let text = finished.text();
+    let whole = transcript(listener_in(text), 12, "Hello, world");
+    let told = without_explanations(text);
+    assert_eq!(told.lines().count(), 8, "{told}");
+    assert!(whole.starts_with(&told), "{told}");
+    let calls = told_calls(text);
+    let failed = calls.iter().find(|it| it.returned.starts_with("-1 "));
+    let failed = failed.expect("a call has failed");
+    assert_eq!((failed.name(), failed.who.as_str()), ("shmget", "sender"));
+    // The listener was ended, and that is told as it was.
+    let listener = listener_in(text);
+    let killed = format!("waitpid({listener}, [{{WIFSIGNALED(s) && WTERMSIG(s) == SIGKILL}}], 0)");
+    assert_eq!(calls.last().map(|call| call.words.as_str()), Some(&*killed));
+    // Nothing has crossed that has not.
+    for (_, _, what, crosses) in events(text) {
+        let never = ["copies", "SIGUSR1", "exit status", "removes"];
+        assert!(
+            !never
+                .iter()
+                .any(|it| what.contains(it) || crosses.contains(it)),
+            "{text}"
+        );
+    }
+
+    assert_eq!(scratch.processes(), [0; 0]);
+    let left: Vec<i32> = scratch.segments().iter().map(|it| it.id).collect();
+    assert_eq!(left, [id], "only what was there before");
+}
+
+#[test]
+fn a_listener_stopped_at_any_step_ends_the_run_which_is_told_as_far_as_it_came() {
+    let stop = |frozen: &Frozen| kill(frozen.listener().unwrap(), Signal::SIGSTOP).unwrap();
+    // Stopped at the entry of a call, it still makes the call; so every other step is enough.
+    let error = ["the listener (PID ", "0.5 seconds", "--timeout"];
+    assert_told_as_far_as_it_came(2, stop, &error);
+}
+
+#[test]
+fn a_listener_killed_at_any_step_ends_the_run_which_is_told_as_far_as_it_came() {
+    let end = |frozen: &Frozen| kill(frozen.listener().unwrap(), Signal::SIGKILL).unwrap();
+    // Entries and exits by turns.
+    assert_told_as_far_as_it_came(3, end, &["the listener (PID ", "SIGKILL"]);
+}
+
+/// `fault` happens to the listener at each `stride`-th of its steps. The run ends, tells all that
+/// was done up to there and nothing else, and then names the error.
+fn assert_told_as_far_as_it_came(stride: usize, fault: impl Fn(&Frozen) + Sync, error: &[&str]) {
+    let whole = listener_names(explain(&Scratch::new(), "never", "Hello, world").text());
+    let begun = Mutex::new(BTreeSet::new());
+    at_each_step(
+        Side::Child,
+        stride,
+        &["--timeout=0.5"],
+        |scratch, step, frozen| {
+            let call = call_at_hand(frozen.listener().unwrap());
+            fault(&frozen);
+            let finished = frozen.release().finish(PATIENCE);
+            let text = finished.text();
+            if finished.code == Some(0) {
+                assert_eq!(call, Some("_exit"), "step {step}: {text}");
+                return true;
+            }
+            finished.assert_failed_with(error);
+            assert!(!text.contains("# All done"), "step {step}: {text}");
+            let transcript = match text.contains("# Listening") {
+                true => plain(&transcript(listener_in(text), 12, "Hello, world")),
+                false => {
+                    "# Message size is: 12\n# Creating message object.\n# Forking...\n".to_owned()
+                }
+            };
+            let lines = without_explanations(text);
+            assert!(transcript.starts_with(&lines), "step {step}: {text}");
+            assert_eq!(scratch.segments(), [], "step {step}");
+
+            let names = listener_names(text);
+            assert!(whole.starts_with(&names), "step {step}: {names:?}");
+            // A call that had begun or returned was not recorded yet; but all before it was. (The
+            // last word to the parent is a byte too.)
+            let is_last = |call: &&str| *call == "write" && names.iter().any(|name| name == call);
+            if let Some(call) = call.filter(|call| *call != "_exit" && !is_last(call)) {
+                let next = whole.get(names.len()).map(String::as_str);
+                assert_eq!(next, Some(call), "step {step}: {names:?}");
+                begun.lock().unwrap().insert(call);
+            }
+            true
+        },
+    );
+    let begun = begun.into_inner().unwrap();
+    assert!(begun.len() >= 2, "{begun:?}");
+}
+
+/// The call of the story that the process, which is held at a system call, has just begun or is
+/// just returning from. (It may be another call, that the story does not tell of.)
+fn call_at_hand(pid: Pid) -> Option<&'static str> {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+    let words: Vec<&str> = call.split_whitespace().collect();
+    let number: libc::c_long = words.first()?.parse().ok()?;
+    Some(match number {
+        libc::SYS_rt_sigaction => "sigaction",
+        // The byte that says "ready"; what is handed over is longer.
+        libc::SYS_write if words[3] == "0x1" => "write",
+        libc::SYS_newfstatat => "ftok",
+        libc::SYS_shmget => "shmget",
+        libc::SYS_shmctl => "shmctl",
+        libc::SYS_shmat => "shmat",
+        libc::SYS_shmdt => "shmdt",
+        libc::SYS_exit_group => "_exit",
+        _ => return None,
+    })
+}
+
+/// The names of the calls that the listener tells, but for how it waits.
+fn listener_names(text: &str) -> Vec<String> {
+    let mut names = names_told(text, "listener");
+    names.retain(|name| !WAIT.contains(&name.as_str()));
+    names
+}
+
+#[test]
+fn a_run_that_is_interrupted_tells_nothing() {
+    // Ctrl-C sends the signal to both processes. And one of them may get it alone.
+    let interrupt: [&(dyn Fn(&Frozen) + Sync); 2] = [
+        &|frozen| killpg(frozen.parent(), Signal::SIGINT).unwrap(),
+        &|frozen| kill(frozen.parent(), Signal::SIGINT).unwrap(),
+    ];
+    let interrupted = AtomicUsize::new(0);
+    at_each_step(Side::Parent, 5, &[], |scratch, step, frozen| {
+        // From here on the run is over, and what it tells is cut off somewhere.
+        if !frozen.printed().is_empty() {
+            return false;
+        }
+        interrupt[step / 5 % 2](&frozen);
+        assert_silent(scratch, step, frozen.release());
+        interrupted.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    assert!(interrupted.into_inner() > 20);
+    at_each_step(Side::Child, 6, &[], |scratch, step, frozen| {
+        let listener = frozen.listener().unwrap();
+        if call_at_hand(listener) == Some("_exit") {
+            // Too late: its exit status is what its parent sees.
+            assert_eq!(frozen.release().finish(PATIENCE).code, Some(0));
+            return true;
+        }
+        kill(listener, Signal::SIGINT).unwrap();
+        assert_silent(scratch, step, frozen.release());
+        true
+    });
+}
+
+#[track_caller]
+fn assert_silent(scratch: &Scratch, step: usize, run: Released) {
+    let finished = run.finish(PATIENCE);
+    let outcome = (finished.signal, finished.text(), finished.stderr.as_str());
+    assert_eq!(outcome, (Some(libc::SIGINT), "", ""), "step {step}");
+    assert_eq!(scratch.segments(), [], "step {step}");
+}
+
+/// Freezes an explained run at each step of one side (or at each `stride`-th of them) and hands it
+/// to `then`, until `then` says that it is enough or there are no more steps. The runs go side by
+/// side.
+fn at_each_step(
+    side: Side,
+    stride: usize,
+    options: &[&str],
+    then: impl Fn(&Scratch, usize, Frozen) -> bool + Sync,
+) {
+    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    // As many as there are processors run under the tracer. All the others wait for their ends, so
+    // that none is late because there are so many.
+    let tracing = [Mutex::new(()), Mutex::new(())];
+    let work = |worker: usize| {
+        loop {
+            let scratch = Scratch::new();
+            let mut command = explained_command(&scratch);
+            command.args(options);
+            let tracing = tracing[worker % tracing.len()].lock().unwrap();
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            // No step is left out: those before it are under way.
+            let step = next.fetch_add(stride, Ordering::Relaxed);
+            let frozen = freeze(&mut command, Moment::Step(side, step));
+            drop(tracing);
+            let goes_on = match frozen {
+                Ok(frozen) => then(&scratch, step, frozen),
+                Err(finished) => {
+                    assert_eq!(finished.code, Some(0), "{finished:#?}");
+                    false
+                }
+            };
+            if !goes_on {
+                is_over.store(true, Ordering::Relaxed);
+            }
+            scratch.assert_nothing_left();
+        }
+    };
+    thread::scope(|scope| {
+        for worker in 0..48 {
+            scope.spawn(move || work(worker));
+        }
+    });
+}
+
+#[test]
+fn if_the_pipe_of_records_is_full_the_run_goes_on_and_says_how_many_are_missing() {
+    let scratch = Scratch::new();
+    let longest = "x".repeat(1007);
+    let mut command = scratch.sigshm(["--explain", "--color", "never", &longest]);
+    let moment = Moment::Call(Side::Parent, libc::SYS_clone);
+    let frozen = freeze(&mut command, moment).expect("the run has not ended");
+    // What the listener hands over needs more than a page. The pipe for it is the first one made.
+    let folder = format!("/proc/{}/fd", frozen.parent());
+    let numbers = fs::read_dir(&folder).unwrap().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_pipe = |number: &i32| {
+        let file = fs::read_link(format!("{folder}/{number}")).unwrap();
+        *number > 2 && file.to_str().unwrap().starts_with("pipe:")
+    };
+    let first = numbers.filter(is_pipe).min().expect("there is a pipe");
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let pipe = options.open(format!("{folder}/{first}")).unwrap();
+    let size = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    assert_eq!(size, 4096, "the pages are larger here");
+    drop(pipe);
+
+    let finished = frozen.release().finish(PATIENCE);
+    let outcome = (finished.code, finished.stderr.as_str());
+    assert_eq!(outcome, (Some(0), ""), "{finished:#?}");
+    let text = finished.text();
+    let (before, _) = text
+        .split_once(" more entries were not recorded")
+        .expect("it says so");
+    let missing: usize = before.rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!(missing > 0, "{text}");
+    // What the sender has done is all there, and of the listener what came first.
+    let whole = explain(&scratch, "never", &longest);
+    let [told, all] = [text, whole.text()].map(|text| names_told(text, "sender"));
+    assert_eq!(told, all);
+    let [told, all] = [text, whole.text()].map(listener_names);
+    assert!(all.starts_with(&told), "{told:?}");
+    assert!(without_explanations(text).ends_with("# All done. Freeing memory.\n"));
+    scratch.assert_nothing_left();
+}
+
+// Runs, and what they tell.
 
 /// Runs `--explain`, which must deliver and have nothing to complain of.
 #[track_caller]
@@ -607,22 +1272,6 @@ fn explained_command(scratch: &Scratch) -> Command {
     scratch.sigshm(["--explain", "--color", "never", "Hello, world"])
 }
 
-/// Lines of the transcript begin with `#` or a tab.
-fn is_extra(line: &str) -> bool {
-    plain(line).starts_with(' ')
-}
-
-fn without_explanations(text: &str) -> String {
-    let lines = text.split_inclusive('\n');
-    lines.filter(|line| !is_extra(line)).collect()
-}
-
-/// The extra lines, without their colours.
-fn explanations(text: &str) -> Vec<String> {
-    let lines = text.lines().filter(|line| is_extra(line));
-    lines.map(plain).collect()
-}
-
 /// A file's path of more than `length` bytes, in folders within folders.
 fn deep_path(scratch: &Scratch, length: usize) -> OsString {
     let mut path = scratch.dir().to_owned();
@@ -635,231 +1284,532 @@ fn deep_path(scratch: &Scratch, length: usize) -> OsString {
     path.into_os_string()
 }
 
-/// A call as it is told, or as strace has seen it.
-#[derive(Clone, Debug)]
-struct Call {
-    part: String,
-    words: String,
-    returned: String,
+/// The calls with this name, of which there are so many.
+#[track_caller]
+fn named<'a>(calls: &'a [Call], name: &str, times: usize) -> Vec<&'a Call> {
+    let named: Vec<&Call> = calls.iter().filter(|call| call.name() == name).collect();
+    assert_eq!(named.len(), times, "{name} in {calls:#?}");
+    named
 }
 
-impl Call {
-    fn name(&self) -> &str {
-        self.words.split('(').next().unwrap()
-    }
-
-    /// What follows `label`, up to the end of the field.
-    fn after(&self, label: &str) -> &str {
-        let (_, rest) = self.words.split_once(label).expect(label);
-        rest.split([',', '}', ')']).next().unwrap()
-    }
-
-    /// The fields of an `IPC_STAT`.
-    fn record(&self) -> HashMap<&'static str, String> {
-        let names = [
-            "key",
-            "uid",
-            "cuid",
-            "mode",
-            "shm_segsz",
-            "shm_nattch",
-            "shm_cpid",
-            "shm_lpid",
-        ];
-        let field = |name: &'static str| {
-            // Not the end of a longer name: uid= is in cuid= too.
-            let at = [format!("{{{name}="), format!(" {name}=")];
-            let label = at.iter().find(|label| self.words.contains(label.as_str()));
-            (name, self.after(label.expect(name)).to_owned())
-        };
-        names.map(field).into()
-    }
+/// A segment at the key, created by this test. It is removed with the scratch folder, at the
+/// latest.
+fn create_segment(scratch: &Scratch, size: usize) -> i32 {
+    let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
+    // SAFETY: shmget takes three numbers and touches no memory.
+    let id = unsafe { libc::shmget(scratch.key(), size, flags) };
+    assert_ne!(id, -1, "{}", io::Error::last_os_error());
+    id
 }
 
-fn is_record(call: &Call) -> bool {
-    call.words.contains(", IPC_STAT, ")
-}
-
-fn concerns_sharing(call: &Call) -> bool {
-    ["shmget", "shmat", "shmdt", "shmctl", "kill"].contains(&call.name())
-}
-
-/// The whole call; strace does not pad the key with zeros.
-fn as_strace_writes_it(call: &Call) -> String {
-    let words = match call.words.strip_prefix("shmget(0x") {
-        Some(rest) => format!("shmget(0x{}", rest.trim_start_matches('0')),
-        None => call.words.clone(),
+/// A segment at the key that a process has created which has ended.
+fn leave_behind(scratch: &Scratch) -> Segment {
+    let key = scratch.key();
+    let mut command = Command::new("true");
+    let create = move || {
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
+        // SAFETY: shmget takes three numbers and touches no memory.
+        match unsafe { libc::shmget(key, 1024, flags) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
     };
-    // Some versions of strace write no flags and no permissions as three digits.
-    format!("{} = {}", words.replace(", 000)", ", 0)"), call.returned)
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(create) };
+    assert_eq!(run(&mut command).code, Some(0));
+    scratch.segments().remove(0)
 }
 
-/// A record with its key as a number, which one writes in hexadecimal and the other may not.
-fn comparable(record: &HashMap<&str, String>) -> Vec<String> {
-    let mut fields: Vec<String> = record
-        .iter()
-        .map(|(name, value)| {
-            let number = match value.strip_prefix("0x") {
-                Some(digits) => u32::from_str_radix(digits, 16).unwrap().to_string(),
-                None => value.clone(),
-            };
-            format!("{name}={number}")
-        })
-        .collect();
-    fields.sort();
-    fields
+/// The program, while strace(1) has it.
+fn sleeper_in(scratch: &Scratch) -> i32 {
+    let is_strace = |pid: &i32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.trim() == "strace"
+    };
+    let mut processes = scratch.processes();
+    processes.retain(|pid| !is_strace(pid));
+    assert_eq!(processes.len(), 1, "{processes:?}");
+    processes[0]
 }
 
-/// The calls that an explained run tells of, without colours.
-struct Explained {
-    calls: Vec<Call>,
-}
+// What strace(1) sees.
 
-impl Explained {
-    fn new(text: &str) -> Self {
-        let mut told: Vec<(String, String)> = Vec::new();
-        let mut is_open = false;
-        for line in text.lines() {
-            let call = ["sender", "listener"].into_iter().find_map(|part| {
-                let words = line.strip_prefix(&format!("    {part:<10}"))?;
-                Some((part.to_owned(), words.to_owned()))
-            });
-            match (call, line.strip_prefix(&" ".repeat(14))) {
-                (Some(call), _) => {
-                    told.push(call);
-                    is_open = true;
-                }
-                (None, Some(rest)) if is_open => {
-                    let (_, words) = told.last_mut().unwrap();
-                    words.push(' ');
-                    words.push_str(rest);
-                }
-                _ => is_open = false,
-            }
-        }
-        let call = |(part, words): (String, String)| {
-            // What was done without a call returns nothing.
-            let (words, returned) = words.rsplit_once(" = ")?;
-            Some(Call {
-                part,
-                words: words.to_owned(),
-                returned: returned.to_owned(),
-            })
-        };
-        Self {
-            calls: told.into_iter().filter_map(call).collect(),
-        }
-    }
-
-    fn named(&self, name: &str) -> Vec<&Call> {
-        let calls = self.calls.iter();
-        calls.filter(|call| call.name() == name).collect()
-    }
-
-    fn records(&self) -> Vec<HashMap<&'static str, String>> {
-        let records = self.calls.iter().filter(|call| is_record(call));
-        records.map(Call::record).collect()
-    }
-}
-
-/// An explained run that strace(1) has watched.
-struct Traced {
-    explained: String,
-    sender: String,
-    listener: String,
-    calls: Vec<Call>,
-    /// The process, and what strace says of the signal that came to it.
-    signals: Vec<(String, String)>,
-}
-
-impl Traced {
-    /// `None`, and a word about it that nobody captures, if there is no strace.
-    fn run(scratch: &Scratch) -> Option<Self> {
-        let mut version = Command::new("strace");
-        if let Err(error) = version.arg("-V").stdout(Stdio::null()).status() {
-            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
-            let _ = writeln!(
-                io::stderr(),
-                "NOT TESTED: there is no strace to compare the explanations with"
-            );
-            return None;
-        }
-        let log = scratch.dir().join("strace");
-        let program = explained_command(scratch);
-        let mut strace = Command::new("strace");
-        strace
-            .args(["-f", "-v", "-s", "4096", "-e", "signal=SIGUSR1", "-e"])
-            .arg(
-                "trace=shmget,shmat,shmdt,shmctl,kill,wait4,clone,?clone3,?fork,?vfork,rt_sigaction,openat,flock",
-            )
-            .arg("-o")
-            .arg(&log)
-            .arg(program.get_program())
-            .args(program.get_args())
-            .stdin(Stdio::null());
-        let finished = run(&mut strace);
-        assert_eq!(
-            (finished.code, finished.stderr.as_str()),
-            (Some(0), ""),
-            "{finished:#?}"
+/// strace(1) of the program with these arguments, which logs under this name. `None`, and a word
+/// about it that nobody captures, if there is no strace.
+fn strace(scratch: &Scratch, name: &str, arguments: &[&str]) -> Option<Command> {
+    let mut version = Command::new("strace");
+    if let Err(error) = version.arg("-V").stdout(Stdio::null()).status() {
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+        let _ = writeln!(
+            io::stderr(),
+            "NOT TESTED: there is no strace to compare the explanations with"
         );
-        let explained = finished.text().to_owned();
-        let listener = listener_in(&explained).to_string();
-        Some(Self::new(
-            explained,
-            listener,
-            &fs::read_to_string(log).unwrap(),
-        ))
+        return None;
     }
+    let program = scratch.sigshm(arguments);
+    let log = scratch.dir().join(name);
+    let mut strace = Command::new("strace");
+    strace.args(["-ff", "-v", "-s", "4096", "-o"]).arg(log);
+    strace
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null());
+    // SAFETY: it only calls signal(2), which is async-signal-safe.
+    unsafe { strace.pre_exec(heed_signals) };
+    Some(strace)
+}
 
-    fn new(explained: String, listener: String, log: &str) -> Self {
-        let mut sender = String::new();
+/// Runs the program under strace(1).
+fn watch(scratch: &Scratch, arguments: &[&str]) -> Option<Watched> {
+    let finished = run(&mut strace(scratch, "run", arguments)?);
+    Some(Watched::new(scratch, "run", finished))
+}
+
+/// What strace(1) has seen of a run, and what the run has told.
+struct Watched {
+    finished: Finished,
+    /// The process that has loaded the program.
+    sender: Process,
+    /// Its child, if it has one.
+    listener: Option<Process>,
+}
+
+/// What strace(1) has seen of one process.
+struct Process {
+    pid: i32,
+    /// The calls that have returned, from the first one of the story on.
+    calls: Vec<Call>,
+    /// The signals that came, but for the one of a child's end.
+    signals: Vec<String>,
+}
+
+impl Process {
+    fn new(pid: i32, log: &str) -> Self {
         let (mut calls, mut signals) = (Vec::new(), Vec::new());
-        let mut unfinished: HashMap<&str, &str> = HashMap::new();
+        let mut interrupted = None;
         for line in log.lines() {
-            let (pid, event) = line.split_once(' ').unwrap();
-            let event = event.trim_start();
-            if sender.is_empty() {
-                // The first line is the parent's.
-                sender = pid.to_owned();
+            if let Some(signal) = line.strip_prefix("--- ") {
+                signals.extend((!signal.starts_with("SIGCHLD")).then(|| signal.to_owned()));
             }
-            if let Some(signal) = event.strip_prefix("--- ") {
-                signals.push((pid.to_owned(), signal.to_owned()));
+            // If it was killed meanwhile, a call has not returned.
+            let Some((words, returned)) = line.rsplit_once(" = ") else {
                 continue;
-            }
-            if event.starts_with("+++") {
-                continue;
-            }
-            if let Some(begun) = event.strip_suffix("<unfinished ...>") {
-                unfinished.insert(pid, begun);
-                continue;
-            }
-            let whole = match event.split_once(" resumed>") {
-                Some((_, rest)) => unfinished.remove(pid).unwrap().to_owned() + rest,
-                None => event.to_owned(),
             };
-            let (words, returned) = whole.rsplit_once(" = ").unwrap();
-            calls.push(Call {
-                part: if pid == sender { "sender" } else { "listener" }.to_owned(),
-                words: words.trim_end().to_owned(),
+            let words = words.trim_end().to_owned();
+            let call = |words, returned: &str| Call {
+                who: pid.to_string(),
+                words,
                 returned: returned.to_owned(),
-            });
+            };
+            if returned.starts_with("? ERESTART") {
+                interrupted = Some(words);
+            } else if words.starts_with("rt_sigreturn(") {
+                // A handler has run, so the call that was interrupted was not made again.
+                calls.extend(interrupted.take().map(|words| call(words, "-1 EINTR")));
+            } else if !returned.starts_with('?') {
+                interrupted = None;
+                let (returned, _) = returned.split_once(" (").unwrap_or((returned, ""));
+                calls.push(call(words, returned));
+            }
         }
+        // What comes before is the start-up of the program.
+        let first = calls.iter().position(|it| it.name() == "rt_sigprocmask");
+        calls.drain(..first.unwrap_or_default());
         Self {
-            explained,
-            sender,
-            listener,
+            pid,
             calls,
             signals,
         }
     }
+
+    /// The pipes that it has made, by their descriptors.
+    fn pipes(&self) -> Vec<[i32; 2]> {
+        let calls = self.calls.iter();
+        let pipes = calls.filter(|call| matches!(call.name(), "pipe" | "pipe2"));
+        pipes.map(ends).collect()
+    }
 }
 
-/// The picture of the segment shows the 1024 bytes that the struct with this text has.
+/// The two descriptors of a pipe.
+fn ends(call: &Call) -> [i32; 2] {
+    let (_, ends) = call.words.split_once('[').unwrap();
+    let (ends, _) = ends.split_once(']').unwrap();
+    let (read, write) = ends.split_once(", ").unwrap();
+    [read.parse().unwrap(), write.parse().unwrap()]
+}
+
+/// The descriptor that a call is about, if it is about one.
+fn descriptor(call: &Call) -> Option<i32> {
+    let (name, arguments) = call.words.split_once('(')?;
+    let of_one = [
+        "read",
+        "write",
+        "close",
+        "fcntl",
+        "lseek",
+        "fstat",
+        "statx",
+        "newfstatat",
+        "fcntl64",
+    ];
+    let (first, _) = arguments.split_once([',', ')'])?;
+    of_one.contains(&name).then(|| first.parse().ok())?
+}
+
+impl Watched {
+    fn new(scratch: &Scratch, name: &str, finished: Finished) -> Self {
+        let mut processes: Vec<Process> = Vec::new();
+        let mut parent = None;
+        for file in fs::read_dir(scratch.dir()).unwrap().flatten() {
+            let file_name = file.file_name().into_string().unwrap();
+            let Some(pid) = file_name.strip_prefix(&format!("{name}.")) else {
+                continue;
+            };
+            let log = fs::read_to_string(file.path()).unwrap();
+            // The next run of this name must not find it.
+            fs::remove_file(file.path()).unwrap();
+            let process = Process::new(pid.parse().unwrap(), &log);
+            match log.contains("execve(") {
+                true => parent = Some(process),
+                false => processes.push(process),
+            }
+        }
+        assert!(processes.len() <= 1, "there are too many processes");
+        Self {
+            finished,
+            sender: parent.expect("strace has seen the program"),
+            listener: processes.pop(),
+        }
+    }
+
+    /// The pipe through which the listener hands over its records: the one that is not told. A run
+    /// that has not forked has none.
+    fn records(&self) -> Vec<i32> {
+        let calls = told_calls(self.finished.text());
+        let told: Vec<[i32; 2]> = calls
+            .iter()
+            .filter(|call| call.name() == "pipe")
+            .map(ends)
+            .collect();
+        let mut pipes = self.sender.pipes();
+        pipes.retain(|pipe| !told.contains(pipe));
+        assert!(pipes.len() <= 1, "these are not told: {pipes:?}");
+        pipes.concat()
+    }
+
+    /// Each process tells the calls that strace(1) has seen of it, in the same order and with the
+    /// same arguments and results, and no others. Returns those that are told.
+    #[track_caller]
+    fn assert_told_is_seen(&self, scratch: &Scratch) -> Vec<Call> {
+        let records = self.records();
+        let listens_alone = self.listener.is_none() && self.finished.text().contains("# Listening");
+        let parent = if listens_alone { "listener" } else { "sender" };
+        for (who, process) in [
+            (parent, Some(&self.sender)),
+            ("listener", self.listener.as_ref()),
+        ] {
+            let Some(process) = process else { continue };
+            let timer = process
+                .calls
+                .iter()
+                .rposition(|call| call.name() == "setitimer");
+            let seen: Vec<String> = process
+                .calls
+                .iter()
+                .enumerate()
+                // What ends the wait for the lock, a timer and its signal, is no part of the story.
+                .filter(|(index, call)| {
+                    let is_over = timer.is_none_or(|timer| *index > timer + 1);
+                    is_over || !call.words.starts_with("rt_sigaction(SIGALRM")
+                })
+                .filter_map(|(_, call)| as_it_is_told(call, scratch, &records))
+                .collect();
+            let mut told: Vec<Option<String>> = Vec::new();
+            let mut looks = None;
+            for it in told_by(self.finished.text(), who) {
+                match it {
+                    Told::Looks(times) => looks = Some((told.len(), times)),
+                    Told::Call(call) => told.extend(one_by_one(&call).into_iter().map(Some)),
+                    _ => {}
+                }
+            }
+            if let Some((at, times)) = looks {
+                // One entry stands for all looks but the first one and the last one.
+                let missing = seen.len().checked_sub(told.len()).expect("more is told");
+                assert_eq!(
+                    missing % times.max(2).saturating_sub(1),
+                    0,
+                    "{who}: {seen:#?}"
+                );
+                let last = &seen[at + missing..];
+                let names = |calls: &[String]| -> Vec<String> {
+                    let names = calls.iter().map(|it| it.split('(').next().unwrap());
+                    names.map(str::to_owned).collect()
+                };
+                if times > 1 {
+                    let each = missing / (times - 1);
+                    for look in seen[at..at + missing].chunks(each) {
+                        assert_eq!(names(look), names(&last[..each]), "{who}: {seen:#?}");
+                    }
+                } else {
+                    assert_eq!(missing, 0, "{who}: {seen:#?}");
+                }
+                told.splice(at..at, vec![None; missing]);
+            }
+            let mut seen = &seen[..];
+            if process.was_killed() && seen.len() == told.len() + 1 {
+                // Killed between the call and its record.
+                seen = &seen[..told.len()];
+            }
+            for (index, (told, seen)) in told.iter().zip(seen).enumerate() {
+                if let Some(told) = told {
+                    assert_eq!(told, seen, "call {index} of the {who}");
+                }
+            }
+            let counts = (told.len(), seen.len());
+            assert_eq!(counts.0, counts.1, "{who}: told {told:#?}, seen {seen:#?}");
+        }
+        told_calls(self.finished.text())
+    }
+
+    /// What each of the two processes did, with names for what differs from run to run, and without
+    /// what an explained run may do otherwise: printing, handing over its records, clocks, memory.
+    fn outlines(&self, other: Option<&Segment>) -> (Vec<String>, Vec<String>) {
+        let is_explained = self.finished.text().contains("    sender    ");
+        let records = if is_explained {
+            self.records()
+        } else {
+            Vec::new()
+        };
+        let mut names: Vec<(String, String)> = vec![(self.sender.pid.to_string(), "SENDER".into())];
+        let listener = self.listener.as_ref().expect("there was a listener");
+        names.push((listener.pid.to_string(), "LISTENER".into()));
+        names.extend(other.map(|it| (it.id.to_string(), "OTHER".to_owned())));
+        names.extend(other.map(|it| (it.creator_pid.to_string(), "CREATOR".to_owned())));
+        let creates = |call: &&Call| call.words.starts_with("shmget(") && call.returned != "-1";
+        let id = self.sender.calls.iter().rfind(creates);
+        names.extend(id.map(|call| (call.returned.clone(), "SEGMENT".to_owned())));
+        let mut pipes = self.sender.pipes();
+        pipes.retain(|pipe| !records.contains(&pipe[0]));
+        let pipes = pipes.concat();
+
+        let outline = |process: &Process| -> Vec<String> {
+            let calls = process.calls.iter();
+            let calls = calls.filter(|call| !is_free(call, &records));
+            let calls = calls.map(|call| outline(call, &names, &pipes));
+            calls.collect()
+        };
+        let mut listened = outline(listener);
+        if let Some(ready) = listened.iter().position(|it| it.starts_with("write(PIPE")) {
+            let rest = &listened[ready..];
+            let wait = ready
+                + rest
+                    .iter()
+                    .position(|it| it.starts_with("rt_sig"))
+                    .unwrap_or(rest.len());
+            let ends = rest.iter().position(|it| it.starts_with("newfstatat"));
+            let end = ends.map_or(listened.len(), |end| ready + end);
+            let waited: Vec<String> = listened.drain(wait..end).collect();
+            let spins = [
+                "rt_sigprocmask(SIG_UNBLOCK, [USR1]) = 0",
+                "rt_sigprocmask(SIG_BLOCK, [USR1]) = 0",
+            ];
+            let sleeps = ["rt_sigprocmask(SIG_BLOCK, []) = 0", "pselect6 = -1 EINTR"];
+            if ends.is_some() {
+                assert_eq!(waited[..2], spins, "{waited:#?}");
+                assert!(waited.len() == 2 || waited[2..] == sleeps, "{waited:#?}");
+            }
+        }
+        (outline(&self.sender), listened)
+    }
+}
+
+impl Process {
+    fn was_killed(&self) -> bool {
+        self.calls.iter().all(|call| call.name() != "shmdt")
+    }
+}
+
+/// What one process tells: its calls, and how often it has looked.
+fn told_by(text: &str, who: &str) -> Vec<Told> {
+    let mut told = told(text);
+    // The only process that looks, in the runs that are watched, is the sender.
+    told.retain(|it| match it {
+        Told::Call(call) => call.who == who && (call.name() != "fork" || who == "sender"),
+        Told::Looks(_) => who == "sender",
+        _ => false,
+    });
+    told
+}
+
+/// A call as strace(1) would count it: a handler is registered for each signal in a call of its
+/// own.
+fn one_by_one(call: &Call) -> Vec<String> {
+    let (returned, _) = call
+        .returned
+        .split_once(" (")
+        .unwrap_or((&call.returned, ""));
+    let Some(rest) = call.words.strip_prefix("sigaction([") else {
+        return vec![format!("{} = {returned}", call.words)];
+    };
+    let (signals, handler) = rest.split_once(']').unwrap();
+    let one = |signal| format!("sigaction([{signal}]{handler} = {returned}");
+    signals.split(' ').map(one).collect()
+}
+
+/// A call that strace(1) has seen, in the words in which it is told; `None` if it is not of the
+/// story.
+fn as_it_is_told(call: &Call, scratch: &Scratch, records: &[i32]) -> Option<String> {
+    let Call {
+        words, returned, ..
+    } = call;
+    let path = format!("\"{}\"", scratch.path().display());
+    let told = match call.name() {
+        "shmat" | "shmdt" | "kill" | "flock" => words.clone(),
+        "poll" if words.contains("events=POLLIN}") => words.clone(),
+        "shmget" => {
+            let (key, rest) = words.strip_prefix("shmget(0x")?.split_once(", ")?;
+            // Some versions of strace write no permissions as three digits.
+            format!("shmget(0x{key:0>8}, {}", rest.replace(", 000)", ", 0)"))
+        }
+        "shmctl" if call.is_status() => {
+            let (start, _) = words.split_once("IPC_STAT, ").unwrap();
+            match returned.as_str() {
+                "0" => {
+                    let fields = ["shm_segsz", "shm_cpid", "shm_lpid", "shm_nattch"];
+                    let fields = fields.map(|label| format!("{label}={}, ", call.field(label)));
+                    format!("{start}IPC_STAT, {{{}…}})", fields.concat())
+                }
+                _ => format!("{start}IPC_STAT, …)"),
+            }
+        }
+        "shmctl" => words.clone(),
+        "wait4" => words
+            .replace("wait4(", "waitpid(")
+            .replace(", 0, NULL)", ", 0)"),
+        "openat" if words.contains(&path) => words.replace("openat(AT_FDCWD, ", "open("),
+        "newfstatat" | "stat" if words.contains(&path) => {
+            return Some(format!("ftok({path}, 1) = 0x{:08x}", scratch.key()));
+        }
+        "clone" | "clone3" | "fork" | "vfork" => "fork()".to_owned(),
+        "pipe" | "pipe2" if !records.contains(&ends(call)[0]) => format!("pipe({:?})", ends(call)),
+        "read" | "write" => {
+            // One byte through a pipe: ready, or the end of the pipe.
+            let descriptor = descriptor(call)?;
+            let is_byte = words.ends_with(", 1)") && descriptor > 2;
+            if !is_byte || records.contains(&descriptor) {
+                return None;
+            }
+            match call.name() {
+                "read" => words.clone(),
+                _ => format!("write({descriptor}, …, 1)"),
+            }
+        }
+        "rt_sigprocmask" => {
+            let (start, _) = words.split_once("],")?;
+            format!("{}], …)", start.strip_prefix("rt_")?)
+        }
+        "rt_sigaction" => {
+            let (signal, rest) = words.strip_prefix("rt_sigaction(SIG")?.split_once(", {")?;
+            let (handler, _) = rest.split_once(", ")?;
+            format!("sigaction([{signal}], {{{handler}, …}}, …)")
+        }
+        "pselect6" => {
+            // If no descriptor is waited for, strace does not look at the set.
+            let mut arguments = words.strip_prefix("pselect6(")?.splitn(3, ", ");
+            let (width, set, rest) = (arguments.next()?, arguments.next()?, arguments.next()?);
+            let set = if width == "0" { "[]" } else { set };
+            let rest = rest.replace("{sigmask=", "").replace(", sigsetsize=8}", "");
+            format!("pselect({width}, {set}, {rest}")
+        }
+        _ => return None,
+    };
+    Some(format!("{told} = {returned}"))
+}
+
+/// Whether an explained run may make this call more often, or less often, than a plain one.
+fn is_free(call: &Call, records: &[i32]) -> bool {
+    const MEMORY_AND_CLOCKS: [&str; 9] = [
+        "brk",
+        "mmap",
+        "munmap",
+        "mremap",
+        "madvise",
+        "mprotect",
+        "clock_gettime",
+        "gettimeofday",
+        "getrusage",
+    ];
+    let is_of_records = match call.name() {
+        "pipe" | "pipe2" => records.contains(&ends(call)[0]),
+        _ => descriptor(call).is_some_and(|fd| records.contains(&fd)),
+    };
+    MEMORY_AND_CLOCKS.contains(&call.name()) || call.words.starts_with("write(1, ") || is_of_records
+}
+
+/// A call, with names instead of what differs from run to run.
+fn outline(call: &Call, names: &[(String, String)], pipes: &[i32]) -> String {
+    let Call {
+        words, returned, ..
+    } = call;
+    let until = |mark: &str| words.split(mark).next().unwrap().to_owned();
+    let words = match call.name() {
+        // The times in them differ, and the timeout that is left.
+        "shmctl" if call.is_status() => {
+            let mut status: Vec<_> = call.status().into_iter().collect();
+            status.sort();
+            format!("{}{status:?}", until("{"))
+        }
+        "statx" | "newfstatat" => until("{"),
+        "setitimer" | "pselect6" | "pipe2" | "clone" => call.name().to_owned(),
+        "rt_sigaction" => until(", sa_mask"),
+        "rt_sigprocmask" => until("],") + "])",
+        "poll" => until("}]"),
+        _ => words.clone(),
+    };
+    let name = |word: &str| {
+        let known = names.iter().find(|(number, _)| number == word);
+        let address = word.strip_prefix("0x").filter(|digits| digits.len() > 8);
+        match (known, address) {
+            (Some((_, name)), _) => name.clone(),
+            (_, Some(_)) => "ADDRESS".to_owned(),
+            _ => word.to_owned(),
+        }
+    };
+    let mut text = String::new();
+    let whole = format!("{words} = {returned}");
+    let mut rest = whole.as_str();
+    // Word by word, with all that lies between.
+    while !rest.is_empty() {
+        let is_word = |letter: char| letter.is_ascii_alphanumeric();
+        let word = rest.find(|letter| !is_word(letter)).unwrap_or(rest.len());
+        text += &name(&rest[..word]);
+        rest = &rest[word..];
+        let gap = rest.find(is_word).unwrap_or(rest.len());
+        text += &rest[..gap];
+        rest = &rest[gap..];
+    }
+    // The pipes have other descriptors if there is one more.
+    for (index, fd) in pipes.iter().enumerate() {
+        let end = format!("PIPE {index}");
+        let before = [format!("({fd},"), format!("({fd})"), format!("fd={fd},")];
+        let after = [format!("({end},"), format!("({end})"), format!("fd={end},")];
+        let is_of_descriptor = descriptor(call) == Some(*fd) || call.name() == "poll";
+        for (before, after) in before.iter().zip(&after).filter(|_| is_of_descriptor) {
+            text = text.replacen(before, after, 1);
+        }
+    }
+    text
+}
+
+// What the picture of the bytes shows.
+
+/// The picture of the bytes shows the 1024 bytes that the struct with this text has.
 #[track_caller]
 fn assert_pictured(scratch: &Scratch, message: &[u8]) {
     let finished = explain(scratch, "never", OsStr::from_bytes(message));
-    let (fields, bytes) = segment_picture(finished.text());
+    let (fields, bytes) = bytes_pictured(finished.text());
 
     let mut expected = 1i32.to_ne_bytes().to_vec();
     expected.extend([0; 4]);
@@ -887,15 +1837,16 @@ fn assert_pictured(scratch: &Scratch, message: &[u8]) {
     assert_eq!(fields, expected);
 }
 
-/// Reads the picture of the segment: the name, the place and the text column of each field; and the bytes of all.
-fn segment_picture(text: &str) -> (Vec<(String, usize, String)>, Vec<u8>) {
+/// Reads the picture of the bytes: the name, the place and the text column of each field; and the
+/// bytes of all.
+fn bytes_pictured(text: &str) -> (Vec<(String, usize, String)>, Vec<u8>) {
     let mut fields: Vec<(String, usize, String)> = Vec::new();
     let mut bytes = Vec::new();
     let rows = text
         .lines()
         .skip_while(|line| !line.starts_with("    field   at  bytes"))
         .skip(1)
-        .take_while(|line| line.starts_with("    ") && !line.starts_with("    listener"));
+        .take_while(|line| line.starts_with("    ") && !line.starts_with("    sender"));
     for row in rows {
         let row = format!("{row:<80}");
         assert!(row.is_ascii() && row.len() == 80, "{row:?}");
@@ -932,32 +1883,4 @@ fn segment_picture(text: &str) -> (Vec<(String, usize, String)>, Vec<u8>) {
         bytes.extend(row_bytes);
     }
     (fields, bytes)
-}
-
-/// A row of the picture of the run, column by column.
-#[derive(Debug)]
-struct RunRow {
-    time: String,
-    left: String,
-    middle: String,
-    right: String,
-}
-
-fn run_picture(text: &str) -> Vec<RunRow> {
-    let rows = text
-        .lines()
-        .skip_while(|line| !line.starts_with("    The run,"))
-        .skip(1);
-    rows.map(|row| {
-        let row = format!("{row:<80}");
-        assert!(row.is_ascii() && row.len() == 80, "{row:?}");
-        let column = |from, to| row[from..to].trim().to_owned();
-        RunRow {
-            time: column(4, 12),
-            left: column(14, 36),
-            middle: column(36, 58),
-            right: column(58, 80),
-        }
-    })
-    .collect()
 }

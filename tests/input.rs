@@ -1,6 +1,8 @@
 //! What a user may type: messages that a toy would trip over, and bad usage, which must leave
 //! nothing behind.
 
+#![allow(unsafe_code)] // For what a child does between fork and exec.
+
 mod support;
 
 use std::ffi::{OsStr, OsString};
@@ -8,7 +10,6 @@ use std::fs::{self, Permissions};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::stat::Mode;
@@ -216,23 +217,25 @@ fn bad_usage_is_quoted_without_being_obeyed() {
 }
 
 #[test]
-fn a_message_of_1008_bytes_is_refused() {
+fn a_message_of_1008_bytes_is_bad_usage() {
     let scratch = Scratch::new();
     // Fewer characters than 1007, but more bytes.
     for message in ["x".repeat(LONGEST + 1), "日".repeat(336)] {
-        let finished = run(&mut scratch.sigshm([message]));
-        finished.assert_failed_with(&["1008", "1007"]);
-        assert_eq!(finished.text(), "");
+        let parts = ["1008 bytes", "1007 is the limit", "send a shorter one"];
+        assert_bad_usage(scratch.sigshm([message]), &parts);
     }
     scratch.assert_nothing_left();
 }
 
 #[test]
-fn a_much_too_long_message_is_refused_with_its_length() {
+fn a_much_too_long_message_is_bad_usage_and_its_length_is_named() {
     let scratch = Scratch::new();
-    let finished = run(&mut scratch.sigshm(["x".repeat(100_000)]));
-    finished.assert_failed_with(&["100000", "1007"]);
-    assert_eq!(finished.text(), "");
+    let parts = ["100000 bytes", "1007 is the limit"];
+    assert_bad_usage(scratch.sigshm(["x".repeat(100_000)]), &parts);
+    // With --to as well, before the listener is looked for.
+    let mut command = scratch.sigshm(["--to", "1", "--"]);
+    command.arg("x".repeat(100_000));
+    assert_bad_usage(command, &parts);
     scratch.assert_nothing_left();
 }
 
@@ -262,7 +265,7 @@ fn a_missing_default_path_is_named_with_what_to_do() {
 #[test]
 fn a_path_is_quoted_without_being_obeyed() {
     let finished = run(sigshm().args(["--path", "/\x1b[31m\r\n\u{202e}missing", "Hello, world"]));
-    finished.assert_failed_with(&[r"/\x1b[31m\r\n\u{202e}missing", "ENOENT"]);
+    finished.assert_failed_with(&[r"/\u{1b}[31m\r\n\u{202e}missing", "ENOENT"]);
     assert_defused(&finished.stderr);
 }
 
@@ -364,7 +367,7 @@ mod with_a_filter {
             (2, scratch.sigshm(["one", "two"])),
             (2, scratch.sigshm(["--timeout", "0", "Hello, world"])),
             (2, scratch.sigshm(["--color", "red", "Hello, world"])),
-            (1, scratch.sigshm([&too_long])),
+            (2, scratch.sigshm([&too_long])),
             (1, {
                 let mut command = sigshm();
                 command.arg("--path").arg(missing).arg("Hello, world");
@@ -513,8 +516,7 @@ fn unprivileged(scratch: &Scratch) -> Command {
     if !Uid::effective().is_root() {
         return scratch.sigshm(["Hello, world"]);
     }
-    let program = accessible_copy(scratch);
-    let mut command = Command::new(program);
+    let mut command = Command::new(scratch.copy_for_anybody());
     command
         .arg("--path")
         .arg(scratch.path())
@@ -524,19 +526,4 @@ fn unprivileged(scratch: &Scratch) -> Command {
         .uid(NOBODY)
         .gid(NOBODY);
     command
-}
-
-/// A copy of the program in the scratch folder, where anybody may run it.
-fn accessible_copy(scratch: &Scratch) -> PathBuf {
-    let copy = scratch.dir().join("sigshm");
-    if !copy.exists() {
-        fs::set_permissions(scratch.dir(), Permissions::from_mode(0o755)).unwrap();
-        // By another process: while this one writes to the file, a child that another test starts
-        // has it open for writing too, and then it cannot be run ("Text file busy").
-        let mut cp = Command::new("cp");
-        cp.arg(env!("CARGO_BIN_EXE_sigshm")).arg(&copy);
-        assert_eq!(run(&mut cp).code, Some(0), "{cp:?}");
-        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
-    }
-    copy
 }

@@ -1,270 +1,602 @@
-//! Ctrl-C, Ctrl-\, SIGTERM and SIGHUP at every step of a run: everything is cleared away, and whoever waits for the run
-//! sees it die of that signal. Ctrl-Z at any step harms nothing.
+//! A signal that ends a program, at every step of a run: both processes end, nothing is left, and
+//! whoever waits for the run sees it die of that signal.
 #![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // What the starter of a run has done to it is done between fork and exec.
 
 mod support;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::thread;
+use std::process::{Command, Stdio};
+use std::ptr;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, signal};
+use nix::unistd::Pid;
 
-use support::tracer::{Frozen, Moment, Released, Side, freeze};
+use support::program::Program;
+use support::tracer::{Frozen, Moment, Released, Side, freeze, start_and_stop_parent};
 use support::*;
 
-const INTERRUPTIONS: [Signal; 4] = [
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-];
+/// How soon a run must have ended: much earlier than it would give up.
+const SOON: Duration = Duration::from_secs(20);
 
-/// The signal for a step. They take turns, and each meets entries as well as exits of system calls.
-fn signal_for(step: usize) -> Signal {
-    INTERRUPTIONS[(step + step / 4) % 4]
+/// The signal for a step. They take turns. Each test begins with another one, so that a step meets
+/// several. Their number is odd, so that each meets entries as well as exits of system calls.
+fn signal_for(step: usize, first: usize) -> Signal {
+    ENDING[(step + first) % ENDING.len()]
 }
 
-/// The run, which leaves no core file when SIGQUIT ends it.
-fn sigshm_without_core(scratch: &Scratch) -> Command {
-    let mut command = scratch.sigshm(["Hello, world"]);
+/// The run, which leaves no core file when SIGQUIT and its like end it.
+fn hello(scratch: &Scratch) -> Command {
+    without_core(scratch.sigshm(["--timeout=60", "Hello, world"]))
+}
+
+fn without_core(mut command: Command) -> Command {
     // SAFETY: between fork and exec this makes one system call and allocates nothing.
     unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)) };
     command
 }
 
-/// Interrupts at every step. `send` sends the signal, unless nobody is there to get it; `too_late` says whether the run
-/// may have looked for signals for the last time.
-fn interrupt_at_every_step(
-    moment: impl Fn(usize) -> Moment,
-    send: impl Fn(&Frozen, Signal) -> bool,
-    too_late: impl Fn(&Frozen) -> bool,
-) -> usize {
+/// The run, as started by a process that has had its way with some signals.
+fn started_by(command: &mut Command, starter: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the starters below make a few system calls, and allocate nothing.
+    unsafe { command.pre_exec(starter) };
+}
+
+/// Whom the signal is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Parent,
+    Listener,
+    Group,
+}
+
+impl Target {
+    /// Sends the signal. Whether it comes early enough to end the run: not if there is no listener,
+    /// and not during the last system call.
+    fn send(self, frozen: &Frozen, signal: Signal) -> bool {
+        let parent = frozen.parent();
+        match self {
+            Self::Parent => kill(parent, signal).unwrap(),
+            Self::Group => killpg(parent, signal).unwrap(),
+            Self::Listener => {
+                let Some(listener) = frozen.living_listener() else {
+                    return false;
+                };
+                kill(listener, signal).unwrap();
+                return !frozen.is_ending(listener);
+            }
+        }
+        !frozen.is_ending(parent)
+    }
+}
+
+/// The run died of the signal and did not say why. What it printed is the beginning of the
+/// transcript.
+#[track_caller]
+fn assert_died_of(signal: Signal, finished: &Finished, context: &str) {
+    let ended = (finished.signal, finished.stderr.as_str());
+    let text = finished.text();
+    assert_eq!(ended, (Some(signal as i32), ""), "{context}: {finished:?}");
+    let is_said = text.contains("# Listening on PID=");
+    let listener = if is_said { listener_in(text) } else { 0 };
+    let transcript = transcript(listener, 12, "Hello, world");
+    assert!(transcript.starts_with(text), "{context}: {text:?}");
+}
+
+/// Runs the command, and sends the signal at the moment. `None` if the run ends before, otherwise
+/// whether the signal came early enough; then the run has died of it, and if not it has delivered.
+fn end_at(
+    scratch: &Scratch,
+    command: &mut Command,
+    moment: Moment,
+    target: Target,
+    signal: Signal,
+) -> Option<bool> {
+    let frozen = match freeze(command, moment) {
+        Ok(frozen) => frozen,
+        Err(finished) => {
+            finished.assert_delivered(12, "Hello, world");
+            return None;
+        }
+    };
+    let is_early_enough = target.send(&frozen, signal);
+    let finished = frozen.release().finish(SOON);
+    if is_early_enough {
+        let context = format!("{signal} to {target:?} at {moment:?}");
+        assert_died_of(signal, &finished, &context);
+    } else {
+        finished.assert_delivered(12, "Hello, world");
+        assert_eq!(finished.stderr, "");
+    }
+    scratch.assert_nothing_left();
+    Some(is_early_enough)
+}
+
+/// Sends a signal at every step of one side. At how many of them the run died.
+fn end_at_every_step(side: Side, target: Target, first: usize) -> usize {
     let mut deaths = 0;
     for step in 0.. {
         let scratch = Scratch::new();
-        let signal = signal_for(step);
-        let frozen = match freeze(&mut sigshm_without_core(&scratch), moment(step)) {
-            Ok(frozen) => frozen,
-            Err(finished) => {
-                finished.assert_delivered(12, "Hello, world");
-                break;
-            }
+        let moment = Moment::Step(side, step);
+        let signal = signal_for(step, first);
+        let Some(died) = end_at(&scratch, &mut hello(&scratch), moment, target, signal) else {
+            break;
         };
-        let may_complete = !send(&frozen, signal) || too_late(&frozen);
-        let finished = frozen.release().finish(PATIENCE);
-        let context = format!(
-            "step {step} with {signal}: code {:?}, signal {:?}, {:?}\n{}",
-            finished.code,
-            finished.signal,
-            finished.stderr,
-            finished.text()
-        );
-        assert_eq!(finished.stderr, "", "{context}");
-        if finished.signal.is_some() {
-            assert_eq!(finished.signal, Some(signal as i32), "{context}");
-            deaths += 1;
-        } else {
-            assert!(may_complete, "the signal was overlooked at {context}");
-            finished.assert_delivered(12, "Hello, world");
-        }
-        scratch.assert_nothing_left();
+        deaths += usize::from(died);
     }
     deaths
 }
 
-fn send_to_parent(frozen: &Frozen, signal: Signal) -> bool {
-    kill(frozen.parent(), signal).unwrap();
-    true
-}
-
-fn send_to_listener(frozen: &Frozen, signal: Signal) -> bool {
-    frozen
-        .living_listener()
-        .map(|listener| kill(listener, signal).unwrap())
-        .is_some()
-}
-
-fn send_to_group(frozen: &Frozen, signal: Signal) -> bool {
-    killpg(frozen.parent(), signal).unwrap();
-    true
-}
-
-/// The parent's last look at signals comes after the listener's end.
-fn the_listener_is_reaped(frozen: &Frozen) -> bool {
-    frozen.listener_is_reaped()
-}
-
-/// The listener's last look at signals comes between its last two lines.
-fn the_listener_has_read_the_message(frozen: &Frozen) -> bool {
-    frozen.printed().contains("received signal")
+#[test]
+fn a_parent_that_gets_an_ending_signal_at_any_step_dies_of_it() {
+    let deaths = end_at_every_step(Side::Parent, Target::Parent, 0);
+    assert!(deaths > 60, "{deaths}");
 }
 
 #[test]
-fn a_parent_interrupted_at_any_step_dies_of_the_signal() {
-    let deaths = interrupt_at_every_step(
-        |step| Moment::Step(Side::Parent, step),
-        send_to_parent,
-        the_listener_is_reaped,
-    );
-    assert!(deaths > 50, "{deaths}");
-}
-
-#[test]
-fn a_parent_interrupted_at_any_step_of_the_listener_dies_of_the_signal() {
-    let deaths = interrupt_at_every_step(
-        |step| Moment::Step(Side::Child, step),
-        send_to_parent,
-        the_listener_is_reaped,
-    );
+fn a_parent_that_gets_an_ending_signal_at_any_step_of_the_listener_dies_of_it() {
+    let deaths = end_at_every_step(Side::Child, Target::Parent, 2);
     assert!(deaths > 30, "{deaths}");
 }
 
 #[test]
-fn when_the_listener_is_interrupted_at_any_step_the_parent_dies_of_the_signal() {
-    let deaths = interrupt_at_every_step(
-        |step| Moment::Step(Side::Child, step),
-        send_to_listener,
-        the_listener_has_read_the_message,
-    );
+fn when_the_listener_gets_an_ending_signal_at_any_step_the_parent_dies_of_it_too() {
+    let deaths = end_at_every_step(Side::Child, Target::Listener, 4);
     assert!(deaths > 30, "{deaths}");
 }
 
 #[test]
-fn when_the_listener_is_interrupted_at_any_step_of_the_parent_the_parent_dies_of_the_signal() {
-    let deaths = interrupt_at_every_step(
-        |step| Moment::Step(Side::Parent, step),
-        send_to_listener,
-        the_listener_has_read_the_message,
-    );
+fn when_the_listener_gets_an_ending_signal_at_any_step_of_the_parent_the_parent_dies_of_it_too() {
+    let deaths = end_at_every_step(Side::Parent, Target::Listener, 6);
     assert!(deaths > 30, "{deaths}");
 }
 
 #[test]
-fn a_group_interrupted_at_any_step_of_the_parent_dies_of_the_signal() {
-    let deaths = interrupt_at_every_step(
-        |step| Moment::Step(Side::Parent, step),
-        send_to_group,
-        the_listener_is_reaped,
-    );
-    assert!(deaths > 50, "{deaths}");
+fn a_group_that_gets_an_ending_signal_at_any_step_of_the_parent_dies_of_it() {
+    let deaths = end_at_every_step(Side::Parent, Target::Group, 8);
+    assert!(deaths > 60, "{deaths}");
 }
 
 #[test]
-fn a_group_interrupted_at_any_step_of_the_listener_dies_of_the_signal() {
-    let deaths = interrupt_at_every_step(
-        |step| Moment::Step(Side::Child, step),
-        send_to_group,
-        the_listener_is_reaped,
-    );
+fn a_group_that_gets_an_ending_signal_at_any_step_of_the_listener_dies_of_it() {
+    let deaths = end_at_every_step(Side::Child, Target::Group, 10);
     assert!(deaths > 30, "{deaths}");
 }
 
 #[test]
-fn a_run_interrupted_while_it_starts_dies_of_the_signal() {
-    // Every third step: most of them belong to the dynamic linker. Where these moments end, those counted from the
-    // run's turn on have begun, so that it does not matter that most of the later ones are met again.
-    let deaths = interrupt_at_every_step(
-        |step| Moment::Early(3 * step),
-        send_to_group,
-        the_listener_is_reaped,
-    );
-    assert!(deaths > 50, "{deaths}");
-}
-
-#[test]
-fn a_run_interrupted_while_it_waits_for_its_turn_dies_of_the_signal() {
-    for signal in INTERRUPTIONS {
+fn a_run_that_gets_an_ending_signal_while_it_starts_dies_of_it() {
+    for step in 0.. {
         let scratch = Scratch::new();
-        let file = File::open(scratch.path()).unwrap();
-        let _turn = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
-        let mut running = start(sigshm_without_core(&scratch).arg("--timeout=60"));
-        let mut stderr = BufReader::new(running.child().stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        assert!(line.contains("waiting for another run"), "{line:?}");
+        let signal = signal_for(step, 0);
+        let mut command = hello(&scratch);
+        let frozen = freeze(&mut command, Moment::Early(step)).expect("it takes the lock first");
+        if frozen.call() == Some(libc::SYS_flock) {
+            // From here on, the other tests count.
+            assert!(step > 60, "{step}");
+            break;
+        }
+        killpg(frozen.parent(), signal).unwrap();
+        let finished = frozen.release().finish(SOON);
+        assert_died_of(signal, &finished, &format!("{signal} at early step {step}"));
+        scratch.assert_nothing_left();
+    }
+}
 
-        kill(running.pid(), signal).unwrap();
-        let finished = running.finish();
+#[test]
+fn a_run_whose_listener_sleeps_dies_of_an_ending_signal() {
+    let targets = [Target::Parent, Target::Listener, Target::Group];
+    let mut runs: Vec<(Scratch, Released, Target, Signal)> = Vec::new();
+    for (index, signal) in ENDING.into_iter().enumerate() {
+        let scratch = Scratch::new();
+        let released = start_and_stop_parent(&mut hello(&scratch));
+        runs.push((scratch, released, targets[index % 3], signal));
+    }
+    for (scratch, released, target, signal) in runs {
+        released.until_listener_sleeps();
+        let parent = released.parent();
+        match target {
+            Target::Parent => kill(parent, signal).unwrap(),
+            Target::Listener => kill(released.listener().unwrap(), signal).unwrap(),
+            Target::Group => killpg(parent, signal).unwrap(),
+        }
+        kill(parent, Signal::SIGCONT).unwrap();
+        let finished = released.finish(SOON);
+        assert_died_of(signal, &finished, &format!("{signal} to {target:?}"));
+        scratch.assert_nothing_left();
+    }
+}
+
+/// A run whose standard output is not read any more from the line on that begins so. It is a
+/// process group of its own. Returns when one of its processes is blocked in a write.
+fn block_in_write_of(line: &str, mut command: Command) -> (Running, OwnedFd) {
+    // The longest PID that there is. If it is shorter, the room that is left is still too small.
+    let transcript = transcript(9_999_999, 12, "Hello, world");
+    let room = transcript.find(line).unwrap();
+    let (run, reader) = start_with_room_for(room, command.process_group(0));
+    wait_until("the run is blocked in a write", || {
+        let processes = descendants(run.pid());
+        processes
+            .into_iter()
+            .any(|pid| is_blocked_in(pid, libc::SYS_write))
+    });
+    (run, reader)
+}
+
+/// The process, its children, and theirs.
+fn descendants(pid: Pid) -> Vec<Pid> {
+    let mut all = vec![pid];
+    for child in children(pid) {
+        all.extend(descendants(child));
+    }
+    all
+}
+
+#[test]
+fn a_run_that_is_blocked_in_a_write_dies_of_an_ending_signal() {
+    let transcript = transcript(9_999_999, 12, "Hello, world");
+    let mut signals = ENDING.into_iter().cycle();
+    for line in transcript.lines() {
+        // Up to the PID, which is another one.
+        let line = line.split("999").next().unwrap();
+        for target in [Target::Parent, Target::Listener, Target::Group] {
+            let scratch = Scratch::new();
+            let (run, reader) = block_in_write_of(line, hello(&scratch));
+            let (parent, signal) = (run.pid(), signals.next().unwrap());
+            let parent_is_blocked = is_blocked_in(parent, libc::SYS_write);
+            match (target, children(parent).first()) {
+                (Target::Parent, _) => kill(parent, signal).unwrap(),
+                (Target::Group, _) => killpg(parent, signal).unwrap(),
+                (Target::Listener, Some(&listener)) => kill(listener, signal).unwrap(),
+                (Target::Listener, None) => continue,
+            }
+            // A parent that is blocked cannot know that its listener has ended. Nobody is left to
+            // read.
+            let reader = Some(reader).filter(|_| target != Target::Listener || !parent_is_blocked);
+            let finished = run.finish();
+            let ended = (finished.signal, finished.stderr.as_str());
+            assert_eq!(ended, (Some(signal as i32), ""), "{line:?} {target:?}");
+            scratch.assert_nothing_left();
+            drop(reader);
+        }
+    }
+}
+
+// While another run has the lock.
+
+/// Takes the lock on the scratch folder's file.
+fn take_lock(scratch: &Scratch) -> Flock<File> {
+    let file = File::open(scratch.path()).unwrap();
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
+}
+
+/// Waits until the run is blocked in flock(2).
+fn until_blocked(pid: Pid) {
+    wait_until("the run waits for the lock", || {
+        is_blocked_in(pid, libc::SYS_flock)
+    });
+}
+
+fn is_waiting_line(stderr: &str) -> bool {
+    stderr.lines().count() == 1 && stderr.contains("waiting for another run at ")
+}
+
+#[test]
+fn a_run_that_waits_for_the_lock_dies_of_an_ending_signal() {
+    let scratch = Scratch::new();
+    let _lock = take_lock(&scratch);
+    let runs = ENDING.map(|signal| {
+        let run = start(&mut hello(&scratch));
+        until_blocked(run.pid());
+        (run, signal)
+    });
+    for (run, signal) in runs {
+        kill(run.pid(), signal).unwrap();
+        let finished = run.finish();
         assert_eq!(finished.signal, Some(signal as i32), "{finished:#?}");
         assert_eq!(finished.text(), "");
+        assert!(is_waiting_line(&finished.stderr), "{finished:#?}");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_it() {
+    for step in 0.. {
+        let mut is_blocking = false;
+        // SIGALRM at each of them: it is the one signal that the wait for the lock itself uses.
+        for signal in [Signal::SIGALRM, signal_for(step, 0)] {
+            let scratch = Scratch::new();
+            let _lock = take_lock(&scratch);
+            let mut command = hello(&scratch);
+            let moment = Moment::Step(Side::Parent, step);
+            let frozen = freeze(&mut command, moment).expect("it waits");
+            is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
+            kill(frozen.parent(), signal).unwrap();
+            let finished = frozen.release().finish(SOON);
+            assert_eq!(
+                finished.signal,
+                Some(signal as i32),
+                "{signal} at step {step}: {finished:#?}"
+            );
+            assert_eq!(finished.text(), "");
+            assert!(
+                finished.stderr.is_empty() || is_waiting_line(&finished.stderr),
+                "{finished:#?}"
+            );
+            scratch.assert_nothing_left();
+        }
+        if is_blocking {
+            // The next step comes only when the lock is free.
+            assert!(step > 5, "{step}");
+            break;
+        }
+    }
+}
+
+/// A signal that comes soon, as an alarm(2) that was set before exec(2).
+fn set_alarm() -> io::Result<()> {
+    let time = |tv_usec| libc::timeval { tv_sec: 0, tv_usec };
+    let timer = libc::itimerval {
+        it_interval: time(0),
+        it_value: time(300_000),
+    };
+    // SAFETY: the timer lives until the call has returned, and what was set before is not asked
+    // for.
+    let result = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[test]
+fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits() {
+    let (locked, unread) = (Scratch::new(), Scratch::new());
+    let _lock = take_lock(&locked);
+    let mut waits_for_lock = hello(&locked);
+    started_by(&mut waits_for_lock, set_alarm);
+    let mut waits_for_listener = hello(&unread);
+    started_by(&mut waits_for_listener, set_alarm);
+
+    let waits_for_lock = start(&mut waits_for_lock);
+    let transcript = transcript(9_999_999, 12, "Hello, world");
+    let room = transcript.find("\x1b[33m# Received").unwrap();
+    let (waits_for_listener, _reader) = start_with_room_for(room, &mut waits_for_listener);
+    for (scratch, run) in [(locked, waits_for_lock), (unread, waits_for_listener)] {
+        let finished = run.finish();
+        assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
         scratch.assert_nothing_left();
     }
 }
 
-/// A group that was stopped by Ctrl-Z at each of the moments, for longer than its `--timeout` of a second.
-///
-/// All of them sleep at the same time.
-fn suspend_at(moments: impl Iterator<Item = Moment>) {
-    let mut suspended: Vec<(Scratch, Released)> = Vec::new();
-    for moment in moments {
-        let scratch = Scratch::new();
-        let mut command = scratch.sigshm(["--timeout=1", "Hello, world"]);
-        let Ok(frozen) = freeze(&mut command, moment) else {
-            break;
-        };
-        let listener = frozen.living_listener();
-        killpg(frozen.parent(), Signal::SIGTSTP).unwrap();
-        let released = frozen.release();
-        for pid in listener.into_iter().chain([released.parent()]) {
-            wait_until("the process is stopped or has ended", || {
-                matches!(state(pid), None | Some('T' | 'Z'))
-            });
+#[test]
+fn a_run_whose_listener_uses_up_its_processor_time_dies_of_sigxcpu() {
+    let scratch = Scratch::new();
+    let mut command = hello(&scratch);
+    // What `ulimit -t 1` does.
+    started_by(&mut command, || Ok(setrlimit(Resource::RLIMIT_CPU, 1, 60)?));
+    let released = start_and_stop_parent(&mut command);
+    let listener = released.listener().unwrap();
+    // Strays give it something to do.
+    wait_until("the listener has been ended", || {
+        for _ in 0..1000 {
+            let _ = kill(listener, Signal::SIGUSR1);
         }
-        suspended.push((scratch, released));
-    }
-    assert!(suspended.len() >= 10, "{}", suspended.len());
+        state(listener) == Some('Z')
+    });
+    kill(released.parent(), Signal::SIGCONT).unwrap();
+    let finished = released.finish(SOON);
+    assert_died_of(Signal::SIGXCPU, &finished, "ulimit -t 1");
+    scratch.assert_nothing_left();
+}
 
-    // Not to wait for anything, but because it is the length of the stop that matters.
-    thread::sleep(Duration::from_millis(1200));
-    for (scratch, released) in suspended {
-        let _ = killpg(released.parent(), Signal::SIGCONT);
+// What the starter has done to a signal.
+
+fn ignore(ignored: Signal) -> io::Result<()> {
+    // SAFETY: ignoring a signal installs no function.
+    unsafe { signal(ignored, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
+fn ignore_all() -> io::Result<()> {
+    ENDING.into_iter().try_for_each(ignore)
+}
+
+#[test]
+fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
+    // All of them at once, so that every third step is enough.
+    for side in [Side::Parent, Side::Child] {
+        for step in (0..).step_by(3) {
+            let scratch = Scratch::new();
+            let mut command = hello(&scratch);
+            started_by(&mut command, ignore_all);
+            let Ok(frozen) = freeze(&mut command, Moment::Step(side, step)) else {
+                assert!(step > 30, "{step}");
+                break;
+            };
+            for signal in ENDING {
+                killpg(frozen.parent(), signal).unwrap();
+            }
+            let finished = frozen.release().finish(PATIENCE);
+            finished.assert_delivered(12, "Hello, world");
+            assert_eq!(finished.stderr, "", "step {step} of {side:?}");
+            scratch.assert_nothing_left();
+        }
+    }
+}
+
+/// Whether none of these signals is waiting to be taken by the process; see proc_pid_status(5).
+fn has_taken_all(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let (_, rest) = status.split_once("ShdPnd:").unwrap();
+    u64::from_str_radix(rest.lines().next().unwrap().trim(), 16) == Ok(0)
+}
+
+#[test]
+fn ending_signals_that_the_starter_ignores_do_not_end_the_wait_for_the_lock() {
+    let scratch = Scratch::new();
+    let lock = take_lock(&scratch);
+    let mut command = hello(&scratch);
+    started_by(&mut command, ignore_all);
+    let run = start(&mut command);
+    for signal in ENDING {
+        until_blocked(run.pid());
+        kill(run.pid(), signal).unwrap();
+        wait_until("it is taken", || has_taken_all(run.pid()));
+    }
+    until_blocked(run.pid());
+    drop(lock);
+    run.finish().assert_delivered(12, "Hello, world");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_step() {
+    for step in 0.. {
+        let scratch = Scratch::new();
+        let lock = take_lock(&scratch);
+        let mut command = hello(&scratch);
+        started_by(&mut command, || ignore(Signal::SIGALRM));
+        let moment = Moment::Step(Side::Parent, step);
+        let frozen = freeze(&mut command, moment).expect("it waits");
+        let is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
+        kill(frozen.parent(), Signal::SIGALRM).unwrap();
+        let released = frozen.release();
+        until_blocked(released.parent());
+        drop(lock);
         let finished = released.finish(PATIENCE);
         finished.assert_delivered(12, "Hello, world");
-        assert_eq!(finished.stderr, "");
+        assert!(
+            is_waiting_line(&finished.stderr),
+            "step {step} {finished:?}"
+        );
         scratch.assert_nothing_left();
+        if is_blocking {
+            assert!(step > 5, "{step}");
+            break;
+        }
     }
 }
 
 #[test]
-fn a_group_suspended_for_longer_than_the_timeout_at_any_step_of_the_parent_delivers_when_continued()
-{
-    suspend_at((0..).map(|step| Moment::Step(Side::Parent, step)));
+fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
+    // Every fifth step: the mask is set once, and the other tests have the steps.
+    type At = fn(usize) -> Moment;
+    let kinds: [(At, Target); 3] = [
+        (Moment::Early, Target::Parent),
+        (|step| Moment::Step(Side::Parent, step), Target::Parent),
+        (|step| Moment::Step(Side::Child, step), Target::Listener),
+    ];
+    for (moment, target) in kinds {
+        let mut deaths = 0;
+        for step in (0..).step_by(5) {
+            let scratch = Scratch::new();
+            let mut command = hello(&scratch);
+            let signal = signal_for(step, 0);
+            started_by(&mut command, move || {
+                Ok(SigSet::from(signal).thread_block()?)
+            });
+            match end_at(&scratch, &mut command, moment(step), target, signal) {
+                Some(died) => deaths += usize::from(died),
+                None => break,
+            }
+        }
+        assert!(deaths > 10, "{deaths}");
+    }
+}
+
+// As the first process of a container.
+
+/// The program as PID 1 of a PID namespace of its own. `None` if this user may not make one, or if
+/// there is no unshare(1); that is said aloud, past the test harness, which would keep it to
+/// itself.
+fn as_pid_1(scratch: &Scratch, argument: &str) -> Option<Command> {
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-p", "-f", "--mount-proc", "--kill-child"]);
+        // SAFETY: what is called between fork and exec only calls signal(2).
+        unsafe { unshare.pre_exec(heed_signals) };
+        unshare.stdin(Stdio::null()).env_remove("NO_COLOR");
+        unshare
+    };
+    let tried = unshare().arg("true").stderr(Stdio::null()).status();
+    if !tried.is_ok_and(|status| status.success()) {
+        let line = "\nNOT TESTED, because it needs root and unshare(1): signals to PID 1\n";
+        io::stderr().write_all(line.as_bytes()).unwrap();
+        return None;
+    }
+    let program = scratch.sigshm(["--timeout=60", argument]);
+    let mut command = unshare();
+    command.arg(program.get_program()).args(program.get_args());
+    Some(without_core(command))
+}
+
+/// unshare(1) ends with the status of PID 1.
+#[track_caller]
+fn assert_ended_with(signal: Signal, finished: &Finished, scratch: &Scratch) {
+    let status = 128 + signal as i32;
+    assert_eq!(finished.code, Some(status), "{signal} {finished:#?}");
+    scratch.assert_nothing_left();
 }
 
 #[test]
-fn a_group_suspended_for_longer_than_the_timeout_at_any_step_of_the_listener_delivers_when_continued()
- {
-    suspend_at((0..).map(|step| Moment::Step(Side::Child, step)));
+fn a_listener_that_is_pid_1_ends_with_the_status_of_an_ending_signal() {
+    let mut runs = Vec::new();
+    for signal in ENDING {
+        let scratch = Scratch::new();
+        let Some(command) = as_pid_1(&scratch, "--listen") else {
+            return;
+        };
+        runs.push((scratch, Program::start(command), signal));
+    }
+    for (scratch, run, signal) in runs {
+        run.until_printed("# Registering");
+        kill(children(run.pid())[0], signal).unwrap();
+        let finished = run.finish();
+        assert_eq!(finished.stderr, "");
+        assert_ended_with(signal, &finished, &scratch);
+    }
 }
 
 #[test]
-fn a_run_suspended_for_longer_than_the_timeout_while_it_waits_for_its_turn_delivers_when_continued()
-{
+fn a_run_that_is_pid_1_ends_with_status_143_on_sigterm_and_leaves_nothing() {
+    // The segment is there, and the listener is blocked in the write of its last line.
+    for index in [1, 2] {
+        let scratch = Scratch::new();
+        let Some(command) = as_pid_1(&scratch, "Hello, world") else {
+            return;
+        };
+        let (run, _reader) = block_in_write_of("\x1b[33m# Received", command);
+        assert_eq!(scratch.segments().len(), 1);
+        // unshare(1), PID 1, and its listener.
+        let processes = descendants(run.pid());
+        assert_eq!(processes.len(), 3, "{processes:?}");
+        kill(processes[index], Signal::SIGTERM).unwrap();
+        let finished = run.finish();
+        assert_eq!(finished.stderr, "");
+        assert_ended_with(Signal::SIGTERM, &finished, &scratch);
+    }
+}
+
+#[test]
+fn a_run_that_is_pid_1_and_waits_for_the_lock_ends_with_status_143_on_sigterm() {
     let scratch = Scratch::new();
-    let file = File::open(scratch.path()).unwrap();
-    let turn = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
-    let mut command = scratch.sigshm(["--timeout=1", "Hello, world"]);
-    // A group of its own, with a parent outside it, as a shell's job is: an orphaned group, as the
-    // test's may be, takes no notice of Ctrl-Z.
-    let mut running = start(command.process_group(0));
-    let mut stderr = BufReader::new(running.child().stderr.take().unwrap());
+    let _lock = take_lock(&scratch);
+    let Some(mut command) = as_pid_1(&scratch, "Hello, world") else {
+        return;
+    };
+    let mut run = start(&mut command);
+    let mut stderr = BufReader::new(run.child().stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
     assert!(line.contains("waiting for another run"), "{line:?}");
-
-    let pid = running.pid();
-    kill(pid, Signal::SIGTSTP).unwrap();
-    wait_until("the run is stopped", || state(pid) == Some('T'));
-    // Not to wait for anything, but because it is the length of the stop that matters.
-    thread::sleep(Duration::from_millis(1200));
-    drop(turn);
-    kill(pid, Signal::SIGCONT).unwrap();
-    running.finish().assert_delivered(12, "Hello, world");
-    scratch.assert_nothing_left();
+    kill(children(run.pid())[0], Signal::SIGTERM).unwrap();
+    assert_ended_with(Signal::SIGTERM, &run.finish(), &scratch);
 }

@@ -1,24 +1,37 @@
-//! Many runs at one path take turns: each message arrives, and none is another run's.
+//! Many runs at one path, one after the other: each message arrives, none is another run's, and nobody
+//! waits longer than it must.
+
+#![allow(unsafe_code)] // For what a child does between fork and exec.
 
 mod support;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{Read, Seek};
+use std::mem;
 use std::os::unix::fs::MetadataExt;
-use std::process::ChildStderr;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal, sigprocmask};
+use nix::unistd::Pid;
 
+use support::program::Program;
 use support::*;
 
 /// How many runs at once.
 const RUNS: usize = 40;
 
-fn take_turn(scratch: &Scratch) -> Flock<File> {
+/// Takes the run lock, as a run would that does not end.
+fn take_lock(scratch: &Scratch) -> Flock<File> {
     let file = File::open(scratch.path()).unwrap();
     Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
 }
 
+/// What a run says when it has to wait.
 fn note(scratch: &Scratch) -> String {
     format!(
         "sigshm: waiting for another run at {} to end\n",
@@ -26,89 +39,160 @@ fn note(scratch: &Scratch) -> String {
     )
 }
 
+/// Whether the process waits in flock(2) for the file that is at the path now; see proc_locks(5).
+fn waits_for_lock(scratch: &Scratch, pid: Pid) -> bool {
+    let inode = format!(":{}", fs::metadata(scratch.path()).unwrap().ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| {
+        // "1: -> FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF", where the arrow says that it waits.
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        columns[1] == "->" && columns[5] == pid.to_string() && columns[6].ends_with(&inode)
+    })
+}
+
+#[track_caller]
+fn wait_until_it_waits(scratch: &Scratch, pid: Pid) {
+    wait_until("the run waits for the lock", || {
+        waits_for_lock(scratch, pid)
+    });
+}
+
+/// A run that waits for the lock: it has said so, and is in flock(2).
+#[track_caller]
+fn waiting(scratch: &Scratch, command: Command) -> Program {
+    let run = Program::start(command);
+    wait_until_it_waits(scratch, run.pid());
+    run.until_complained(&note(scratch));
+    run
+}
+
 #[test]
-fn forty_runs_at_once_deliver_forty_messages_each_its_own() {
+fn forty_runs_at_once_deliver_forty_messages_each_its_own_and_none_takes_long() {
     let scratch = Scratch::new();
     let messages: Vec<String> = (0..RUNS)
-        .map(|run| format!("message {run} of 40"))
+        .map(|number| format!("message {number} of {RUNS}"))
         .collect();
-    // Nobody begins before everybody is there.
-    let turn = take_turn(&scratch);
-    let running: Vec<Running> = messages
-        .iter()
-        .map(|message| start(&mut scratch.sigshm(["--timeout=30", message])))
-        .collect();
+    let start = |message| start(&mut scratch.sigshm(["--timeout=10", message]));
+    let (early, late) = messages.split_at(RUNS / 2);
+    // Half of them are there before anybody may begin. The others come while those are served.
+    let lock = take_lock(&scratch);
+    let mut running: Vec<Running> = early.iter().map(|message| start(message)).collect();
     for run in &running {
-        wait_until("the run waits for its turn", || {
-            state(run.pid()) == Some('S')
-        });
+        wait_until_it_waits(&scratch, run.pid());
     }
-    assert_eq!(scratch.processes().len(), RUNS);
-    drop(turn);
+    assert_eq!(scratch.processes().len(), early.len());
+    let begun = Instant::now();
+    drop(lock);
+    running.extend(late.iter().map(|message| start(message)));
     for (message, run) in messages.iter().zip(running) {
         let finished = run.finish();
         finished.assert_delivered(message.len(), message);
-        assert!(
-            ["", &note(&scratch)].contains(&finished.stderr.as_str()),
-            "{finished:#?}"
-        );
+        let said = &finished.stderr;
+        assert!(said.is_empty() || *said == note(&scratch), "{said}");
+    }
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(10), "they took {taken:?}");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn runs_that_wait_are_served_in_the_order_in_which_they_came() {
+    const WAITING: usize = 10;
+    let scratch = Scratch::new();
+    let lock = take_lock(&scratch);
+    // All write at the end of one file. Each has the lock for as long as it writes, so the file tells
+    // who was served when.
+    let name = scratch.dir().join("transcripts");
+    let mut transcripts = File::options()
+        .create_new(true)
+        .read(true)
+        .append(true)
+        .open(name)
+        .unwrap();
+    let mut runs = Vec::new();
+    for number in 0..WAITING {
+        let mut command = scratch.sigshm(["--timeout=60", &format!("message {number}")]);
+        command.stdout(transcripts.try_clone().unwrap());
+        let run = command.stderr(Stdio::null()).spawn().unwrap();
+        // The next one comes only when this one is in the kernel's queue.
+        wait_until_it_waits(&scratch, Pid::from_raw(run.id() as i32));
+        runs.push(run);
+    }
+    drop(lock);
+    for run in &mut runs {
+        let mut status = None;
+        wait_until("the run ends", || {
+            status = run.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(status.unwrap().success(), "{status:?}");
+    }
+    let mut text = String::new();
+    transcripts.rewind().unwrap();
+    transcripts.read_to_string(&mut text).unwrap();
+    let mut rest = text.as_str();
+    for number in 0..WAITING {
+        let message = format!("message {number}");
+        let whole = transcript(listener_in(rest), message.len(), &message);
+        rest = rest
+            .strip_prefix(&whole)
+            .unwrap_or_else(|| panic!("{message:?} was not next: {text}"));
+    }
+    assert_eq!(rest, "");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn waiting_for_the_lock_costs_no_processor_time() {
+    let scratch = Scratch::new();
+    let lock = take_lock(&scratch);
+    let command = || scratch.sigshm(["--timeout=60", "Hello, world"]);
+    let runs = [(); 3].map(|()| waiting(&scratch, command()));
+    // A process that has not been given a processor meanwhile has used none.
+    let turns = || runs.each_ref().map(|run| turns_on_a_processor(run.pid()));
+    let mut before = turns();
+    wait_until("nobody has run for a while", || {
+        thread::sleep(Duration::from_millis(200));
+        let after = turns();
+        let quiet = after == before;
+        before = after;
+        quiet
+    });
+    drop(lock);
+    for run in runs {
+        run.finish().assert_delivered(12, "Hello, world");
     }
     scratch.assert_nothing_left();
 }
 
-/// Starts a run whose turn it is not, and waits until it has said so.
-fn start_waiting(scratch: &Scratch) -> (Running, BufReader<ChildStderr>) {
-    let mut running = start(&mut scratch.sigshm(["--timeout=60", "Hello, world"]));
-    let mut stderr = BufReader::new(running.child().stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    assert_eq!(line, note(scratch));
-    (running, stderr)
+/// How often the process has been taken off a processor; see proc_pid_status(5).
+fn turns_on_a_processor(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let switches = status
+        .lines()
+        .filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
+    switches
+        .map(|(_, number)| number.trim().parse::<u64>().unwrap())
+        .sum()
 }
 
 #[test]
-fn a_run_that_waits_for_longer_than_a_moment_says_so_and_then_delivers() {
+fn a_run_that_waits_says_so_once_and_then_delivers() {
     let scratch = Scratch::new();
-    let turn = take_turn(&scratch);
-    let (running, mut stderr) = start_waiting(&scratch);
-
-    drop(turn);
-    running.finish().assert_delivered(12, "Hello, world");
-    let mut rest = String::new();
-    stderr.read_line(&mut rest).unwrap();
-    assert_eq!(rest, "", "it is said once");
-    scratch.assert_nothing_left();
-}
-
-#[test]
-fn a_run_whose_file_is_replaced_while_it_waits_takes_its_turn_at_the_new_one() {
-    let scratch = Scratch::new();
-    let turn = take_turn(&scratch);
-    let (running, _stderr) = start_waiting(&scratch);
-
-    // As an editor does it: a new file, put in the place of the old one.
-    let new = scratch.dir().join("new");
-    fs::write(&new, "").unwrap();
-    fs::rename(&new, scratch.path()).unwrap();
-    let new_turn = take_turn(&scratch);
-    let inode = fs::metadata(scratch.path()).unwrap().ino();
-    drop(turn);
-    let open = format!("/proc/{}/fd", running.pid());
-    wait_until("the run has opened the new file", || {
-        let files = fs::read_dir(&open).unwrap().flatten();
-        files
-            .filter_map(|file| fs::metadata(file.path()).ok())
-            .any(|file| file.ino() == inode)
-    });
-    drop(new_turn);
-    running.finish().assert_delivered(12, "Hello, world");
+    let lock = take_lock(&scratch);
+    let run = waiting(&scratch, scratch.sigshm(["--timeout=60", "Hello, world"]));
+    assert_eq!(run.printed(), "", "nothing has begun");
+    drop(lock);
+    let finished = run.finish();
+    finished.assert_delivered(12, "Hello, world");
+    assert_eq!(finished.stderr, note(&scratch));
     scratch.assert_nothing_left();
 }
 
 #[test]
 fn a_run_that_need_not_wait_does_not_speak_of_it() {
     let scratch = Scratch::new();
-    for _ in 0..10 {
+    for _ in 0..3 {
         let finished = run(&mut scratch.sigshm(["Hello, world"]));
         finished.assert_delivered(12, "Hello, world");
         assert_eq!(finished.stderr, "");
@@ -117,27 +201,260 @@ fn a_run_that_need_not_wait_does_not_speak_of_it() {
 }
 
 #[test]
-fn a_run_whose_turn_does_not_come_gives_up_with_an_error() {
-    // Shorter and longer than the moment after which it is said that we wait.
-    for timeout in ["0.1", "0.6"] {
-        let scratch = Scratch::new();
-        let _turn = take_turn(&scratch);
-        let finished = run(&mut scratch.sigshm(["--timeout", timeout, "Hello, world"]));
-        assert_eq!(finished.code, Some(1), "{finished:#?}");
-        assert_eq!(finished.text(), "", "nothing has begun");
-        let error = finished
-            .stderr
-            .strip_prefix(&note(&scratch))
-            .expect("it was said that we wait");
-        assert_eq!(error.lines().count(), 1, "{error}");
-        for part in [
-            "sigshm: error: flock(",
-            &scratch.path().display().to_string(),
-            &format!("kept its turn for {timeout} seconds"),
-            "--timeout",
-        ] {
-            assert!(error.contains(part), "{part:?} is not in {error:?}");
-        }
-        scratch.assert_nothing_left();
+fn a_run_can_wait_with_a_timeout_of_more_than_any_timer_can_hold() {
+    let scratch = Scratch::new();
+    let lock = take_lock(&scratch);
+    let runs = ["1e9", "1e18", "1.8e19"].map(|timeout| {
+        let command = scratch.sigshm(["--timeout", timeout, "Hello, world"]);
+        waiting(&scratch, command)
+    });
+    drop(lock);
+    for run in runs {
+        run.finish().assert_delivered(12, "Hello, world");
     }
+    scratch.assert_nothing_left();
+}
+
+// The file is replaced, as an editor does it: a new file is put in the place of the old one.
+
+/// Puts a new file at the path, and takes the lock on that one.
+fn replace_file(scratch: &Scratch) -> Flock<File> {
+    let new = scratch.dir().join("new");
+    fs::write(&new, "").unwrap();
+    fs::rename(&new, scratch.path()).unwrap();
+    take_lock(scratch)
+}
+
+#[test]
+fn a_run_whose_file_is_replaced_while_it_waits_takes_the_lock_on_the_new_one() {
+    let scratch = Scratch::new();
+    let lock = take_lock(&scratch);
+    let run = waiting(&scratch, scratch.sigshm(["--timeout=60", "Hello, world"]));
+    let new_lock = replace_file(&scratch);
+    drop(lock);
+    wait_until_it_waits(&scratch, run.pid());
+    drop(new_lock);
+    let finished = run.finish();
+    finished.assert_delivered(12, "Hello, world");
+    assert_eq!(finished.stderr, note(&scratch), "it is said once");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_run_whose_file_is_replaced_again_and_again_still_gives_up_at_the_deadline() {
+    let scratch = Scratch::new();
+    let mut lock = take_lock(&scratch);
+    let begun = Instant::now();
+    let run = Program::start(scratch.sigshm(["--timeout=0.4", "Hello, world"]));
+    // If each new file had a new deadline, this would go on for ever.
+    wait_until("the run gives up", || {
+        wait_until("the run waits, or has ended", || {
+            waits_for_lock(&scratch, run.pid()) || !run.is_alive()
+        });
+        drop(mem::replace(&mut lock, replace_file(&scratch)));
+        !run.is_alive()
+    });
+    assert!(begun.elapsed() >= Duration::from_millis(400));
+    assert_gives_up(&scratch, &run.finish(), "0.4");
+    scratch.assert_nothing_left();
+}
+
+// A run that does not get the lock.
+
+/// The run has said that it waits, and then how long it has waited in vain.
+#[track_caller]
+fn assert_gives_up(scratch: &Scratch, finished: &Finished, seconds: &str) {
+    let expected = format!(
+        "{}sigshm: error: flock({:?}, LOCK_EX): another process kept the lock; it was not free within \
+         {seconds} seconds; if it is only slow, wait longer with --timeout\n",
+        note(scratch),
+        scratch.path(),
+    );
+    assert_eq!(finished.stderr, expected);
+    let outcome = (finished.code, finished.signal, finished.text());
+    assert_eq!(outcome, (Some(1), None, ""), "nothing has begun");
+}
+
+#[test]
+fn a_run_that_does_not_get_the_lock_in_time_gives_up_with_an_error() {
+    let scratch = Scratch::new();
+    let _lock = take_lock(&scratch);
+    let begun = Instant::now();
+    let runs = ["0.05", "0.2", "0.4"].map(|timeout| {
+        let command = scratch.sigshm(["--timeout", timeout, "Hello, world"]);
+        (Program::start(command), timeout)
+    });
+    for (run, timeout) in runs {
+        let finished = run.finish();
+        assert!(begun.elapsed() >= Duration::from_secs_f64(timeout.parse().unwrap()));
+        assert_gives_up(&scratch, &finished, timeout);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_run_whose_starter_ignored_or_blocked_sigalrm_gives_up_all_the_same() {
+    let scratch = Scratch::new();
+    let _lock = take_lock(&scratch);
+    let prepare: [fn() -> nix::Result<()>; 2] = [
+        // SAFETY: ignoring is nobody's code.
+        || unsafe { signal(Signal::SIGALRM, SigHandler::SigIgn) }.map(drop),
+        || {
+            sigprocmask(
+                SigmaskHow::SIG_BLOCK,
+                Some(&SigSet::from(Signal::SIGALRM)),
+                None,
+            )
+        },
+    ];
+    let runs = prepare.map(|prepare| {
+        let mut command = scratch.sigshm(["--timeout=0.3", "Hello, world"]);
+        // SAFETY: between fork and exec this makes one system call and allocates nothing.
+        unsafe { command.pre_exec(move || Ok(prepare()?)) };
+        Program::start(command)
+    });
+    for run in runs {
+        assert_gives_up(&scratch, &run.finish(), "0.3");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_run_that_waits_is_ended_by_each_signal_that_ends_a_program() {
+    use Signal::*;
+
+    let scratch = Scratch::new();
+    let _lock = take_lock(&scratch);
+    let signals = [
+        SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGALRM, SIGTERM, SIGUSR2, SIGVTALRM, SIGPROF, SIGXCPU,
+        SIGSTKFLT, SIGIO, SIGPWR, SIGKILL,
+    ];
+    let runs = signals.map(|signal| {
+        let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
+        // SAFETY: between fork and exec this makes one system call and allocates nothing.
+        unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)) };
+        (waiting(&scratch, command), signal)
+    });
+    for (run, signal) in &runs {
+        kill(run.pid(), *signal).unwrap();
+    }
+    for (run, signal) in runs {
+        let finished = run.finish();
+        assert_eq!(finished.signal, Some(signal as i32), "{finished:#?}");
+        assert_eq!(finished.stderr, note(&scratch));
+        assert_eq!(finished.text(), "", "nothing has begun");
+    }
+    scratch.assert_nothing_left();
+}
+
+// The program that starts a run may have set an alarm(2). exec(2) keeps it.
+
+/// The run, with an alarm that is due in so many seconds.
+fn with_an_alarm(scratch: &Scratch, seconds: u32, arguments: &[&str]) -> Command {
+    let mut command = scratch.sigshm(arguments);
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            libc::alarm(seconds);
+            Ok(())
+        })
+    };
+    command
+}
+
+#[test]
+fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits_and_one_that_has_waited() {
+    let (waits, has_waited) = (Scratch::new(), Scratch::new());
+    let locks = (take_lock(&waits), take_lock(&has_waited));
+    let begun = Instant::now();
+    let arguments = ["--timeout=60", "Hello, world"];
+    let waits_still = waiting(&waits, with_an_alarm(&waits, 1, &arguments));
+    // The other one gets the lock, and then blocks in its first write, into a full pipe.
+    let mut command = with_an_alarm(&has_waited, 1, &arguments);
+    let (_reader, writer) = full_pipe();
+    command.stdout(writer).stderr(Stdio::null());
+    let mut goes_on = command.spawn().unwrap();
+    drop(command);
+    wait_until_it_waits(&has_waited, Pid::from_raw(goes_on.id() as i32));
+    drop(locks.1);
+
+    let finished = waits_still.finish();
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "not before its time"
+    );
+    assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
+    assert_eq!(finished.stderr, note(&waits));
+    let mut status = None;
+    wait_until("the alarm comes", || {
+        status = goes_on.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "not before its time"
+    );
+    let signal = status.unwrap().signal();
+    assert_eq!(signal, Some(libc::SIGALRM));
+    waits.assert_nothing_left();
+    has_waited.assert_nothing_left();
+}
+
+#[test]
+fn an_alarm_that_is_due_later_is_set_again_with_the_time_that_is_left_of_it() {
+    let alarm = Duration::from_secs(1000);
+    let what = "that an alarm is set again";
+    let is_there = |tool: &str| Command::new(tool).arg("-V").output().is_ok();
+    if !is_there("strace") || !is_there("python3") {
+        return not_tested(what, "there is no strace or no python3 here");
+    }
+    let scratch = Scratch::new();
+    let lock = take_lock(&scratch);
+    let log = scratch.dir().join("strace");
+    let program = scratch.sigshm(["--timeout=60", "Hello, world"]);
+    let mut command = Command::new("strace");
+    // -D: this process becomes the program, and strace is another one. It uses alarm(2) itself to do
+    // that, so the starter that sets this one is a program in between.
+    let starter = "import os, signal, sys; signal.alarm(1000); os.execv(sys.argv[1], sys.argv[1:])";
+    command.args(["-D", "-e", "trace=setitimer", "-e", "signal=none", "-o"]);
+    command.arg(&log).args(["python3", "-c", starter]);
+    command.arg(program.get_program()).args(program.get_args());
+    command.env_remove("NO_COLOR");
+    let begun = Instant::now();
+    let run = waiting(&scratch, command);
+    let waited = Instant::now();
+    // So that the wait makes a difference: longer than it takes to start the program.
+    thread::sleep(Duration::from_millis(100));
+    let waited = waited.elapsed();
+    drop(lock);
+    let finished = run.finish();
+    let whole = begun.elapsed();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    let mut calls = String::new();
+    wait_until("strace has written everything", || {
+        calls = fs::read_to_string(&log).unwrap();
+        calls.contains("+++ exited")
+    });
+    let last = calls.lines().rfind(|line| line.starts_with("setitimer("));
+    let (_, last) = last.unwrap().split_once("it_value={tv_sec=").unwrap();
+    let (seconds, rest) = last.split_once(", tv_usec=").unwrap();
+    let micros = rest.split('}').next().unwrap();
+    let left = Duration::from_secs(seconds.parse().unwrap())
+        + Duration::from_micros(micros.parse().unwrap());
+    // Rounded up to a microsecond.
+    let most = alarm - waited + Duration::from_micros(1);
+    assert!(
+        (alarm - whole..=most).contains(&left),
+        "{left:?} are left after {whole:?}, of which it waited {waited:?}: {calls}"
+    );
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn an_alarm_that_is_due_later_does_not_make_the_wait_longer() {
+    let scratch = Scratch::new();
+    let _lock = take_lock(&scratch);
+    let command = with_an_alarm(&scratch, 1000, &["--timeout=0.3", "Hello, world"]);
+    assert_gives_up(&scratch, &Program::start(command).finish(), "0.3");
+    scratch.assert_nothing_left();
 }

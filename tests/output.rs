@@ -1,29 +1,39 @@
 //! Standard output and standard error that do not take what is said.
 #![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // For what a child does between fork and exec.
 
 mod support;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::iter;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
+use nix::pty::openpty;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::pipe2;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::termios::{FlowArg, tcflow};
+use nix::unistd::{Pid, pipe2, setsid};
 
+use support::tracer::{Moment, freeze};
 use support::*;
 
 /// How many lines the transcript has.
 const LINES: usize = 11;
 
-/// The run, started with a descriptor closed.
+/// The lines that the listener prints, counted from 1; the others are its parent's.
+const LISTENERS: [usize; 4] = [4, 5, 9, 10];
+
+/// The run, started with these descriptors closed.
 fn started_without(scratch: &Scratch, descriptors: &'static [i32]) -> Command {
     let mut command = scratch.sigshm(["Hello, world"]);
-    // SAFETY: between fork and exec this closes descriptors that the new program is to be without, and allocates
-    // nothing.
+    // SAFETY: between fork and exec this closes descriptors that the new program is to be without, and
+    // allocates nothing.
     unsafe {
         command.pre_exec(move || {
             for &descriptor in descriptors {
@@ -62,7 +72,7 @@ fn with_everything_closed_the_message_is_delivered() {
 #[test]
 fn with_standard_error_closed_a_failure_is_still_a_failure() {
     let scratch = Scratch::new();
-    std::fs::remove_file(scratch.path()).unwrap();
+    fs::remove_file(scratch.path()).unwrap();
     let finished = run(&mut started_without(&scratch, &[2]));
     assert_eq!(finished.code, Some(1), "{finished:#?}");
     assert_eq!((finished.text(), finished.stderr.as_str()), ("", ""));
@@ -75,7 +85,7 @@ fn a_standard_error_whose_reader_has_left_changes_nothing() {
     drop(reader);
     let mut command = scratch.sigshm(["x".repeat(1008)]);
     command.stderr(writer);
-    assert_eq!(command.status().unwrap().code(), Some(1));
+    assert_eq!(command.status().unwrap().code(), Some(2));
     scratch.assert_nothing_left();
 }
 
@@ -117,50 +127,67 @@ fn a_file_that_reaches_its_size_limit_at_any_line_leaves_nothing_behind() {
         command.stdout(File::create(&name).unwrap());
         let output = command.output().unwrap();
         assert!(!output.status.success(), "{limit} bytes: {output:?}");
-        assert_eq!(std::fs::metadata(&name).unwrap().len(), limit as u64);
+        assert_eq!(fs::metadata(&name).unwrap().len(), limit as u64);
         scratch.assert_nothing_left();
     }
 }
 
-/// The run, writing into a pipe that has room for one line, from which the test reads.
-fn into_a_narrow_pipe(scratch: &Scratch) -> (Running, BufReader<File>) {
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-    let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
-    let running = start_into(&mut command, writer);
-    // One byte at a time, so that no line is taken from the pipe before it is asked for.
-    (running, BufReader::with_capacity(1, File::from(reader)))
+/// The reading end of a pipe that has room for one line.
+struct Narrow(File);
+
+impl Narrow {
+    /// Starts the run with the other end as its standard output.
+    fn start(mut command: Command, flags: OFlag) -> (Running, Self) {
+        // One page is one packet, and with O_DIRECT each write is a packet of its own, however short.
+        let flags = flags | OFlag::O_CLOEXEC | OFlag::O_DIRECT;
+        let (reader, writer) = pipe2(flags).unwrap();
+        fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+        (start_into(&mut command, writer), Self(reader.into()))
+    }
+
+    /// Takes one line out. `None` at the end.
+    fn line(&mut self) -> Option<String> {
+        let mut packet = [0; 4096];
+        let length = self.0.read(&mut packet).unwrap();
+        let line = String::from_utf8(packet[..length].to_vec()).unwrap();
+        assert!(line.ends_with('\n') || line.is_empty(), "{line:?}");
+        Some(line).filter(|line| !line.is_empty())
+    }
+
+    /// Takes out all lines until the run is blocked at this one, counted from 1. One line is in the
+    /// pipe then.
+    #[track_caller]
+    fn block_at(&mut self, run: &Running, line: usize) -> String {
+        let read: String = (2..line).map(|_| self.line().expect("a line")).collect();
+        wait_until("the run is blocked", || {
+            let mut everybody = iter::once(run.pid()).chain(children(run.pid()));
+            everybody.any(is_blocked_in_write)
+        });
+        read
+    }
+
+    /// Takes out all that comes.
+    fn rest(&mut self) -> String {
+        iter::from_fn(|| self.line()).collect()
+    }
 }
 
-fn start_into(command: &mut Command, writer: OwnedFd) -> Running {
-    // `start` captures both outputs; the pre_exec hook comes after that, and puts the pipe in place.
-    let descriptor = writer.as_raw_fd();
-    // SAFETY: between fork and exec this makes one system call on a descriptor that is open until `start` has returned.
-    unsafe {
-        command.pre_exec(move || {
-            if libc::dup2(descriptor, 1) < 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-            Ok(())
-        })
-    };
-    let running = start(command);
-    drop(writer);
-    running
+/// The run, writing into a pipe that has room for one line.
+fn into_a_narrow_pipe(scratch: &Scratch) -> (Running, Narrow) {
+    let command = scratch.sigshm(["--timeout=60", "Hello, world"]);
+    Narrow::start(command, OFlag::empty())
 }
 
 #[test]
 fn a_reader_that_leaves_after_any_line_is_no_error_and_the_message_is_delivered() {
     for lines in 0..=LINES {
         let scratch = Scratch::new();
-        let (running, mut reader) = into_a_narrow_pipe(&scratch);
-        let mut line = String::new();
+        let (running, mut pipe) = into_a_narrow_pipe(&scratch);
         for _ in 0..lines {
-            line.clear();
-            reader.read_line(&mut line).unwrap();
-            assert!(line.ends_with('\n'), "{line:?}");
+            pipe.line().expect("a line");
         }
-        drop(reader);
+        drop(pipe);
         let finished = running.finish();
         assert_eq!(finished.code, Some(0), "after {lines} lines: {finished:#?}");
         assert_eq!(finished.stderr, "");
@@ -186,79 +213,57 @@ fn piped_into_head_the_pipeline_shows_the_first_line_and_the_message_is_delivere
 }
 
 #[test]
-fn a_run_whose_reader_stops_reading_after_any_line_can_be_interrupted_and_leaves_nothing() {
-    // The pipe takes one line more than is read, so the last line that can be waited for is the last but one.
-    for lines in 0..LINES - 1 {
+fn a_run_whose_reader_stops_reading_after_any_line_can_be_ended_and_leaves_nothing() {
+    for line in 2..=LINES {
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             let scratch = Scratch::new();
-            let (running, mut reader) = into_a_narrow_pipe(&scratch);
-            let mut line = String::new();
-            for _ in 0..lines {
-                reader.read_line(&mut line).unwrap();
-            }
-            let parent = running.pid();
-            wait_until("the run waits", || {
-                let everybody = children(parent).into_iter().chain([parent]);
-                let sleeping = everybody.map(state).all(|state| state == Some('S'));
-                sleeping && has_something_to_read(reader.get_ref())
-            });
-            kill(parent, signal).unwrap();
+            let (running, mut pipe) = into_a_narrow_pipe(&scratch);
+            pipe.block_at(&running, line);
+            kill(running.pid(), signal).unwrap();
             let finished = running.finish();
-            assert_eq!(
-                finished.signal,
-                Some(signal as i32),
-                "after {lines} lines: {finished:#?}"
-            );
+            let killed = Some(signal as i32);
+            assert_eq!(finished.signal, killed, "at line {line}: {finished:#?}");
             assert_eq!(finished.stderr, "");
             scratch.assert_nothing_left();
         }
     }
 }
 
-fn has_something_to_read(pipe: &impl AsRawFd) -> bool {
-    let mut bytes = 0;
-    // SAFETY: FIONREAD writes one int to where it is told, and `bytes` is one.
-    assert_eq!(
-        unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) },
-        0
-    );
-    bytes > 0
-}
-
-/// A pipe into which nothing more fits: the end to read from, and the other.
-fn full_pipe() -> (OwnedFd, OwnedFd) {
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    let mut writer = File::from(writer);
-    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    while writer.write(&[b'.'; 4096]).is_ok() {}
-    // The run shares the open file description, and so O_NONBLOCK; a pipe that blocks is the harder case.
-    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-    (reader, writer.into())
-}
-
 #[test]
-fn a_standard_error_that_nobody_reads_holds_nothing_up() {
-    let scratch = Scratch::new();
-    let (reader, writer) = full_pipe();
-    // Held by somebody else, so that the run has something to say: that it waits, and then why it gives up.
-    let file = File::open(scratch.path()).unwrap();
-    let turn = Flock::lock(file, FlockArg::LockExclusive).unwrap();
-    let mut command = scratch.sigshm(["--timeout", "0.3", "Hello, world"]);
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(writer)
-        .spawn()
-        .unwrap();
-    drop(command);
-    let mut status = None;
-    wait_until("the run gives up", || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    assert_eq!(status.unwrap().code(), Some(1));
-    drop(turn);
-    scratch.assert_nothing_left();
-    drop(reader);
+fn a_reader_may_pause_for_longer_than_the_timeout_unless_the_listener_has_to_print() {
+    const TIMEOUT: Duration = Duration::from_millis(400);
+    let runs: Vec<_> = (2..=LINES)
+        .map(|line| {
+            let scratch = Scratch::new();
+            let command = scratch.sigshm(["--timeout=0.4", "Hello, world"]);
+            let (running, mut pipe) = Narrow::start(command, OFlag::empty());
+            let read = pipe.block_at(&running, line);
+            (line, scratch, running, pipe, read)
+        })
+        .collect();
+    thread::sleep(TIMEOUT + Duration::from_millis(100));
+    let (listeners, parents): (Vec<_>, Vec<_>) = runs
+        .into_iter()
+        .partition(|(line, ..)| LISTENERS.contains(line));
+    // The listener's printing is part of what the parent waits for. So the parent gives up, and kills
+    // the listener.
+    for (line, scratch, running, mut pipe, read) in listeners {
+        let finished = running.finish();
+        let what = if line < 6 { "ready" } else { "done" };
+        finished.assert_failed_with(&["the listener", what, "0.4 seconds", "--timeout"]);
+        let text = read + &pipe.rest();
+        assert_eq!(text.lines().count(), line - 1, "the lines before are whole");
+        scratch.assert_nothing_left();
+    }
+    // Nobody waits for a parent that prints.
+    for (line, scratch, running, mut pipe, read) in parents {
+        let text = read + &pipe.rest();
+        let finished = running.finish();
+        assert_eq!(finished.code, Some(0), "at line {line}: {finished:#?}");
+        assert_eq!(text, transcript(listener_in(&text), 12, "Hello, world"));
+        assert_eq!(finished.stderr, "");
+        scratch.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -267,9 +272,8 @@ fn a_pipe_that_is_full_from_the_beginning_can_be_waited_for_and_interrupted() {
     let (reader, writer) = full_pipe();
     let running = start_into(&mut scratch.sigshm(["Hello, world"]), writer);
     let pid = running.pid();
-    wait_until("the run waits", || {
-        state(pid) == Some('S') && scratch.processes() == [pid.as_raw()]
-    });
+    wait_until("the run waits", || is_blocked_in_write(pid));
+    assert_eq!(scratch.processes(), [pid.as_raw()]);
     kill(pid, Signal::SIGINT).unwrap();
     let finished = running.finish();
     assert_eq!(finished.signal, Some(libc::SIGINT), "{finished:#?}");
@@ -280,18 +284,199 @@ fn a_pipe_that_is_full_from_the_beginning_can_be_waited_for_and_interrupted() {
 #[test]
 fn a_nonblocking_pipe_that_is_read_slowly_gets_every_line_whole() {
     let scratch = Scratch::new();
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    let running = start_into(
-        &mut scratch.sigshm(["--timeout=60", "Hello, world"]),
-        writer,
-    );
-    let mut text = String::new();
-    BufReader::with_capacity(1, File::from(reader))
-        .read_to_string(&mut text)
-        .unwrap();
+    let command = scratch.sigshm(["--timeout=60", "Hello, world"]);
+    let (running, mut pipe) = Narrow::start(command, OFlag::O_NONBLOCK);
+    let text = pipe.rest();
     assert_eq!(text, transcript(listener_in(&text), 12, "Hello, world"));
-    assert_eq!(running.finish().code, Some(0));
+    let finished = running.finish();
+    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
     scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_nothing_up() {
+    // Each run has one thing to say: that it waits for another run, and that its path is missing.
+    let (waits, fails) = (Scratch::new(), Scratch::new());
+    let lock = Flock::lock(File::open(waits.path()).unwrap(), FlockArg::LockExclusive).unwrap();
+    fs::remove_file(fails.path()).unwrap();
+    let mut runs = [&waits, &fails].map(|scratch| {
+        let (reader, writer) = full_pipe();
+        let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
+        let child = command.stdout(Stdio::null()).stderr(writer).spawn();
+        (child.unwrap(), reader)
+    });
+    let [(run, _), _] = &runs;
+    let waiting = Pid::from_raw(run.id() as i32);
+    wait_until("there is no room for what the run has to say", || {
+        blocked_in(waiting).is_some_and(|call| call != libc::SYS_flock)
+    });
+    drop(lock);
+    for ((run, _reader), code) in runs.iter_mut().zip([0, 1]) {
+        let mut status = None;
+        wait_until("the run ends", || {
+            status = run.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(code));
+    }
+    waits.assert_nothing_left();
+    fails.assert_nothing_left();
+}
+
+// Terminals. One takes no more output if the user has pressed Ctrl-S, or if nobody reads it.
+
+/// The two ends of a terminal.
+struct Terminal {
+    user: File,
+    program: OwnedFd,
+    shown: String,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let ends = openpty(None, None).unwrap();
+        for end in [&ends.master, &ends.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        fcntl(&ends.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        Self {
+            user: ends.master.into(),
+            program: ends.slave,
+            shown: String::new(),
+        }
+    }
+
+    /// From now on it takes no output. (Stopped in this way, and not by Ctrl-S, it does not go on when
+    /// Ctrl-C is pressed.)
+    fn stop(&self) {
+        tcflow(&self.program, FlowArg::TCOOFF).unwrap();
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.user.write_all(keys.as_bytes()).unwrap();
+    }
+
+    #[track_caller]
+    fn until_shown(&mut self, text: &str, times: usize) {
+        let mut bytes = [0; 4096];
+        wait_until(text, || {
+            // There is nothing to read yet, or there is.
+            let length = self.user.read(&mut bytes).unwrap_or(0);
+            self.shown += &String::from_utf8_lossy(&bytes[..length]);
+            self.shown.matches(text).count() >= times
+        });
+    }
+
+    /// Makes it the standard output of the run, whatever that is already.
+    fn becomes_stdout_of(&self, command: &mut Command) {
+        let descriptor = self.program.as_raw_fd();
+        // SAFETY: between fork and exec this makes one system call, on a descriptor that is open for as
+        // long as the terminal is there.
+        unsafe {
+            command.pre_exec(move || {
+                if libc::dup2(descriptor, 1) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            })
+        };
+    }
+
+    /// Makes it the terminal of the run, from which Ctrl-C comes.
+    fn becomes_terminal_of(&self, command: &mut Command) {
+        let end = || self.program.try_clone().unwrap();
+        command.stdin(end()).stdout(end()).stderr(end());
+        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
+        unsafe {
+            command.pre_exec(|| {
+                setsid()?;
+                if libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            })
+        };
+    }
+}
+
+#[test]
+fn a_run_at_a_terminal_that_stops_at_any_line_can_be_ended_and_nobody_is_left() {
+    /// The signal goes to the parent, or to both, as with Ctrl-C.
+    type Send = fn(Pid, Signal) -> nix::Result<()>;
+    let ends: [(Send, Signal); 4] = [
+        (|parent, signal| killpg(parent, signal), Signal::SIGINT),
+        (|parent, signal| kill(parent, signal), Signal::SIGTERM),
+        (|parent, signal| kill(parent, signal), Signal::SIGALRM),
+        (|parent, signal| kill(parent, signal), Signal::SIGKILL),
+    ];
+    for line in 1..=LINES {
+        for (send, signal) in ends {
+            let scratch = Scratch::new();
+            let terminal = Terminal::new();
+            let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
+            terminal.becomes_stdout_of(&mut command);
+            let frozen = freeze(&mut command, Moment::Line(line - 1))
+                .unwrap_or_else(|run| panic!("there is no line {line}: {run:#?}"));
+            terminal.stop();
+            let run = frozen.release();
+            wait_until("the run is blocked", || {
+                let everybody = [Some(run.parent()), run.listener()];
+                everybody.into_iter().flatten().any(is_blocked_in_write)
+            });
+            send(run.parent(), signal).unwrap();
+            let finished = run.finish(TIMEOUT);
+            let killed = Some(signal as i32);
+            assert_eq!(finished.signal, killed, "at line {line}: {finished:#?}");
+            assert_eq!(finished.stderr, "");
+            if signal != Signal::SIGKILL {
+                scratch.assert_nothing_left();
+            }
+            wait_until("nobody is left", || scratch.processes().is_empty());
+        }
+    }
+}
+
+/// A run at a terminal of its own. Enter is pressed so many times; from the last time on, the terminal
+/// takes no output, and then Ctrl-C is pressed.
+#[track_caller]
+fn assert_ctrl_c_ends(option: &str, enters: usize) {
+    let scratch = Scratch::new();
+    let mut terminal = Terminal::new();
+    let mut command = scratch.sigshm([option, "Hello, world"]);
+    terminal.becomes_terminal_of(&mut command);
+    if enters == 0 {
+        terminal.stop();
+    }
+    let mut run = command.spawn().unwrap();
+    for enter in 1..=enters {
+        terminal.until_shown("[Enter goes on]", enter);
+        if enter == enters {
+            terminal.stop();
+        }
+        terminal.press("\n");
+    }
+    wait_until("the run is blocked", || {
+        let mut everybody = scratch.processes().into_iter().map(Pid::from_raw);
+        everybody.any(is_blocked_in_write)
+    });
+    terminal.press("\x03");
+    let mut status = None;
+    wait_until("the run ends", || {
+        status = run.try_wait().unwrap();
+        status.is_some()
+    });
+    let signal = status.unwrap().signal();
+    assert_eq!(signal, Some(libc::SIGINT), "{option}, after {enters} stops");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn ctrl_c_at_a_terminal_that_takes_no_output_ends_both_processes() {
+    for option in ["--color=always", "--explain"] {
+        assert_ctrl_c_ends(option, 0);
+    }
+    const STOPS: usize = 10;
+    for enters in 0..=STOPS {
+        assert_ctrl_c_ends("--step", enters);
+    }
 }

@@ -1,10 +1,12 @@
-//! Peers in other languages: whoever knows the path and the struct can take part, in any pairing.
+//! Peers in other languages: a program that knows the path and the struct can take part, in any
+//! pairing.
 
 mod support;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
+use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use std::sync::LazyLock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sigshm::message::{LONGEST_TEXT, MESSAGE_SIZE, Message};
-use sigshm::printable::Printable;
+use sigshm::output::escape::Escaped;
 
 use support::program::Program;
 use support::*;
@@ -75,20 +77,13 @@ fn python_to_python() {
 
 #[test]
 fn in_python_the_struct_is_laid_out_as_in_c_and_in_rust() {
-    let rust = {
-        let message = Message::new(b"x").unwrap();
-        let at = |name| {
-            let field = message.fields().find(|field| field.name == name);
-            field.unwrap().offset
-        };
-        [
-            at("id"),
-            at("size"),
-            at("text"),
-            LONGEST_TEXT + 1,
-            MESSAGE_SIZE,
-        ]
-    };
+    let rust = [
+        offset_of!(Message, id),
+        offset_of!(Message, size),
+        offset_of!(Message, text),
+        LONGEST_TEXT + 1,
+        MESSAGE_SIZE,
+    ];
     #[cfg(target_pointer_width = "64")]
     assert_eq!(rust, [0, 8, 16, 1008, 1024]);
     assert_eq!(numbers(&layout_in_c()), rust);
@@ -210,7 +205,7 @@ fn assert_passes(
         let pairing = format!("{part} of {from:?} to {to:?}, {message:?}: {finished:#?}");
         assert_eq!(outcome, (Some(0), None, ""), "{pairing}");
     }
-    let shown = Printable(message.as_bytes()).to_string();
+    let shown = Escaped(message.as_bytes()).to_string();
     assert_eq!(sender.text(), from.sent(message, &shown));
     // Bytes: what a peer prints need not be UTF-8.
     assert_eq!(taken.stdout, to.received(pid, message, &shown), "{taken:?}");
@@ -333,9 +328,7 @@ fn python() -> Command {
 /// Whether there is a `python3`. If not, it is said aloud that `what` is not tested.
 fn python_is_there(what: &str) -> bool {
     if PYTHON.is_none() {
-        // Not by `eprintln!`: what a test says in this way is shown only if it fails.
-        let line = format!("\nNOT TESTED, because there is no python3 here: {what}\n");
-        io::stderr().write_all(line.as_bytes()).unwrap();
+        not_tested(what, "there is no python3 here");
     }
     PYTHON.is_some()
 }

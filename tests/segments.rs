@@ -1,23 +1,27 @@
-//! Segments that are already at the key, and segments that change under the run's hands: an
-//! abandoned one is reclaimed, any other is left as it is, and what is no message of ours is never
-//! delivered.
+//! Segments that are already at the key, and segments that change while the run uses them: an
+//! abandoned one is reclaimed, one in use is waited for, any other is left as it is, and what is no
+//! message of ours is never delivered.
+
+#![allow(unsafe_code)] // To create, fill and look at segments without the program's own code.
 
 mod support;
 
 use std::fs::{self, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::mem;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::slice;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork};
 
-use support::tracer::{Frozen, Moment, Side, freeze};
+use support::program::Program;
+use support::tracer::{Frozen, Moment, Released, Side, freeze};
 use support::*;
 
 /// The size of our segments, in bytes.
@@ -83,7 +87,7 @@ impl Drop for Helper {
 }
 
 /// Creates a segment and fills it.
-fn lay(key: i32, mode: i32, content: &[u8]) -> io::Result<()> {
+fn create(key: i32, mode: i32, content: &[u8]) -> io::Result<()> {
     let flags = libc::IPC_CREAT | libc::IPC_EXCL | mode;
     // SAFETY: shmget takes three numbers and touches no memory.
     let id = Errno::result(unsafe { libc::shmget(key, content.len(), flags) })?;
@@ -99,7 +103,7 @@ fn overwrite(id: i32, content: &[u8]) -> io::Result<()> {
     detach(address)
 }
 
-/// Whether the segment holds exactly `expected`. Attaching it changes its row in the kernel's list.
+/// Whether the segment holds exactly `expected`. Attaching it changes its status.
 fn holds(id: i32, expected: &[u8]) -> bool {
     let compare = || {
         let address = attach(id, libc::SHM_RDONLY)?;
@@ -160,7 +164,7 @@ fn pattern(size: usize) -> Vec<u8> {
 /// A segment that was there before the run, as it was.
 struct Occupant {
     segment: Segment,
-    row: Vec<String>,
+    status: Vec<String>,
     content: Vec<u8>,
 }
 
@@ -170,41 +174,45 @@ impl Occupant {
         let [segment] = &scratch.segments()[..] else {
             panic!("there should be one segment: {:?}", scratch.segments());
         };
-        let row = row(segment.id);
+        let status = status(segment.id);
         Self {
             segment: segment.clone(),
-            row,
+            status,
             content,
         }
     }
 
-    /// Made by a process that lives.
-    fn made_by_a_living_process(scratch: &Scratch, mode: i32, content: Vec<u8>) -> (Self, Helper) {
+    /// Created by a process that lives.
+    fn created_by_a_living_process(
+        scratch: &Scratch,
+        mode: i32,
+        content: Vec<u8>,
+    ) -> (Self, Helper) {
         let key = scratch.key();
-        let creator = Helper::doing(|| lay(key, mode, &content)).expect("it is created");
+        let creator = Helper::doing(|| create(key, mode, &content)).expect("it is created");
         let occupant = Self::at_the_key_of(scratch, content);
         assert_eq!(occupant.segment.creator_pid, creator.0.as_raw());
         (occupant, creator)
     }
 
-    /// Made by a process that has ended and has been reaped.
+    /// Created by a process that has ended and has been reaped.
     fn left_by_a_dead_process(scratch: &Scratch, mode: i32, content: Vec<u8>) -> Self {
-        let (occupant, creator) = Self::made_by_a_living_process(scratch, mode, content);
+        let (occupant, creator) = Self::created_by_a_living_process(scratch, mode, content);
         drop(creator);
         assert!(is_gone(Pid::from_raw(occupant.segment.creator_pid)));
         occupant
     }
 
-    /// As the last, by a process of another user. Only root can make one.
+    /// As the last, by a process of another user. Only root can create one.
     fn left_by_somebody_else(scratch: &Scratch) -> Self {
         let (key, content) = (scratch.key(), pattern(SIZE));
-        let create = || {
+        let create_it = || {
             // SAFETY: setuid takes a number. The bare system call changes the one thread that the
             // process has.
             Errno::result(unsafe { libc::syscall(libc::SYS_setuid, SOMEBODY_ELSE) })?;
-            lay(key, 0o666, &content)
+            create(key, 0o666, &content)
         };
-        drop(Helper::doing(create).expect("it is created"));
+        drop(Helper::doing(create_it).expect("it is created"));
         Self::at_the_key_of(scratch, content)
     }
 
@@ -237,11 +245,11 @@ impl Occupant {
     fn assert_untouched(&self, scratch: &Scratch) {
         wait_until("no process is left", || scratch.processes().is_empty());
         assert_eq!(scratch.segments(), slice::from_ref(&self.segment));
-        // The row comes first: looking at the content attaches the segment.
+        // The status comes first: looking at the content attaches the segment.
         assert_eq!(
-            row(self.segment.id),
-            self.row,
-            "the kernel's record has changed"
+            status(self.segment.id),
+            self.status,
+            "its status has changed"
         );
         assert!(
             holds(self.segment.id, &self.content),
@@ -274,7 +282,7 @@ impl Occupant {
 
 /// The segment's line in the kernel's list: the permissions, sizes, processes, users and times in
 /// it, but not the two last columns, which say where its pages happen to be.
-fn row(id: i32) -> Vec<String> {
+fn status(id: i32) -> Vec<String> {
     let list = fs::read_to_string("/proc/sysvipc/shm").unwrap();
     let columns = |line: &str| {
         line.split_whitespace()
@@ -292,18 +300,36 @@ fn say_hello(scratch: &Scratch) -> Finished {
     run(&mut scratch.sigshm(["Hello, world"]))
 }
 
+/// A run for which the segment is in use for too long: it gives up, but not before its time.
+#[track_caller]
+fn say_hello_in_vain(scratch: &Scratch) -> Finished {
+    let begun = Instant::now();
+    let finished = run(&mut scratch.sigshm(["--timeout=0.3", "Hello, world"]));
+    assert!(
+        begun.elapsed() >= Duration::from_millis(300),
+        "{finished:#?}"
+    );
+    finished
+}
+
+/// A run that fails at once: it does not wait for its timeout, which is longer than a test may take.
+#[track_caller]
+fn say_hello_and_fail_at_once(scratch: &Scratch) -> Finished {
+    assert!(TIMEOUT < Duration::from_secs(1000));
+    run(&mut scratch.sigshm(["--timeout=1000", "Hello, world"]))
+}
+
 fn assert_not_delivered(run: &Finished) {
     assert!(!run.text().contains("Received:"), "{run:#?}");
     assert!(!run.text().contains("All done"), "{run:#?}");
 }
 
-/// Whether this runs as root, who alone can make another user's segment. If not, says aloud what is
-/// left out, past the test harness, which would keep it to itself.
-fn is_root(left_out: &str) -> bool {
+/// Whether this runs as root, who alone can create another user's segment. If not, it is said aloud
+/// that `what` is not tested.
+fn is_root(what: &str) -> bool {
     let root = Uid::effective().is_root();
     if !root {
-        let mut stderr = io::stderr();
-        writeln!(stderr, "\nNOT TESTED, because it needs root: {left_out}").unwrap();
+        not_tested(what, "it needs root");
     }
     root
 }
@@ -331,7 +357,7 @@ fn a_segment_left_by_a_run_that_was_killed_is_reclaimed() {
 #[test]
 fn a_segment_whose_creator_is_dead_but_not_reaped_is_reclaimed() {
     let scratch = Scratch::new();
-    let (occupant, creator) = Occupant::made_by_a_living_process(&scratch, 0o600, pattern(SIZE));
+    let (occupant, creator) = Occupant::created_by_a_living_process(&scratch, 0o600, pattern(SIZE));
     creator.kill();
     wait_until("the creator is a zombie", || state(creator.0) == Some('Z'));
     let run = say_hello(&scratch);
@@ -359,13 +385,134 @@ fn the_segment_that_the_articles_program_leaves_behind_is_reclaimed() {
     occupant.assert_reclaimed(&scratch, &say_hello(&scratch));
 }
 
+#[test]
+fn a_segment_left_by_a_run_whose_pid_the_new_run_has_got_is_reclaimed() {
+    let scratch = Scratch::new();
+    let occupant = Occupant::left_by_a_dead_process(&scratch, 0o600, message(1, 3, b"old"));
+    let pid = occupant.segment.creator_pid;
+    let mut command = scratch.sigshm(["Hello, world"]);
+    // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(move || go_on_as(pid)) };
+    let first = match command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    {
+        Ok(first) => first,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+            let what = "a segment left by a run whose PID the new run has got";
+            return not_tested(what, "no process can be given a PID here (clone3)");
+        }
+        Err(error) => panic!("{error}"),
+    };
+    // Its output ends when the run has ended, which is another child of this process.
+    let output = first.wait_with_output().unwrap();
+    let WaitStatus::Exited(_, code) = waitpid(Pid::from_raw(pid), None).unwrap() else {
+        panic!("the run was killed: {output:?}");
+    };
+    let finished = Finished {
+        stdout: output.stdout,
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        code: Some(code),
+        signal: None,
+    };
+    occupant.assert_reclaimed(&scratch, &finished);
+}
+
+/// Goes on in a new process that has this PID, a child of the test too; see clone(2), `set_tid`. The
+/// old one ends.
+///
+/// Allocates nothing, so that it may be called between fork and exec.
+fn go_on_as(pid: i32) -> io::Result<()> {
+    // SAFETY: the struct consists of integers, for which zeros are valid.
+    let mut arguments = unsafe { mem::zeroed::<libc::clone_args>() };
+    arguments.flags = libc::CLONE_PARENT as u64;
+    arguments.set_tid = (&raw const pid).addr() as u64;
+    arguments.set_tid_size = 1;
+    // SAFETY: the kernel reads the arguments and one PID, which live until the call has returned. The
+    // new process has a copy of this one's memory, as after fork(2).
+    let made = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<libc::clone_args>(),
+        )
+    };
+    match Errno::result(made)? {
+        0 => Ok(()),
+        // SAFETY: this ends the process at once.
+        _ => unsafe { libc::_exit(0) },
+    }
+}
+
+// Segments that are in use are waited for.
+
+/// A run that has found the segment in use, and looks at it again and again.
+#[track_caller]
+fn say_hello_and_wait(scratch: &Scratch) -> Program {
+    let run = Program::start(scratch.sigshm(["--timeout=60", "Hello, world"]));
+    run.until_printed("text:Hello, world.");
+    wait_until("it sleeps between two looks", || {
+        state(run.pid()) == Some('S')
+    });
+    run
+}
+
+#[test]
+fn a_segment_whose_creator_ends_before_the_timeout_is_reclaimed_then() {
+    let scratch = Scratch::new();
+    let (occupant, creator) = Occupant::created_by_a_living_process(&scratch, 0o600, pattern(SIZE));
+    let run = say_hello_and_wait(&scratch);
+    drop(creator);
+    occupant.assert_reclaimed(&scratch, &run.finish());
+}
+
+#[test]
+fn a_segment_whose_creator_becomes_a_zombie_before_the_timeout_is_reclaimed_then() {
+    let scratch = Scratch::new();
+    let (occupant, creator) = Occupant::created_by_a_living_process(&scratch, 0o600, pattern(SIZE));
+    let run = say_hello_and_wait(&scratch);
+    creator.kill();
+    let finished = run.finish();
+    assert_eq!(state(creator.0), Some('Z'), "nobody has reaped it");
+    occupant.assert_reclaimed(&scratch, &finished);
+}
+
+#[test]
+fn a_segment_that_is_detached_before_the_timeout_is_reclaimed_then() {
+    let scratch = Scratch::new();
+    let occupant = Occupant::left_by_a_dead_process(&scratch, 0o600, pattern(SIZE));
+    let id = occupant.segment.id;
+    let attached = Helper::doing(|| attach(id, 0).map(drop)).expect("it can be attached");
+    let run = say_hello_and_wait(&scratch);
+    drop(attached);
+    occupant.assert_reclaimed(&scratch, &run.finish());
+}
+
+#[test]
+fn a_segment_that_its_creator_removes_before_the_timeout_is_not_spoken_of() {
+    let scratch = Scratch::new();
+    let (occupant, creator) = Occupant::created_by_a_living_process(&scratch, 0o600, pattern(SIZE));
+    let run = say_hello_and_wait(&scratch);
+    remove_segment(occupant.segment.id);
+    let finished = run.finish();
+    finished.assert_delivered(12, "Hello, world");
+    assert_eq!(finished.stderr, "");
+    scratch.assert_nothing_left();
+    drop(creator);
+}
+
 // Segments that are not ours to remove.
 
 #[test]
 fn a_segment_whose_creator_is_alive_is_left_alone() {
     let scratch = Scratch::new();
-    let (occupant, creator) = Occupant::made_by_a_living_process(&scratch, 0o600, pattern(SIZE));
-    occupant.assert_left_alone(&scratch, &say_hello(&scratch), "its creator is alive");
+    let (occupant, creator) = Occupant::created_by_a_living_process(&scratch, 0o600, pattern(SIZE));
+    occupant.assert_left_alone(
+        &scratch,
+        &say_hello_in_vain(&scratch),
+        "its creator is alive",
+    );
     drop(creator);
 }
 
@@ -387,7 +534,7 @@ fn a_segment_whose_creator_lives_on_without_its_first_thread_is_left_alone() {
         // no argument. The last call ends this thread alone, which has nothing to clean up.
         ForkResult::Child => unsafe {
             let mut thread = mem::zeroed();
-            if lay(key, 0o600, &bytes).is_err()
+            if create(key, 0o600, &bytes).is_err()
                 || libc::pthread_create(
                     &raw mut thread,
                     std::ptr::null(),
@@ -411,7 +558,11 @@ fn a_segment_whose_creator_lives_on_without_its_first_thread_is_left_alone() {
 
     let occupant = Occupant::at_the_key_of(&scratch, bytes);
     assert_eq!(occupant.segment.creator_pid, creator.0.as_raw());
-    occupant.assert_left_alone(&scratch, &say_hello(&scratch), "its creator is alive");
+    occupant.assert_left_alone(
+        &scratch,
+        &say_hello_in_vain(&scratch),
+        "its creator is alive",
+    );
 }
 
 #[test]
@@ -422,7 +573,7 @@ fn a_segment_that_somebody_has_attached_is_left_alone_though_its_creator_is_dead
     let attached = Helper::doing(|| attach(id, 0).map(drop)).expect("it can be attached");
     let occupant = occupant.noted_again(&scratch);
     assert_eq!(occupant.segment.attached, 1);
-    occupant.assert_left_alone(&scratch, &say_hello(&scratch), "it is attached");
+    occupant.assert_left_alone(&scratch, &say_hello_in_vain(&scratch), "it is attached");
     drop(attached);
 }
 
@@ -430,14 +581,16 @@ fn a_segment_that_somebody_has_attached_is_left_alone_though_its_creator_is_dead
 fn a_segment_that_is_smaller_is_left_alone() {
     let scratch = Scratch::new();
     let occupant = Occupant::left_by_a_dead_process(&scratch, 0o600, pattern(512));
-    occupant.assert_left_alone(&scratch, &say_hello(&scratch), "its size is not ours");
+    let run = say_hello_and_fail_at_once(&scratch);
+    occupant.assert_left_alone(&scratch, &run, "its size is not ours");
 }
 
 #[test]
 fn a_segment_that_is_larger_is_left_alone() {
     let scratch = Scratch::new();
     let occupant = Occupant::left_by_a_dead_process(&scratch, 0o600, pattern(2048));
-    occupant.assert_left_alone(&scratch, &say_hello(&scratch), "its size is not ours");
+    let run = say_hello_and_fail_at_once(&scratch);
+    occupant.assert_left_alone(&scratch, &run, "its size is not ours");
 }
 
 #[test]
@@ -450,7 +603,8 @@ fn a_segment_that_we_created_and_somebody_else_owns_is_left_alone() {
     let occupant = occupant.noted_again(&scratch);
     let Segment { owner, creator, .. } = occupant.segment;
     assert_eq!((owner, creator), (somebody_else, us));
-    occupant.assert_left_alone(&scratch, &say_hello(&scratch), "it is another user's");
+    let run = say_hello_and_fail_at_once(&scratch);
+    occupant.assert_left_alone(&scratch, &run, "it is another user's");
 }
 
 #[test]
@@ -466,7 +620,8 @@ fn a_segment_that_somebody_else_created_and_we_own_is_left_alone() {
         (occupant.segment.owner, occupant.segment.creator),
         (0, SOMEBODY_ELSE)
     );
-    occupant.assert_left_alone(&scratch, &say_hello(&scratch), "it is another user's");
+    let run = say_hello_and_fail_at_once(&scratch);
+    occupant.assert_left_alone(&scratch, &run, "it is another user's");
 }
 
 #[test]
@@ -480,7 +635,8 @@ fn a_segment_of_somebody_else_is_left_alone_even_by_root() {
         (occupant.segment.owner, occupant.segment.creator),
         (SOMEBODY_ELSE, SOMEBODY_ELSE)
     );
-    occupant.assert_left_alone(&scratch, &say_hello(&scratch), "it is another user's");
+    let run = say_hello_and_fail_at_once(&scratch);
+    occupant.assert_left_alone(&scratch, &run, "it is another user's");
 }
 
 #[test]
@@ -492,26 +648,16 @@ fn a_segment_that_we_may_not_even_ask_for_is_left_alone_and_still_named() {
     let occupant = Occupant::left_by_a_dead_process(&scratch, 0o600, pattern(SIZE));
     assert_eq!((occupant.segment.owner, occupant.segment.creator), (0, 0));
 
-    // The other user gets a copy of the program, since the way to the original may be closed to
-    // them. Another process makes it: while one of ours had it open for writing, nobody could
-    // execute it (ETXTBSY).
-    let copy = scratch.dir().join("sigshm");
-    let copied = Command::new("cp")
-        .arg(env!("CARGO_BIN_EXE_sigshm"))
-        .arg(&copy)
-        .status()
-        .unwrap();
-    assert!(copied.success());
-    fs::set_permissions(scratch.dir(), Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(scratch.path(), Permissions::from_mode(0o644)).unwrap();
-
-    let mut sigshm = Command::new(copy);
-    sigshm
+    let mut command = Command::new(scratch.copy_for_anybody());
+    command
         .uid(SOMEBODY_ELSE)
         .gid(SOMEBODY_ELSE)
-        .env_remove("NO_COLOR");
-    let finished = run(sigshm.arg("--path").arg(scratch.path()).arg("Hello, world"));
+        .env_remove("NO_COLOR")
+        .args(["--timeout=1000", "--path"])
+        .arg(scratch.path())
+        .arg("Hello, world");
+    let finished = run(&mut command);
     occupant.assert_left_alone(&scratch, &finished, "it is another user's");
 }
 
@@ -524,15 +670,15 @@ const LOOK_UP: libc::c_long = libc::SYS_shmget;
 const ASK: libc::c_long = libc::SYS_shmctl;
 const ATTACH: libc::c_long = libc::SYS_shmat;
 
-/// A run that has written and announced its message, and is held before the listener has read it.
+/// A run that has written its message and sent the signal, and is held before the listener has read
+/// it.
 struct Held {
     run: Frozen,
     segment: Segment,
 }
 
 impl Held {
-    /// Holds the run when the listener is about to take the step. `timeout` is the run's patience,
-    /// in seconds.
+    /// Holds the run when the listener is about to take the step. `timeout` is the run's, in seconds.
     fn at(step: libc::c_long, scratch: &Scratch, timeout: &str) -> Self {
         let mut command = scratch.sigshm(["--timeout", timeout, "Hello, world"]);
         let run = freeze(&mut command, Moment::Call(Side::Child, step))
@@ -559,7 +705,7 @@ impl Held {
 
     /// Lets both processes go on, and waits for their end.
     fn let_go(self) -> Finished {
-        self.run.release().finish(PATIENCE)
+        self.run.release().finish(TIMEOUT)
     }
 }
 
@@ -575,27 +721,48 @@ fn a_listener_that_is_held_and_let_go_delivers() {
     }
 }
 
-/// Long enough for a listener that finds its message, and short enough to be waited for.
-const SHORT: &str = "2";
+/// A run whose listener will find no message, so that the sender waits for it until the timeout.
+struct InVain {
+    run: Released,
+    listener: Pid,
+    /// What somebody has done to its segment.
+    done: &'static str,
+}
 
-/// The listener has found no message, and the sender's patience has ended.
-fn assert_not_found_in_time(listener: Pid, run: &Finished, why: &str) {
-    run.assert_failed_with(&[
-        "sigshm: error: ",
-        &format!("somebody else has {why} segment "),
-        &format!("PID {listener}"),
-        "not done within 2 seconds",
-    ]);
-    assert_not_delivered(run);
+impl InVain {
+    /// Long enough for a listener to look, and short enough to be waited for.
+    const TIMEOUT: &'static str = "1";
+
+    /// Lets the run go on. Several can then wait side by side.
+    fn let_go(held: Held, done: &'static str) -> Self {
+        let listener = held.run.listener().unwrap();
+        let run = held.run.release();
+        Self {
+            run,
+            listener,
+            done,
+        }
+    }
+
+    /// The listener has found no message, and the sender has given up.
+    fn assert_not_found(self) {
+        let finished = self.run.finish(TIMEOUT);
+        finished.assert_failed_with(&[
+            "sigshm: error: ",
+            &format!("somebody else has {} segment ", self.done),
+            &format!("PID {}", self.listener),
+            "not done within 1 seconds",
+        ]);
+        assert_not_delivered(&finished);
+    }
 }
 
 #[test]
 fn a_segment_removed_before_the_listener_looks_is_an_error_within_the_timeout() {
     let scratch = Scratch::new();
-    let held = Held::at(LOOK_UP, &scratch, SHORT);
-    let listener = held.run.listener().unwrap();
+    let held = Held::at(LOOK_UP, &scratch, InVain::TIMEOUT);
     remove_segment(held.segment.id);
-    assert_not_found_in_time(listener, &held.let_go(), "removed");
+    InVain::let_go(held, "removed").assert_not_found();
     scratch.assert_nothing_left();
 }
 
@@ -612,62 +779,64 @@ fn a_segment_removed_while_the_listener_looks_is_still_the_one_it_found() {
     }
 }
 
-/// Somebody puts a segment with `content` in place of the run's own: it is neither delivered nor
-/// touched, at whatever moment it comes.
-fn assert_refused(content: Vec<u8>) {
-    for step in STEPS {
+#[test]
+fn a_segment_put_in_place_of_the_runs_own_is_neither_delivered_nor_touched() {
+    let beyond = {
+        let mut bytes = message(1, 7, b"hostile");
+        bytes.resize(4 * SIZE, b'x');
+        bytes
+    };
+    let replacements = [
+        ("a message", message(1, 7, b"hostile")),
+        (
+            "a size just beyond the capacity",
+            message(1, LONGEST_TEXT + 1, b"hostile"),
+        ),
+        (
+            "a size far beyond the capacity",
+            message(1, usize::MAX, b"hostile"),
+        ),
+        ("an unknown id", message(7, 7, b"hostile")),
+        (
+            "a text without a NUL",
+            message(1, LONGEST_TEXT, &[b'x'; LONGEST_TEXT + 1]),
+        ),
+        (
+            "a segment that is smaller",
+            message(1, 7, b"hostile")[..32].to_vec(),
+        ),
+        ("a segment that is larger", beyond),
+    ];
+    let mut in_vain = Vec::new();
+    for (what, content) in replacements {
+        // It comes before the listener looks: it finds this one, which is not its parent's.
         let scratch = Scratch::new();
-        let held = Held::at(step, &scratch, if step == LOOK_UP { SHORT } else { "30" });
-        let (listener, own) = (held.run.listener().unwrap(), held.segment.id);
-        let hostile = held.replace(&scratch, content.clone());
-        let finished = held.let_go();
-        if step == LOOK_UP {
-            assert_not_found_in_time(listener, &finished, "removed");
-        } else {
-            // It goes on with the segment that it has found, as when that is only removed.
-            finished.assert_delivered(12, "Hello, world");
+        let held = Held::at(LOOK_UP, &scratch, InVain::TIMEOUT);
+        let (own, hostile) = (held.segment.id, held.replace(&scratch, content.clone()));
+        in_vain.push((InVain::let_go(held, "removed"), own, hostile, scratch));
+
+        // It comes while the listener looks: it goes on with the segment that it has found.
+        for step in [ASK, ATTACH] {
+            let scratch = Scratch::new();
+            let held = Held::at(step, &scratch, "30");
+            let (own, hostile) = (held.segment.id, held.replace(&scratch, content.clone()));
+            println!("{what}, when the listener is at system call {step}");
+            held.let_go().assert_delivered(12, "Hello, world");
+            assert_alone(&hostile, &scratch, own);
         }
-        hostile.assert_untouched(&scratch);
-        let is_left = segments().iter().any(|segment| segment.id == own);
-        assert!(!is_left, "the run's own segment is left");
+    }
+    for (run, own, hostile, scratch) in in_vain {
+        run.assert_not_found();
+        assert_alone(&hostile, &scratch, own);
     }
 }
 
-#[test]
-fn a_replacement_that_holds_a_message_is_not_delivered() {
-    assert_refused(message(1, 7, b"hostile"));
-}
-
-#[test]
-fn a_replacement_with_a_size_just_beyond_the_capacity_is_refused() {
-    assert_refused(message(1, LONGEST_TEXT + 1, b"hostile"));
-}
-
-#[test]
-fn a_replacement_with_a_size_far_beyond_the_capacity_is_refused() {
-    assert_refused(message(1, usize::MAX, b"hostile"));
-}
-
-#[test]
-fn a_replacement_with_an_unknown_id_is_refused() {
-    assert_refused(message(7, 7, b"hostile"));
-}
-
-#[test]
-fn a_replacement_without_a_nul_is_refused() {
-    assert_refused(message(1, LONGEST_TEXT, &[b'x'; LONGEST_TEXT + 1]));
-}
-
-#[test]
-fn a_replacement_that_is_smaller_is_refused() {
-    assert_refused(message(1, 7, b"hostile")[..32].to_vec());
-}
-
-#[test]
-fn a_replacement_that_is_larger_is_refused() {
-    let mut bytes = message(1, 7, b"hostile");
-    bytes.resize(4 * SIZE, b'x');
-    assert_refused(bytes);
+/// The segment that somebody has put there is as it was, and the run's own is gone.
+#[track_caller]
+fn assert_alone(hostile: &Occupant, scratch: &Scratch, own: i32) {
+    hostile.assert_untouched(scratch);
+    let is_left = segments().iter().any(|segment| segment.id == own);
+    assert!(!is_left, "the run's own segment is left");
 }
 
 /// Somebody writes `content` over the message in the run's own segment: the listener says what is
@@ -711,12 +880,14 @@ fn a_message_overwritten_without_a_nul_is_an_error() {
 
 #[test]
 fn a_message_wiped_out_before_the_read_is_an_error_within_the_timeout() {
-    for step in STEPS {
+    let runs = STEPS.map(|step| {
         let scratch = Scratch::new();
-        let held = Held::at(step, &scratch, SHORT);
-        let listener = held.run.listener().unwrap();
+        let held = Held::at(step, &scratch, InVain::TIMEOUT);
         held.overwrite(&[0; SIZE]);
-        assert_not_found_in_time(listener, &held.let_go(), "overwritten");
+        (InVain::let_go(held, "overwritten"), scratch)
+    });
+    for (run, scratch) in runs {
+        run.assert_not_found();
         scratch.assert_nothing_left();
     }
 }

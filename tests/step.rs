@@ -1,7 +1,11 @@
-//! `--step` stops before each step until Enter, and whatever happens at a stop, the run stays as it should be.
+//! `--step` stops before each step until Enter, and whatever happens at a stop, the run stays as it
+//! should be.
 //!
-//! What a stop says is compared with what the system shows just then. What happens there is what may happen in a
-//! classroom: a signal from a second terminal, Ctrl-C, Ctrl-D, one process killed.
+//! What a stop says is compared with what the system shows just then. What happens there is what
+//! may happen in a classroom: a signal from a second terminal, Ctrl-C, Ctrl-D, one process killed.
+
+// The tests call what has no safe wrapper, each time with a SAFETY comment.
+#![allow(unsafe_code)]
 
 mod support;
 
@@ -19,6 +23,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use rexpect::session::{PtySession, spawn_command};
 
+use support::told::*;
 use support::*;
 
 /// What each stop is before, in the order of the story, and who stands there.
@@ -58,14 +63,19 @@ fn at_each_stop_the_system_shows_what_is_promised() {
     let scratch = Scratch::new();
     let mut class = Class::start(&scratch, &[]);
     let sender = class.sender;
+    let mut known = Known {
+        key: scratch.key(),
+        sender,
+        listener: None,
+        segment: None,
+    };
 
     // Nothing is made before it is told, not even the second process.
     for number in 0..=FORKS {
         let stop = class.stop(number);
         assert_eq!(scratch.segments(), []);
         assert_eq!(children(sender), []);
-        stop.assert_numbers(&[sender.as_raw()]);
-        stop.assert_greps_find();
+        stop.assert_true(&known);
         assert_ne!(signals(sender, "SigBlk:") & SIGUSR1, 0, "blocked");
         class.enter();
     }
@@ -73,25 +83,22 @@ fn at_each_stop_the_system_shows_what_is_promised() {
     let [listener] = children(sender)[..] else {
         panic!("{:?}", children(sender));
     };
-    let pids = [sender.as_raw(), listener.as_raw()];
-    stop.assert_numbers(&pids);
-    stop.assert_greps_find();
-    stop.assert_suggests(&format!("grep ^Sig /proc/{listener}/status"));
+    known.listener = Some(listener);
+    stop.assert_true(&known);
+    stop.assert_suggests(&format!("kill -USR1 {listener}"));
     assert_eq!(signals(listener, "SigCgt:") & SIGUSR1, 0, "no handler yet");
     assert_eq!(scratch.segments(), []);
     class.enter();
 
     let stop = class.stop(IN_PLACE);
-    stop.assert_numbers(&pids);
-    stop.assert_greps_find();
-    stop.assert_suggests(&format!("grep ^Sig /proc/{listener}/status"));
+    stop.assert_true(&known);
     assert_ne!(signals(listener, "SigCgt:") & SIGUSR1, 0, "a handler");
     assert_eq!(scratch.segments(), []);
     class.enter();
 
     let stop = class.stop(CREATES);
     assert_eq!(listener_in(&class.text), listener.as_raw());
-    stop.assert_numbers(&pids);
+    stop.assert_true(&known);
     stop.assert_suggests(&format!("kill -USR1 {listener}"));
     assert_eq!(scratch.segments(), []);
     class.enter();
@@ -101,7 +108,7 @@ fn at_each_stop_the_system_shows_what_is_promised() {
         panic!("{:?}", scratch.segments());
     };
     let id = segment.id;
-    let numbers = [sender.as_raw(), listener.as_raw(), id];
+    known.segment = Some(id);
     let expected = Segment {
         key: scratch.key(),
         id,
@@ -128,57 +135,35 @@ fn at_each_stop_the_system_shows_what_is_promised() {
     let shmat = format!("shmat({id}, NULL, 0) = 0x{:x}\n", from_sender.address);
     assert!(class.text.contains(&shmat), "{shmat:?} in {}", class.text);
     assert_eq!(mappings(listener, id), [], "the listener has not looked");
-    stop.assert_numbers(&numbers);
-    stop.assert_greps_find();
-    stop.assert_suggests(&format!("ipcs -m -i {id}"));
+    stop.assert_true(&known);
     stop.assert_suggests(&format!("grep SYSV /proc/{sender}/maps"));
+    stop.assert_suggests(&format!("kill -USR1 {listener}"));
     class.enter();
 
-    let stop = class.stop(TELLS);
+    // The listener has taken a copy and detached before it stops.
     let expected = Segment {
-        attached: 2,
         last_pid: listener.as_raw(),
         ..expected
     };
-    assert_eq!(scratch.segments(), slice::from_ref(&expected));
-    let [from_listener] = &mappings(listener, id)[..] else {
-        panic!("{:?}", mappings(listener, id));
-    };
-    assert!(
-        from_listener.permissions.starts_with("r-"),
-        "{from_listener:?}"
-    );
-    assert_ne!(from_listener.address, from_sender.address);
-    assert_eq!(mappings(sender, id), slice::from_ref(from_sender));
-    stop.assert_numbers(&numbers);
-    stop.assert_greps_find();
-    stop.assert_suggests(&format!("ipcs -m -i {id}"));
-    class.enter();
-
-    let stop = class.stop(READ);
-    assert_eq!(scratch.segments(), slice::from_ref(&expected));
-    stop.assert_numbers(&numbers);
-    stop.assert_greps_find();
-    class.enter();
+    for number in [TELLS, READ] {
+        let stop = class.stop(number);
+        assert_eq!(scratch.segments(), slice::from_ref(&expected));
+        assert_eq!(mappings(listener, id), []);
+        assert_eq!(mappings(sender, id), slice::from_ref(from_sender));
+        for call in [
+            format!("listener  shmat({id}, NULL, SHM_RDONLY) = 0x"),
+            "listener  shmdt(0x".to_owned(),
+        ] {
+            assert!(class.text.contains(&call), "{call:?} in {}", class.text);
+        }
+        stop.assert_true(&known);
+        class.enter();
+    }
 
     let stop = class.stop(REMOVES);
-    let shmat = format!(
-        "shmat({id}, NULL, SHM_RDONLY) = 0x{:x}\n",
-        from_listener.address
-    );
-    assert!(class.text.contains(&shmat), "{shmat:?} in {}", class.text);
-    let expected = Segment {
-        attached: 1,
-        ..expected
-    };
-    assert_eq!(
-        scratch.segments(),
-        [expected],
-        "still there, and detached from"
-    );
+    assert_eq!(scratch.segments(), [expected], "still there");
     assert!(is_gone(listener), "reaped");
-    stop.assert_numbers(&numbers);
-    stop.assert_suggests(&format!("ipcs -m -i {id}"));
+    stop.assert_true(&known);
     class.enter();
 
     class.assert_delivered(STOPS.len());
@@ -187,39 +172,124 @@ fn at_each_stop_the_system_shows_what_is_promised() {
 }
 
 #[test]
+fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_once() {
+    let scratch = Scratch::new();
+    let whole = run(&mut scratch.sigshm(["--explain", "--color", "never", "Hello, world"]));
+    let mut piped = Piped::start(&scratch, &[]);
+    // What each process has told when it stands at a stop. The result of the call that lets the
+    // other one go (fork, ready, kill) it tells when it speaks again.
+    for (number, sender, listener) in [
+        (0, "flock", None),
+        (FORKS, "flock", None),
+        (REGISTERS, "flock", Some("fork")),
+        (IN_PLACE, "flock", Some("sigaction")),
+        (CREATES, "read", Some("sigaction")),
+        (SENDS, "shmctl", Some("sigaction")),
+        (TELLS, "shmctl", Some("shmdt")),
+        (READ, "shmctl", Some("shmdt")),
+        (REMOVES, "waitpid", Some("shmdt")),
+    ] {
+        piped.walk_to(number);
+        let told = [("sender", Some(sender)), ("listener", listener)];
+        for (who, expected) in told {
+            let names = without_waits(names_told(&piped.text, who));
+            let last = names.last().map(String::as_str);
+            assert_eq!(last, expected, "stop {number}: {}", piped.text);
+            let all = without_waits(names_told(whole.text(), who));
+            assert!(all.starts_with(&names), "stop {number}: {}", piped.text);
+        }
+    }
+    piped.enter();
+    let (finished, _) = piped.end();
+    assert_stopped_and_delivered(&finished, STOPS.len());
+    for who in ["sender", "listener"] {
+        let [told, all] =
+            [finished.text(), whole.text()].map(|text| without_waits(names_told(text, who)));
+        assert_eq!(told, all, "{who}");
+    }
+    // Whenever it was told: the timeline has it in the order in which it happened.
+    let [steps, all] = [finished.text(), whole.text()].map(|text| {
+        let events = events(text).into_iter();
+        let what = |(_, who, what, crosses): (u64, &'static str, String, String)| {
+            let digits = |text: String| text.replace(|it: char| it.is_ascii_digit(), "");
+            (who, digits(what), digits(crosses))
+        };
+        events.map(what).collect::<Vec<_>>()
+    });
+    assert_eq!(steps, all);
+    scratch.assert_nothing_left();
+}
+
+/// Whether a process has to wait, and how, differs from run to run.
+fn without_waits(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| !["sigprocmask", "pselect"].contains(&name.as_str()));
+    names
+}
+
+// A signal from a second terminal.
+
+#[test]
 fn a_stray_sigusr1_at_a_stop_changes_nothing() {
     let scratch = Scratch::new();
-    for number in REGISTERS..=READ {
+    for number in [REGISTERS, IN_PLACE, CREATES, TELLS, READ] {
         let mut class = Class::start(&scratch, &[]);
         class.walk_to(number);
-        class.stray(&scratch, number);
+        class.stray(number);
         class.enter();
-        class.walk_on_from(number + 1);
-        if number <= CREATES {
-            let noted = "without a message: 1";
-            assert!(class.text.contains(noted), "{number}: {}", class.text);
+        for number in number + 1..STOPS.len() {
+            class.stop(number);
+            if number == CREATES {
+                // What came before has been looked at before the message is there.
+                class.until_listener_sleeps();
+            }
+            class.enter();
         }
+        let said = class.text.matches("without a message: 1.").count();
+        let expected = usize::from(number <= CREATES);
+        assert_eq!(said, expected, "{number}: {}", class.text);
         class.assert_delivered(STOPS.len());
         scratch.assert_nothing_left();
     }
 }
 
 #[test]
-fn a_stray_sigusr1_at_every_stop_of_the_same_run_changes_nothing() {
+fn stray_sigusr1s_at_all_stops_of_the_same_run_change_nothing() {
     let scratch = Scratch::new();
     let mut class = Class::start(&scratch, &[]);
     for number in 0..STOPS.len() {
         class.stop(number);
         // The sender has it blocked from the beginning, and never lets it in.
         kill(class.sender, Signal::SIGUSR1).unwrap();
-        if (REGISTERS..=READ).contains(&number) {
-            class.stray(&scratch, number);
+        if [REGISTERS, IN_PLACE, CREATES, TELLS, READ].contains(&number) {
+            class.stray(number);
         }
         class.enter();
     }
+    // At two stops it stayed pending, and the two became one.
+    let said = "without a message: 2.";
+    assert!(class.text.contains(said), "{}", class.text);
     class.assert_delivered(STOPS.len());
     scratch.assert_nothing_left();
 }
+
+#[test]
+fn a_stray_sigusr1_when_the_message_lies_there_makes_the_listener_take_it_without_stops() {
+    let scratch = Scratch::new();
+    let mut class = Class::start(&scratch, &[]);
+    class.walk_to(SENDS);
+    class.stray(SENDS);
+    // The sender's stop ends with the listener, without Enter. Its next one is its own.
+    class.stop_after(REMOVES, SENDS + 1);
+    assert!(class.text.contains("# Received: Hello, world\n"));
+    class.enter();
+    // Its signal came too late for anybody, and that did no harm.
+    let sends = format!("kill({}, SIGUSR1) = 0\n", listener_in(&class.text));
+    assert!(class.text.contains(&sends), "{}", class.text);
+    class.assert_delivered(SENDS + 2);
+    scratch.assert_nothing_left();
+}
+
+// Ctrl-C, Ctrl-D, and the end of input.
 
 #[test]
 fn ctrl_c_at_any_stop_ends_both_processes_and_leaves_nothing() {
@@ -272,8 +342,8 @@ fn without_standard_input_it_does_not_wait() {
 #[test]
 fn a_pipe_gives_as_many_enters_as_it_has_lines() {
     let scratch = Scratch::new();
-    // With exactly as many lines as there are stops, and with more, it stops everywhere. At the end of fewer it stops
-    // once more to find that there are none.
+    // With exactly as many lines as there are stops, and with more, it stops everywhere. At the end
+    // of fewer it stops once more to find that there are none.
     for lines in 0..=STOPS.len() + 2 {
         for line in ["\n", "next, please\n"] {
             let mut running = start(stepping(&scratch).stdin(Stdio::piped()));
@@ -306,7 +376,8 @@ fn what_is_typed_without_enter_does_not_go_on() {
     piped.walk_to(SENDS);
     let stdin = piped.stdin.as_mut().unwrap();
     stdin.write_all(b"not yet").unwrap();
-    // It has been read when there is nothing left in the pipe, and then the sender stands at its stop as before.
+    // It has been read when there is nothing left in the pipe, and then the sender stands at its
+    // stop as before.
     let sender = piped.running.pid();
     wait_until("what was typed is read", || unread(stdin) == 0);
     wait_until("the sender sleeps again", || state(sender) == Some('S'));
@@ -322,20 +393,29 @@ fn what_is_typed_without_enter_does_not_go_on() {
 
 #[test]
 fn timeouts_do_not_apply_while_a_class_looks() {
-    let scratch = Scratch::new();
-    let mut class = Class::start(&scratch, &["--timeout", "0.05"]);
-    for number in 0..STOPS.len() {
-        class.stop(number);
-        // At these, one process waits for the other, with the patience that is asked for if it had any. That nothing
-        // happens cannot be waited for, so the test holds the stop for several times as long.
-        if [REGISTERS, IN_PLACE, CREATES, SENDS, TELLS, READ].contains(&number) {
-            thread::sleep(Duration::from_millis(200));
-        }
-        class.enter();
+    // At these, one process waits for the other, and would not for long if it had a timeout. That
+    // nothing happens cannot be waited for, so each is held for several times as long, side by
+    // side.
+    let scratches: Vec<Scratch> = (REGISTERS..=READ).map(|_| Scratch::new()).collect();
+    let mut runs: Vec<Piped> = Vec::new();
+    for (scratch, number) in scratches.iter().zip(REGISTERS..) {
+        let mut piped = Piped::start(scratch, &["--timeout", "0.05"]);
+        piped.walk_to(number);
+        runs.push(piped);
     }
-    class.assert_delivered(STOPS.len());
-    scratch.assert_nothing_left();
+    thread::sleep(Duration::from_millis(300));
+    for mut piped in runs {
+        piped.walk_to(REMOVES);
+        piped.enter();
+        let (finished, _) = piped.end();
+        assert_stopped_and_delivered(&finished, STOPS.len());
+    }
+    for scratch in &scratches {
+        scratch.assert_nothing_left();
+    }
 }
+
+// One of the two is killed.
 
 #[test]
 fn when_one_is_killed_while_the_other_stands_at_a_stop_that_one_ends_by_itself() {
@@ -358,15 +438,13 @@ fn when_the_one_that_stands_at_a_stop_is_killed_the_other_ends_by_itself() {
 
 /// The stops at which there are two processes, and who stands there.
 fn stops_of_two() -> impl Iterator<Item = (usize, Side)> {
-    let stops = STOPS
-        .iter()
-        .enumerate()
-        .map(|(number, stop)| (number, stop.1));
+    let stops = STOPS.iter().map(|stop| stop.1).enumerate();
     stops.filter(|(number, _)| (REGISTERS..=READ).contains(number))
 }
 
-/// Kills one of the two at a stop. The other one must end within two seconds and say why, and what the killed one could
-/// not clean up must be gone after the next run.
+/// Kills one of the two at a stop. The other one must end within two seconds. The sender says why;
+/// the listener is killed with its parent. What the killed one could not clean up must be gone
+/// after the next run.
 #[track_caller]
 fn assert_ends_when_killed(number: usize, killed: Side) {
     let scratch = Scratch::new();
@@ -384,20 +462,22 @@ fn assert_ends_when_killed(number: usize, killed: Side) {
     let (finished, ended) = piped.end();
     let case = format!("stop {number}, {killed:?} killed: {finished:#?}");
     assert!(ended - since < Duration::from_secs(2), "{case}");
-    wait_until("the other one is gone", || {
+    wait_until("the other one has ended", || {
         is_gone(survivor) || state(survivor) == Some('Z')
     });
 
-    assert_eq!(finished.stderr.lines().count(), 1, "{case}");
-    let names_it = finished.stderr.contains(&format!("PID {victim}"));
-    assert!(
-        finished.stderr.starts_with("sigshm: error: ") && names_it,
-        "{case}"
-    );
     match killed {
-        Side::Sender => assert_eq!(finished.signal, Some(libc::SIGKILL), "{case}"),
+        Side::Sender => {
+            let outcome = (finished.signal, finished.stderr.as_str());
+            assert_eq!(outcome, (Some(libc::SIGKILL), ""), "{case}");
+        }
         Side::Listener => {
             assert_eq!(finished.code, Some(1), "{case}");
+            assert_eq!(finished.stderr.lines().count(), 1, "{case}");
+            assert!(finished.stderr.starts_with("sigshm: error: "), "{case}");
+            let named = format!("PID {victim}");
+            assert!(finished.stderr.contains(&named), "{case}");
+            assert!(!finished.text().contains("# All done"), "{case}");
             scratch.assert_nothing_left();
         }
     }
@@ -411,6 +491,16 @@ const SIGUSR1: u64 = 1 << (libc::SIGUSR1 - 1);
 /// One of the sets of signals in `/proc/PID/status`; see proc_pid_status(5).
 fn signals(pid: Pid, label: &str) -> u64 {
     u64::from_str_radix(&status(pid, label), 16).unwrap()
+}
+
+/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
+fn is_pending(pid: Pid) -> bool {
+    signals(pid, "ShdPnd:") & SIGUSR1 != 0
+}
+
+/// Whether the process sleeps and has taken every signal before.
+fn sleeps(pid: Pid) -> bool {
+    !is_pending(pid) && state(pid) == Some('S')
 }
 
 fn status(pid: Pid, label: &str) -> String {
@@ -427,7 +517,8 @@ struct Mapping {
     permissions: String,
 }
 
-/// The attachments of this segment, which `/proc/PID/maps` lists under its key, with its identifier as the inode.
+/// The attachments of this segment, which `/proc/PID/maps` lists under its key, with its identifier
+/// as the inode.
 fn mappings(pid: Pid, id: i32) -> Vec<Mapping> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let mapping = |line: &str| {
@@ -451,73 +542,128 @@ fn unread(pipe: &impl std::os::fd::AsRawFd) -> libc::c_int {
     unread
 }
 
+/// What there is when the sender or the listener stops.
+struct Known {
+    key: i32,
+    sender: Pid,
+    listener: Option<Pid>,
+    segment: Option<i32>,
+}
+
 /// What a stop says.
 struct Stop {
-    commands: Vec<String>,
+    /// A command, and what it is said to show.
+    commands: Vec<(String, String)>,
 }
 
 impl Stop {
-    /// Reads the last stop in `text`, which must be the one with this number.
+    /// Reads the last stop in `text`, which must be the one with this number, after so many others.
     #[track_caller]
-    fn last_in(text: &str, number: usize) -> Self {
+    fn last_in(text: &str, number: usize, others: usize) -> Self {
         let (before, stop) = text.rsplit_once("[next: ").expect("a stop");
-        let so_far = before.matches("[next: ").count();
-        assert_eq!(so_far, number, "{text}");
+        assert_eq!(before.matches("[next: ").count(), others, "{text}");
         let (next, _) = STOPS[number];
         let (heading, suggestions) = stop.split_once("]\n").unwrap();
         let heading = heading.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(heading.contains(next), "{next:?} is not in {heading:?}");
-        let commands = suggestions
-            .lines()
-            .filter_map(|line| line.trim_start().strip_prefix("$ "));
-        Self {
-            commands: commands.map(str::to_owned).collect(),
+        let mut commands: Vec<(String, String)> = Vec::new();
+        for line in suggestions.lines().map(str::trim) {
+            if let Some(command) = line.strip_prefix("$ ") {
+                commands.push((command.to_owned(), String::new()));
+            } else if let Some((_, shows)) = commands.last_mut().filter(|_| line != WAITS) {
+                shows.push_str(if shows.is_empty() { "" } else { " " });
+                shows.push_str(line);
+            }
         }
+        Self { commands }
     }
 
     #[track_caller]
     fn assert_suggests(&self, command: &str) {
         assert!(
-            self.commands.iter().any(|other| other == command),
+            self.commands.iter().any(|(other, _)| other == command),
             "{command:?} is not in {:?}",
             self.commands
         );
     }
 
-    /// No number is in the commands but these.
+    /// What is said is true just now, and no number is in the commands but the real ones.
     #[track_caller]
-    fn assert_numbers(&self, real: &[i32]) {
-        for command in &self.commands {
+    fn assert_true(&self, known: &Known) {
+        assert!(!self.commands.is_empty(), "nothing to type");
+        for (command, shows) in &self.commands {
+            let listener = known.listener.map(Pid::as_raw);
+            let real = [Some(known.sender.as_raw()), listener, known.segment];
             // The 1 of -USR1 is no number, since it follows a letter.
             let words = command.split(|character: char| !character.is_ascii_alphanumeric());
             for number in words.filter_map(|word| word.parse::<i32>().ok()) {
-                assert!(real.contains(&number), "{number} in {command:?}: {real:?}");
+                let is_real = real.contains(&Some(number));
+                assert!(is_real, "{number} in {command:?}: {real:?}");
+            }
+            // What a signal does is another test's.
+            if !command.starts_with("kill ") {
+                assert_shows(command, shows, known);
             }
         }
-        assert!(!self.commands.is_empty(), "nothing to type");
     }
+}
 
-    /// The commands that only look for a line in a file do find one.
-    #[track_caller]
-    fn assert_greps_find(&self) {
-        for command in self.commands.iter().filter(|it| it.starts_with("grep ")) {
-            let mut sh = Command::new("sh");
-            let output = sh.args(["-c", command]).output().unwrap();
-            assert!(output.status.success(), "{command}: {output:?}");
-        }
+/// Types the command, and compares what it shows with what it is said to show.
+#[track_caller]
+fn assert_shows(command: &str, shows: &str, known: &Known) {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", command]).env("LC_ALL", "C");
+    let output = sh.output().unwrap();
+    if output.status.code() == Some(127) && !command.starts_with("grep ") {
+        // To nobody who captures it.
+        let _ = writeln!(std::io::stderr(), "NOT TESTED: there is no {command}");
+        return;
     }
+    let text = String::from_utf8(output.stdout).unwrap();
+    let has = |what: &str| text.split_whitespace().any(|word| word == what);
+    let lines_of = |pid: Option<Pid>| {
+        let pid = pid.map(|pid| pid.to_string());
+        let first = |line: &&str| line.split_whitespace().next().map(str::to_owned) == pid;
+        text.lines().filter(first).count()
+    };
+    let set = |label: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(label));
+        u64::from_str_radix(line.expect(label).trim(), 16).unwrap()
+    };
+    let is_blocked = || set("SigBlk:") & SIGUSR1 != 0;
+    let is_caught = || set("SigCgt:") & SIGUSR1 != 0;
+    let bit = format!("bit {SIGUSR1:x}");
+    let (what, detail) = shows.split_once(": ").unwrap_or((shows, ""));
+    let is_true = match (what, detail) {
+        ("the segments there are", "none of this run") | ("still no segment of this run", "") => {
+            text.contains("Segments") && !text.contains(&format!("0x{:08x}", known.key))
+        }
+        ("FLOCK", _) => has("FLOCK") && has(&known.sender.to_string()),
+        ("one process, for now", "") => lines_of(Some(known.sender)) == 1,
+        ("two now, one of them the parent of the other", "") => {
+            let child = format!("{} {} ", known.listener.unwrap(), known.sender);
+            let columns = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            let is_child = |line: &str| columns(line).starts_with(&child);
+            lines_of(Some(known.sender)) == 1 && text.lines().any(is_child)
+        }
+        ("nothing", "a child that has been reaped is gone") => lines_of(known.listener) == 0,
+        ("where in the sender's memory", "") => {
+            text.lines().count() == 1 && text.contains(&format!("{:08x}", known.key))
+        }
+        ("nattch=1", _) => has("nattch=1"),
+        ("lpid", _) => has(&format!("lpid={}", known.listener.unwrap())) && has("nattch=1"),
+        (set, "SIGUSR1 is blocked") => set == format!("SigBlk has {bit}") && is_blocked(),
+        (set, "the handler is there") => set == format!("SigCgt has {bit}") && is_caught(),
+        (set, "there is no handler for SIGUSR1 yet") => {
+            set == format!("SigCgt lacks {bit}") && !is_caught()
+        }
+        _ => panic!("nobody has looked whether this is true: {shows:?}"),
+    };
+    assert!(is_true, "{shows:?} is not what {command:?} shows: {text}");
 }
 
 fn stepping(scratch: &Scratch) -> Command {
     scratch.sigshm(["--step", "--color", "never", "Hello, world"])
-}
-
-/// The transcript in `text`. Explanations are indented, and a terminal shows Enter as an empty line.
-fn without_explanations(text: &str) -> String {
-    let lines = text.split_inclusive('\n');
-    lines
-        .filter(|line| *line != "\n" && !plain(line).starts_with(' '))
-        .collect()
 }
 
 #[track_caller]
@@ -533,9 +679,11 @@ fn assert_stopped_and_delivered(finished: &Finished, stops: usize) {
 #[track_caller]
 fn assert_is_transcript(text: &str, stops: usize) {
     let expected = plain(&transcript(listener_in(text), 12, "Hello, world"));
-    assert_eq!(without_explanations(text), expected);
+    // A terminal shows Enter as an empty line.
+    let shown = without_explanations(&text.replace("\n\n", "\n"));
+    assert_eq!(shown, expected);
     assert_eq!(text.matches(WAITS).count(), stops, "{text}");
-    for line in text.lines().filter(|line| line.starts_with(' ')) {
+    for line in explanations(text) {
         assert!(line.chars().count() <= 80, "{line:?}");
     }
 }
@@ -575,10 +723,17 @@ impl Class {
     /// Waits for the stop with this number, which must be the next one.
     #[track_caller]
     fn stop(&mut self, number: usize) -> Stop {
+        self.stop_after(number, number)
+    }
+
+    /// As [`stop`](Self::stop), after so many others.
+    #[track_caller]
+    fn stop_after(&mut self, number: usize, others: usize) -> Stop {
         let last_line = format!("{WAITS}\r\n");
         let mut shown = String::new();
         let since = Instant::now();
-        // What waits for a string in the session looks ten times a second only, and there are hundreds of stops.
+        // What waits for a string in the session looks ten times a second only, and there are
+        // hundreds of stops.
         while !shown.ends_with(&last_line) {
             match self.session.try_read() {
                 Some(character) => shown.push(character),
@@ -597,7 +752,7 @@ impl Class {
             );
         }
         self.text += &shown.replace("\r\n", "\n");
-        Stop::last_in(&self.text, number)
+        Stop::last_in(&self.text, number, others)
     }
 
     fn enter(&mut self) {
@@ -614,36 +769,33 @@ impl Class {
     }
 
     #[track_caller]
-    fn walk_on_from(&mut self, number: usize) {
-        for number in number..STOPS.len() {
-            self.stop(number);
-            self.enter();
-        }
+    fn until_listener_sleeps(&self) {
+        let listener = children(self.sender)[0];
+        wait_until("the listener sleeps", || sleeps(listener));
     }
 
     /// Sends the listener a SIGUSR1 at this stop, and waits until that has had its effect.
-    fn stray(&self, scratch: &Scratch, number: usize) {
+    fn stray(&self, number: usize) {
         let listener = children(self.sender)[0];
-        let slept = || -> u64 {
+        if number == CREATES {
+            // Whatever came before, it has looked.
+            self.until_listener_sleeps();
+        }
+        let looks = || -> u64 {
             let times = status(listener, "voluntary_ctxt_switches:");
             times.parse().unwrap()
         };
-        let before = slept();
-        kill(listener, Signal::SIGUSR1).unwrap();
-        let is_pending = || signals(listener, "ShdPnd:") & SIGUSR1 != 0;
-        if STOPS[number].1 == Side::Listener {
-            assert!(is_pending(), "nobody waits for it, so it waits");
-            return;
-        }
-        wait_until("the listener has heard it and sleeps again", || {
-            !is_pending() && slept() > before && state(listener) == Some('S')
-        });
-        if number == SENDS {
+        let before = looks();
+        let mut sh = Command::new("sh");
+        let sent = run(sh.args(["-c", &format!("kill -USR1 {listener}")]));
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+        match number {
+            CREATES => wait_until("the listener has looked and sleeps again", || {
+                sleeps(listener) && looks() > before
+            }),
             // The message lies there, so that any signal makes the listener take it.
-            wait_until("the listener is attached", || {
-                let segments = scratch.segments();
-                matches!(&segments[..], [segment] if segment.attached == 2)
-            });
+            SENDS => wait_until("the listener has ended", || is_gone(listener)),
+            _ => assert!(is_pending(listener), "nobody waits for it, so it waits"),
         }
     }
 
@@ -683,6 +835,8 @@ struct Piped {
     lines: Receiver<String>,
     /// What has been shown until the last stop.
     text: String,
+    /// The next stop.
+    next: usize,
 }
 
 impl Piped {
@@ -703,6 +857,7 @@ impl Piped {
             stdin,
             lines,
             text: String::new(),
+            next: 0,
         }
     }
 
@@ -716,7 +871,8 @@ impl Piped {
             self.text += &line;
             self.text.push('\n');
             if line.ends_with(WAITS) {
-                return Stop::last_in(&self.text, number);
+                self.next = number + 1;
+                return Stop::last_in(&self.text, number, number);
             }
         }
     }
@@ -725,16 +881,19 @@ impl Piped {
         self.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
 
+    /// Presses Enter at each stop until it stands at this one.
     #[track_caller]
     fn walk_to(&mut self, number: usize) {
-        for before in 0..number {
-            self.stop(before);
-            self.enter();
+        for next in self.next..=number {
+            if next > 0 {
+                self.enter();
+            }
+            self.stop(next);
         }
-        self.stop(number);
     }
 
-    /// Waits for the end of both processes, without another Enter. Tells also when their output ended.
+    /// Waits for the end of both processes, without another Enter. Tells also when their output
+    /// ended.
     #[track_caller]
     fn end(mut self) -> (Finished, Instant) {
         loop {

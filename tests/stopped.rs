@@ -1,22 +1,26 @@
-//! SIGSTOP at every step of a run. A listener that stays stopped is given up; whoever is continued goes on.
+//! SIGSTOP, SIGTSTP (Ctrl-Z) and SIGCONT at every step of a run. A listener that stays stopped is
+//! given up; a run that is continued goes on.
 #![cfg(target_os = "linux")]
 
 mod support;
 
+use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use support::tracer::{Moment, Released, Side, freeze};
+use support::tracer::{Frozen, Moment, Released, Side, freeze};
 use support::*;
 
-/// Much longer than the `--timeout` of these runs, on a busy machine too.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Much longer than the `--timeout` of the runs that are to give up, on a busy machine too.
+const LIMIT: Duration = Duration::from_secs(30);
 
-/// Waits until a SIGSTOP has come through. A process that is just making its last system call ends instead, and then
-/// this is false.
+/// Waits until a signal that stops a process has come through. A process that is just making its
+/// last system call ends instead, and then this is false.
 fn is_stopped(pid: Pid) -> bool {
     wait_until("the process is stopped or has ended", || {
         matches!(state(pid), None | Some('T' | 'Z'))
@@ -24,100 +28,109 @@ fn is_stopped(pid: Pid) -> bool {
     state(pid) == Some('T')
 }
 
-/// Starts a run and stops its listener, and nobody else, at the moment. `None` if there is no listener then, or if the
-/// run or the listener ends instead.
-fn stop_listener_at(scratch: &Scratch, timeout: &str, moment: Moment) -> Option<Released> {
+/// A run whose listener was stopped.
+enum Stopped {
+    /// It is.
+    Listener(Released),
+    /// There was none, or it was just making its last system call.
+    Nobody,
+    /// The run does not have this step.
+    NoStep,
+}
+
+/// Starts a run and stops its listener, and nobody else, at the moment.
+fn stop_listener_at(scratch: &Scratch, timeout: &str, moment: Moment) -> Stopped {
     let mut command = scratch.sigshm(["--timeout", timeout, "Hello, world"]);
-    let frozen = freeze(&mut command, moment).ok()?;
-    let listener = frozen.living_listener()?;
-    kill(listener, Signal::SIGSTOP).unwrap();
+    let frozen = match freeze(&mut command, moment) {
+        Ok(frozen) => frozen,
+        Err(finished) => {
+            finished.assert_delivered(12, "Hello, world");
+            return Stopped::NoStep;
+        }
+    };
+    let listener = frozen.living_listener();
+    if let Some(listener) = listener {
+        kill(listener, Signal::SIGSTOP).unwrap();
+    }
     let released = frozen.release();
-    if is_stopped(listener) {
-        return Some(released);
+    if listener.is_some_and(is_stopped) {
+        return Stopped::Listener(released);
     }
     released
         .finish(PATIENCE)
         .assert_delivered(12, "Hello, world");
     scratch.assert_nothing_left();
-    None
+    Stopped::Nobody
 }
 
-/// Stops the listener for good at each of the moments, and expects the parent to give it up.
-///
-/// All the parents wait at the same time.
-fn the_parent_gives_up_at(moments: impl Iterator<Item = Moment>) -> usize {
-    let runs: Vec<(Scratch, Released)> = moments
-        .filter_map(|moment| {
+#[test]
+fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
+    // All the parents wait at the same time. Of the parent's steps every third is enough: the step
+    // at which the listener is stopped then is a matter of chance.
+    let mut runs: Vec<(Scratch, Released)> = Vec::new();
+    for (side, stride) in [(Side::Child, 1), (Side::Parent, 3)] {
+        let before = runs.len();
+        for step in (0..).step_by(stride) {
             let scratch = Scratch::new();
-            let released = stop_listener_at(&scratch, "0.5", moment)?;
-            Some((scratch, released))
-        })
-        .collect();
-    let count = runs.len();
+            match stop_listener_at(&scratch, "1", Moment::Step(side, step)) {
+                Stopped::Listener(released) => runs.push((scratch, released)),
+                Stopped::Nobody => {}
+                Stopped::NoStep => break,
+            }
+        }
+        let count = runs.len() - before;
+        assert!(count > 10, "{side:?} {count}");
+    }
     for (scratch, released) in runs {
         let listener = released.listener().unwrap();
         let finished = released.finish(LIMIT);
         assert_eq!(finished.code, Some(1), "{}", finished.text());
         finished.assert_failed_with(&[
             &format!("the listener (PID {listener}) was not "),
-            " within 0.5 seconds",
+            " within 1 seconds",
             "--timeout",
         ]);
         wait_until("the listener is reaped", || is_gone(listener));
         scratch.assert_nothing_left();
     }
-    count
-}
-
-/// How many steps a run has.
-fn steps(side: Side) -> usize {
-    (0..)
-        .find(|&step| {
-            let scratch = Scratch::new();
-            let moment = Moment::Step(side, step);
-            freeze(&mut scratch.sigshm(["Hello, world"]), moment).is_err()
-        })
-        .unwrap()
 }
 
 #[test]
-fn a_listener_stopped_at_any_step_of_its_own_is_given_up_killed_and_reaped() {
-    let moments = (0..steps(Side::Child)).map(|step| Moment::Step(Side::Child, step));
-    let count = the_parent_gives_up_at(moments);
+fn a_parent_whose_listener_is_stopped_at_any_step_dies_of_an_ending_signal() {
+    let mut signals = ENDING.into_iter().cycle();
+    let mut count = 0;
+    for step in 0.. {
+        let scratch = Scratch::new();
+        let released = match stop_listener_at(&scratch, "60", Moment::Step(Side::Child, step)) {
+            Stopped::Listener(released) => released,
+            Stopped::Nobody => continue,
+            Stopped::NoStep => break,
+        };
+        let signal = signals.next().unwrap();
+        kill(released.parent(), signal).unwrap();
+        let finished = released.finish(LIMIT);
+        assert_eq!(finished.signal, Some(signal as i32), "step {step}");
+        assert_eq!(finished.stderr, "", "{signal} at step {step}");
+        scratch.assert_nothing_left();
+        count += 1;
+    }
     assert!(count > 30, "{count}");
 }
 
 #[test]
-fn a_listener_stopped_at_any_step_of_the_parent_is_given_up_killed_and_reaped() {
-    // Up to the announcement: after it, the listener may have closed its pipe, which is the last thing that it does,
-    // and those moments belong to the test of its own steps.
-    let is_before_the_announcement = |step: &usize| {
-        let scratch = Scratch::new();
-        let moment = Moment::Step(Side::Parent, *step);
-        freeze(&mut scratch.sigshm(["Hello, world"]), moment)
-            .is_ok_and(|frozen| !frozen.printed().contains("received signal"))
-    };
-    let moments = (0..)
-        .take_while(is_before_the_announcement)
-        .map(|step| Moment::Step(Side::Parent, step));
-    let count = the_parent_gives_up_at(moments);
-    assert!(count > 20, "{count}");
-}
-
-#[test]
-fn a_parent_whose_listener_is_stopped_at_any_step_can_still_be_interrupted() {
+fn a_stopped_listener_does_not_outlive_its_parent() {
     let mut count = 0;
-    for step in 0..steps(Side::Child) {
+    for step in 0.. {
         let scratch = Scratch::new();
-        let moment = Moment::Step(Side::Child, step);
-        let Some(released) = stop_listener_at(&scratch, "60", moment) else {
-            continue;
+        let released = match stop_listener_at(&scratch, "60", Moment::Step(Side::Child, step)) {
+            Stopped::Listener(released) => released,
+            Stopped::Nobody => continue,
+            Stopped::NoStep => break,
         };
-        let listener = released.listener().unwrap();
-        assert_eq!(state(listener), Some('T'), "step {step}");
-        kill(released.parent(), Signal::SIGINT).unwrap();
+        kill(released.parent(), Signal::SIGKILL).unwrap();
         let finished = released.finish(LIMIT);
-        assert_eq!(finished.signal, Some(libc::SIGINT), "step {step}");
+        assert_eq!(finished.stderr, "", "step {step}");
+        run(&mut scratch.sigshm(["second"])).assert_delivered(6, "second");
         scratch.assert_nothing_left();
         count += 1;
     }
@@ -159,54 +172,84 @@ fn a_listener_stopped_and_continued_at_any_step_delivers() {
     stop_and_continue_at_every_step(Side::Child);
 }
 
-#[test]
-fn a_parent_stopped_for_longer_than_the_timeout_at_any_step_delivers_when_continued() {
-    let mut runs = Vec::new();
-    for step in 0..steps(Side::Parent) {
+/// Suspends runs with a `--timeout` of one second at these steps of a side.
+fn suspend(
+    side: Side,
+    steps: impl Iterator<Item = usize>,
+    stop: impl Fn(&Frozen),
+) -> Vec<(Scratch, Released)> {
+    let mut suspended = Vec::new();
+    for step in steps {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm(["--timeout=1", "Hello, world"]);
-        let Ok(frozen) = freeze(&mut command, Moment::Step(Side::Parent, step)) else {
-            continue;
+        let frozen = match freeze(&mut command, Moment::Step(side, step)) {
+            Ok(frozen) => frozen,
+            Err(finished) => {
+                finished.assert_delivered(12, "Hello, world");
+                break;
+            }
         };
-        kill(frozen.parent(), Signal::SIGSTOP).unwrap();
-        runs.push((scratch, frozen.release()));
+        stop(&frozen);
+        suspended.push((scratch, frozen.release()));
     }
-    assert!(runs.len() > 50, "{}", runs.len());
-    // Not to wait for anything, but because it is the length of the stop that matters.
-    thread::sleep(Duration::from_millis(1200));
-    for (scratch, released) in runs {
-        kill(released.parent(), Signal::SIGCONT).unwrap();
-        released
-            .finish(PATIENCE)
-            .assert_delivered(12, "Hello, world");
-        scratch.assert_nothing_left();
-    }
+    assert!(suspended.len() > 10, "{side:?} {}", suspended.len());
+    suspended
 }
 
 #[test]
-fn a_stopped_listener_does_not_outlive_its_parent() {
-    let mut count = 0;
-    for step in 0..steps(Side::Child) {
-        let scratch = Scratch::new();
-        let moment = Moment::Step(Side::Child, step);
-        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), moment) else {
-            continue;
-        };
-        // From its first line on: earlier, it has had no time yet to ask for a signal at its parent's death.
-        if !frozen.printed().contains("# Listening") {
-            continue;
-        }
-        let listener: Pid = frozen.listener().unwrap();
-        kill(listener, Signal::SIGSTOP).unwrap();
-        let released = frozen.release();
-        if !is_stopped(listener) {
-            continue;
-        }
-        kill(released.parent(), Signal::SIGKILL).unwrap();
-        released.finish(LIMIT);
-        run(&mut scratch.sigshm(["second"])).assert_delivered(6, "second");
-        scratch.assert_nothing_left();
-        count += 1;
+fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delivers_when_continued()
+{
+    // Ctrl-Z stops the group. A debugger, or somebody with a PID, may stop the parent alone.
+    let ctrl_z = |frozen: &Frozen| killpg(frozen.parent(), Signal::SIGTSTP).unwrap();
+    let stop_parent = |frozen: &Frozen| kill(frozen.parent(), Signal::SIGSTOP).unwrap();
+    // The timeout is that of the parent, which waits during the steps of the listener. Of its own
+    // steps, most have nothing to do with time, and every third is enough.
+    let mut suspended = suspend(Side::Child, 0.., ctrl_z);
+    suspended.extend(suspend(Side::Parent, (0..).step_by(3), ctrl_z));
+    suspended.extend(suspend(Side::Parent, (1..).step_by(3), stop_parent));
+    let (waiting_scratch, waiting) = wait_for_lock_and_suspend();
+    for (_, released) in &suspended {
+        let parent = released.parent();
+        wait_until("the parent is stopped or has ended", || {
+            matches!(state(parent), None | Some('T' | 'Z'))
+        });
     }
-    assert!(count > 30, "{count}");
+
+    // All at the same time. Not to wait for anything, but because it is the length that matters.
+    thread::sleep(Duration::from_millis(2100));
+    let mut scratches = Vec::new();
+    for (scratch, released) in suspended {
+        let _ = killpg(released.parent(), Signal::SIGCONT);
+        let finished = released.finish(PATIENCE);
+        finished.assert_delivered(12, "Hello, world");
+        assert_eq!(finished.stderr, "");
+        scratches.push(scratch);
+    }
+    // When all have ended: as long as they were there, each of these looks took long.
+    for scratch in scratches {
+        scratch.assert_nothing_left();
+    }
+    // The wait for the lock has begun anew, so it has not timed out yet, and the lock is free now.
+    kill(waiting.pid(), Signal::SIGCONT).unwrap();
+    waiting.finish().assert_delivered(12, "Hello, world");
+    waiting_scratch.assert_nothing_left();
+}
+
+/// A run that was suspended while it waited for the lock, which has been given back since.
+fn wait_for_lock_and_suspend() -> (Scratch, Running) {
+    let scratch = Scratch::new();
+    let file = File::open(scratch.path()).unwrap();
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+    let mut command = scratch.sigshm(["--timeout=1", "Hello, world"]);
+    // A group of its own, with a parent outside it, as a shell's job is: an orphaned group, as the
+    // test's may be, takes no notice of Ctrl-Z.
+    let run = start(command.process_group(0));
+    let pid = run.pid();
+    wait_until("the run waits for the lock", || {
+        is_blocked_in(pid, libc::SYS_flock)
+    });
+    kill(pid, Signal::SIGTSTP).unwrap();
+    wait_until("the run is stopped", || state(pid) == Some('T'));
+    drop(lock);
+    (scratch, run)
 }

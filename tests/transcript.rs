@@ -1,10 +1,13 @@
 //! The transcript is a contract: compared as a whole, colours included, however it is captured.
 
+#![allow(unsafe_code)] // For a pair of sockets that nobody wraps.
+
 mod support;
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use nix::sys::wait::WaitStatus;
 use rexpect::session::spawn_command;
@@ -56,6 +59,36 @@ fn color_auto_colours_a_terminal_and_not_a_pipe() {
 }
 
 #[test]
+fn color_auto_does_not_colour_a_terminal_if_no_color_is_set_or_the_terminal_is_dumb() {
+    let scratch = Scratch::new();
+    for (name, value, shown) in [
+        ("NO_COLOR", "1", Shown::Plain),
+        ("NO_COLOR", "0", Shown::Plain),
+        ("NO_COLOR", "", Shown::Coloured),
+        ("TERM", "dumb", Shown::Plain),
+        ("TERM", "dumber", Shown::Coloured),
+        ("TERM", "", Shown::Coloured),
+    ] {
+        let mut command = scratch.sigshm(["--color", "auto", "Hello, world"]);
+        command.env(name, value);
+        assert_eq!(on_a_terminal(command), shown, "{name}={value}");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_dumb_terminal_is_coloured_unless_color_is_auto() {
+    // Colours are on by default, and what a terminal is called does not change that.
+    let scratch = Scratch::new();
+    for color in [&["Hello, world"][..], &["--color=always", "Hello, world"]] {
+        let mut command = scratch.sigshm(color);
+        command.env("TERM", "dumb");
+        assert_eq!(on_a_terminal(command), Shown::Coloured, "{color:?}");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
 fn no_color_that_is_not_empty_turns_colours_off() {
     let scratch = Scratch::new();
     // Whatever it says: 0 is not empty either (no-color.org).
@@ -81,7 +114,7 @@ fn an_empty_no_color_changes_nothing() {
 }
 
 #[test]
-fn color_on_the_command_line_outdoes_no_color() {
+fn color_always_outdoes_no_color_and_the_others_do_not() {
     let scratch = Scratch::new();
     let command = |color| {
         let mut command = scratch.sigshm(["--color", color, "Hello, world"]);
@@ -89,7 +122,7 @@ fn color_on_the_command_line_outdoes_no_color() {
         command
     };
     assert_eq!(through_a_pipe(command("always")), Shown::Coloured);
-    assert_eq!(on_a_terminal(command("auto")), Shown::Coloured);
+    assert_eq!(on_a_terminal(command("always")), Shown::Coloured);
     assert_eq!(through_a_pipe(command("auto")), Shown::Plain);
     assert_eq!(through_a_pipe(command("never")), Shown::Plain);
     scratch.assert_nothing_left();
@@ -154,14 +187,22 @@ fn each_line_is_one_write() {
 }
 
 #[test]
-fn in_200_runs_on_busy_processors_no_line_is_out_of_order() {
-    let scratch = Scratch::new();
+fn in_100_runs_on_busy_processors_no_line_is_out_of_order() {
     let _busy = Busy::start();
-    for number in 0..200 {
-        let message = format!("message {number}");
-        run(&mut scratch.sigshm([&message])).assert_delivered(message.len(), &message);
-    }
-    scratch.assert_nothing_left();
+    // Several at a time, so that the runs keep each other from the processors too.
+    thread::scope(|scope| {
+        for thread in 0..10 {
+            scope.spawn(move || {
+                let scratch = Scratch::new();
+                for number in 0..10 {
+                    let message = format!("message {number} of {thread}");
+                    let finished = run(&mut scratch.sigshm([&message]));
+                    finished.assert_delivered(message.len(), &message);
+                }
+                scratch.assert_nothing_left();
+            });
+        }
+    });
 }
 
 /// What a run of `Hello, world` looks like.
@@ -197,7 +238,7 @@ fn through_a_pipe(mut command: Command) -> Shown {
 /// Runs the command with a terminal as its standard input, output and error.
 #[track_caller]
 fn on_a_terminal(command: Command) -> Shown {
-    let mut session = spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap();
+    let mut session = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
     let text = session.exp_eof().unwrap();
     let status = session.process().wait().unwrap();
     assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
@@ -226,6 +267,6 @@ fn packet_sockets() -> (UnixDatagram, OwnedFd) {
     let [ours, theirs] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
     assert!(ours.as_raw_fd() > libc::STDERR_FILENO);
     let ours = UnixDatagram::from(ours);
-    ours.set_read_timeout(Some(PATIENCE)).unwrap();
+    ours.set_read_timeout(Some(TIMEOUT)).unwrap();
     (ours, theirs)
 }

@@ -1,72 +1,116 @@
-//! What the story costs: this program beside a C program of the same behaviour
-//! (`tests/peers/careful.c`), run alternately, so that whatever else the machine does meets both
-//! alike.
+//! What the story costs.
 //!
-//! `cargo bench` prints the ratio and the goals. It judges nothing: it fails only if a run fails.
+//! 1. Time and memory, beside a C program of the same behaviour (`tests/peers/careful.c`). Both are
+//!    run alternately, so that whatever else the machine does meets both alike.
+//! 2. System calls, of both programs, beyond those of a program that only starts and ends.
+//! 3. Many runs that wait for one lock: how fast they follow each other, in which order, and what
+//!    the waiting costs.
+//!
+//! `cargo bench` prints the figures and the goals. It judges nothing: it fails only if a run fails.
 //! Without `--bench` (as `cargo test --all-targets` starts it) it makes a few runs, to show that it
 //! works.
+
+#![allow(unsafe_code)] // ptrace(2) in a child, and the processor time of other processes.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, alarm};
 
-use support::{Scratch, compile_peer, run};
+use support::{Scratch, compile_peer, is_blocked_in, run, wait_until};
 
 const MESSAGE: &str = "Hello, world";
 
 /// In seconds, and much longer than all the runs together take on a busy machine.
-const PATIENCE: u32 = 600;
+const TIMEOUT: u32 = 600;
 
 fn main() {
     // If a run hangs, this ends the waiting for it: by SIGALRM, which kills.
-    alarm::set(PATIENCE);
+    alarm::set(TIMEOUT);
     let whole = std::env::args().any(|argument| argument == "--bench");
-    let (warm_up, pairs, memory_runs) = if whole { (20, 400, 15) } else { (1, 2, 1) };
-
-    let scratch = Scratch::new();
     let careful = compile_peer("careful");
-    let rust = || scratch.sigshm([MESSAGE]);
-    let c = || {
-        let mut command = Command::new(&careful);
-        command
-            .arg(MESSAGE)
-            .arg(scratch.path())
-            .stdin(Stdio::null());
-        command
+    let scratch = Scratch::new();
+    let programs = Programs {
+        scratch: &scratch,
+        careful: &careful,
     };
     // What is compared does the same.
-    for mut command in [rust(), c()] {
+    for mut command in [programs.sigshm(), programs.careful()] {
         run(&mut command).assert_delivered(MESSAGE.len(), MESSAGE);
     }
-
-    for _ in 0..warm_up {
-        time(rust());
-        time(c());
-    }
-    let (mut rust_times, mut c_times) = (Vec::new(), Vec::new());
-    for _ in 0..pairs {
-        rust_times.push(time(rust()));
-        c_times.push(time(c()));
-    }
-    let (rust_time, c_time) = (median(rust_times), median(c_times));
-
-    let rust_memory = median((0..memory_runs).map(|_| peak_memory(rust())).collect());
-    let c_memory = median((0..memory_runs).map(|_| peak_memory(c())).collect());
+    let (warm_up, pairs, memory_runs) = if whole { (20, 400, 15) } else { (1, 2, 1) };
+    time_and_memory(&programs, warm_up, pairs, memory_runs);
+    system_calls(&programs, if whole { 9 } else { 1 });
     scratch.assert_nothing_left();
     // A peer is compiled for each process that wants it.
     fs::remove_file(&careful).unwrap();
+
+    let (sizes, hold) = if whole {
+        ([10, 200], Duration::from_secs(1))
+    } else {
+        ([2, 3], Duration::ZERO)
+    };
+    println!("runs that wait for one lock, started one after the other");
+    for waiters in sizes {
+        queue(waiters, hold);
+    }
+}
+
+/// The two programs that are compared.
+struct Programs<'a> {
+    scratch: &'a Scratch,
+    careful: &'a Path,
+}
+
+/// Both are started in the same way, and without anything to do between fork and exec: then the
+/// standard library starts a program in a faster way, and there is less beside what is measured.
+impl Programs<'_> {
+    fn sigshm(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sigshm"));
+        command.arg("--path").arg(self.scratch.path()).arg(MESSAGE);
+        command.env_remove("NO_COLOR").stdin(Stdio::null());
+        command
+    }
+
+    fn careful(&self) -> Command {
+        let mut command = Command::new(self.careful);
+        command.arg(MESSAGE).arg(self.scratch.path());
+        command.env_remove("NO_COLOR").stdin(Stdio::null());
+        command
+    }
+}
+
+fn time_and_memory(programs: &Programs, warm_up: usize, pairs: usize, memory_runs: usize) {
+    for _ in 0..warm_up {
+        time(programs.sigshm());
+        time(programs.careful());
+    }
+    let (mut rust_times, mut c_times) = (Vec::new(), Vec::new());
+    for _ in 0..pairs {
+        rust_times.push(time(programs.sigshm()));
+        c_times.push(time(programs.careful()));
+    }
+    let (rust_time, c_time) = (median(rust_times), median(c_times));
+
+    let median_peak = |command: &dyn Fn() -> Command| {
+        median((0..memory_runs).map(|_| peak_memory(command())).collect())
+    };
+    let rust_memory = median_peak(&|| programs.sigshm());
+    let c_memory = median_peak(&|| programs.careful());
 
     let profile = if cfg!(debug_assertions) {
         "a debug build, which says nothing about the goals"
@@ -158,6 +202,163 @@ fn high_water_mark(pid: Pid) -> u64 {
         .unwrap()
         .parse()
         .unwrap()
+}
+
+/// System calls of a run, beyond those that each program makes to start and to end.
+fn system_calls(programs: &Programs, runs: usize) {
+    let version = Command::new("strace").arg("-V").output();
+    if let Err(error) = version {
+        println!("  system calls:   not counted, because strace cannot be run: {error}");
+        return;
+    }
+    let trivial = programs.scratch.dir().join("trivial");
+    let source = trivial.with_extension("c");
+    fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-o"]).arg(&trivial).arg(&source);
+    assert!(cc.status().unwrap().success(), "{cc:?}");
+    let mut version = Command::new(env!("CARGO_BIN_EXE_sigshm"));
+    version.arg("--version");
+
+    let log = programs.scratch.dir().join("strace");
+    let median_count = |command: &dyn Fn() -> Command| -> i64 {
+        median((0..runs).map(|_| count_calls(&command(), &log)).collect())
+    };
+    let rust = median_count(&|| programs.sigshm()) - count_calls(&version, &log);
+    let c = median_count(&|| programs.careful()) - count_calls(&Command::new(trivial), &log);
+    println!("  system calls:   sigshm {rust} beyond `sigshm --version` (goal: at most 80)");
+    println!("                  C {c} beyond a program that does nothing");
+}
+
+/// The number of system calls that the program and its children make, as strace(1) counts them.
+fn count_calls(command: &Command, log: &Path) -> i64 {
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-c", "-o"])
+        .arg(log)
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    assert!(strace.status().unwrap().success(), "{strace:?}");
+    let table = fs::read_to_string(log).unwrap();
+    // Percentage, seconds, microseconds a call, calls, maybe errors, and the name.
+    let calls = |row: &str| -> Option<i64> {
+        let column: Vec<&str> = row.split_whitespace().collect();
+        let is_call = column.len() >= 5 && column.last() != Some(&"total");
+        is_call.then(|| column[3].parse().ok()).flatten()
+    };
+    let all: Vec<i64> = table.lines().filter_map(calls).collect();
+    assert!(!all.is_empty(), "{table}");
+    all.iter().sum()
+}
+
+/// Lets so many runs wait for one lock, and then gives it to them.
+fn queue(waiters: usize, hold: Duration) {
+    let scratch = Scratch::new();
+    let lock = Flock::lock(
+        File::open(scratch.path()).unwrap(),
+        FlockArg::LockExclusiveNonblock,
+    )
+    .unwrap();
+    // All of them write into one file. Each writes while it has the lock, so the order in the file
+    // is the order in which they had it, whoever is seen to end first.
+    let transcripts = scratch.dir().join("transcripts");
+    let stdout = File::options()
+        .create(true)
+        .append(true)
+        .open(&transcripts)
+        .unwrap();
+
+    let mut runs = Vec::new();
+    for rank in 0..waiters {
+        let mut command = scratch.sigshm(["--timeout=600", "--color=never"]);
+        command
+            .arg(rank.to_string())
+            .stdout(stdout.try_clone().unwrap())
+            .stderr(Stdio::null());
+        let run = Waiter(command.spawn().unwrap());
+        let pid = run.pid();
+        wait_until("the run waits for the lock", || {
+            is_blocked_in(pid, libc::SYS_flock)
+        });
+        let used = processor_time(pid);
+        runs.push((run, used));
+    }
+    // Not to wait for anything, but to have something to measure: what the waiting costs.
+    thread::sleep(hold);
+    let used: Duration = runs
+        .iter()
+        .map(|(run, before)| processor_time(run.pid()) - *before)
+        .sum();
+
+    let start = Instant::now();
+    drop(lock);
+    for (run, _) in &mut runs {
+        let status = run.0.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+    let elapsed = start.elapsed();
+
+    let transcripts = fs::read_to_string(transcripts).unwrap();
+    let order: Vec<usize> = transcripts
+        .lines()
+        .filter_map(|line| line.strip_prefix("# Received: "))
+        .map(|rank| rank.parse().unwrap())
+        .collect();
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    assert!(sorted.into_iter().eq(0..waiters), "{order:?}");
+    let places: usize = order
+        .iter()
+        .enumerate()
+        .map(|(place, rank)| place.abs_diff(*rank))
+        .sum();
+    scratch.assert_nothing_left();
+
+    println!(
+        "  {waiters:>3} waiters:    {:.2} ms a run, {:.2} places out of order in the mean, \
+         {:.3} s of processor time while they waited",
+        elapsed.as_secs_f64() * 1e3 / waiters as f64,
+        places as f64 / waiters as f64,
+        used.as_secs_f64()
+    );
+}
+
+/// A run that is killed and reaped if the measurement fails.
+struct Waiter(Child);
+
+impl Waiter {
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id() as i32)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The processor time that another process has used so far; see clock_getcpuclockid(3).
+fn processor_time(pid: Pid) -> Duration {
+    let mut clock = 0;
+    // SAFETY: it writes a number into a variable that is there.
+    let result = unsafe { libc::clock_getcpuclockid(pid.as_raw(), &mut clock) };
+    assert_eq!(
+        result,
+        0,
+        "clock_getcpuclockid: {}",
+        Errno::from_raw(result)
+    );
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: it writes a time into a variable that is there.
+    Errno::result(unsafe { libc::clock_gettime(clock, &mut time) }).unwrap();
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn median<T: Copy + Ord>(mut values: Vec<T>) -> T {

@@ -1,16 +1,20 @@
-//! What the tests share: a folder and a key of their own, the program, and looks at the system from outside.
+//! What the tests share: a folder and a key of their own, the program, and looks at the system from
+//! outside.
 
 #![allow(dead_code)] // Each test file is a crate of its own and uses its own part of this.
+#![allow(unsafe_code)] // For system calls that nobody wraps, and for what a child does before exec.
 
 pub mod program;
+pub mod told;
 #[cfg(target_os = "linux")]
 pub mod tracer;
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -21,12 +25,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, dup2_stdout, pipe2, write};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine. A wait that reaches it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The old name of [`TIMEOUT`].
+pub const PATIENCE: Duration = TIMEOUT;
 
 /// A folder of the test's own with a `shared_path` in it, and so a key that nobody else uses.
 pub struct Scratch {
@@ -84,6 +92,22 @@ impl Scratch {
         command
     }
 
+    /// A copy of the program in this folder, which anybody may run. (The way to the program itself may
+    /// be closed to others.)
+    pub fn copy_for_anybody(&self) -> PathBuf {
+        let copy = self.dir().join("sigshm");
+        if !copy.exists() {
+            fs::set_permissions(self.dir(), Permissions::from_mode(0o755)).unwrap();
+            // By another process: while this one writes to the file, a child that another test starts
+            // has it open for writing too, and then it cannot be run ("Text file busy").
+            let mut cp = Command::new("cp");
+            cp.arg(env!("CARGO_BIN_EXE_sigshm")).arg(&copy);
+            assert_eq!(run(&mut cp).code, Some(0), "{cp:?}");
+            fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+        }
+        copy
+    }
+
     /// The segments at this folder's key, as the kernel lists them.
     pub fn segments(&self) -> Vec<Segment> {
         segments()
@@ -114,7 +138,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // Until they are gone, as one that is killed may still be creating a segment.
         let start = Instant::now();
-        while !self.processes().is_empty() && start.elapsed() < PATIENCE {
+        while !self.processes().is_empty() && start.elapsed() < TIMEOUT {
             for pid in self.processes() {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
@@ -169,36 +193,86 @@ pub fn remove_segment(id: i32) {
 /// who ignores some, as nohup(1) and a shell's `&` do, and the program would rightly ignore them.)
 pub fn sigshm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sigshm"));
-    command.env_remove("NO_COLOR").stdin(Stdio::null());
+    command
+        .env_remove("NO_COLOR")
+        .env_remove("TERM")
+        .stdin(Stdio::null());
     // SAFETY: what is called between fork and exec only calls signal(2), which is
     // async-signal-safe.
     unsafe { command.pre_exec(heed_signals) };
     command
 }
 
-fn heed_signals() -> io::Result<()> {
-    use Signal::{SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ};
-
-    for heeded in [
-        SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGXFSZ,
-    ] {
+/// Gives every signal its default disposition. For a process that is about to call exec(2).
+pub fn heed_signals() -> io::Result<()> {
+    let catchable = |it: &Signal| !matches!(it, Signal::SIGKILL | Signal::SIGSTOP);
+    for heeded in Signal::iterator().filter(catchable) {
         // SAFETY: the default handler is nobody's code.
         unsafe { signal(heeded, SigHandler::SigDfl) }?;
     }
     Ok(())
 }
 
-/// Starts the command with both outputs captured. The child is killed and reaped if the test ends before it does.
+/// The signals that end a run and are not the notification signal, as DESIGN lists them.
+pub const ENDING: [Signal; 13] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGABRT,
+    Signal::SIGALRM,
+    Signal::SIGTERM,
+    Signal::SIGUSR2,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGXCPU,
+    Signal::SIGSTKFLT,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+];
+
+/// Starts the command with both outputs captured. The child is killed and reaped if the test ends
+/// before it does.
 pub fn start(command: &mut Command) -> Running {
+    start_into(command, Stdio::piped())
+}
+
+/// As [`start`], with another standard output. This process keeps no copy of that.
+pub fn start_into(command: &mut Command, stdout: impl Into<Stdio>) -> Running {
     let child = command
-        .stdout(Stdio::piped())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    command.stdout(Stdio::null());
     Running { child: Some(child) }
 }
 
-/// Runs the command to its end, which must come within [`PATIENCE`].
+/// Starts the command with a standard output that nobody reads, and that has room for so many bytes:
+/// the first write after them blocks. That lasts until the reading end, which comes back, is dropped.
+pub fn start_with_room_for(bytes: usize, command: &mut Command) -> (Running, OwnedFd) {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    // The least that there is, a page. The kernel adds a write to a page as a whole or not at all.
+    let capacity = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap() as usize;
+    let filler = vec![b'.'; capacity - bytes];
+    assert_eq!(write(&writer, &filler), Ok(filler.len()));
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(move || Ok(dup2_stdout(&writer)?)) };
+    (start(command), reader)
+}
+
+/// A pipe into which nothing more fits: the end to read from, and the other.
+pub fn full_pipe() -> (File, File) {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let mut writer = File::from(writer);
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    // The run shares the open file description, and so O_NONBLOCK; a pipe that blocks is the harder
+    // case.
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader.into(), writer)
+}
+
+/// Runs the command to its end, which must come within [`TIMEOUT`].
 pub fn run(command: &mut Command) -> Finished {
     start(command).finish()
 }
@@ -223,11 +297,11 @@ impl Running {
         // A thread reads, so that a full pipe cannot stop the program, and this one watches the clock.
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
-        match receiver.recv_timeout(PATIENCE) {
+        match receiver.recv_timeout(TIMEOUT) {
             Ok(output) => Finished::new(output),
             Err(_) => {
                 let _ = kill(pid, Signal::SIGKILL);
-                panic!("PID {pid} has not ended (with its output closed) within {PATIENCE:?}");
+                panic!("PID {pid} has not ended (with its output closed) within {TIMEOUT:?}");
             }
         }
     }
@@ -327,12 +401,12 @@ pub fn plain(text: &str) -> String {
     parts.fold(first, |plain, part| plain + part.split_once('m').unwrap().1)
 }
 
-/// Waits for a state that the system shows but announces to nobody, and fails if it does not come.
+/// Waits for a state that the system shows but tells nobody of, and fails if it does not come.
 #[track_caller]
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(start.elapsed() < TIMEOUT, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -341,6 +415,22 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 pub fn state(pid: Pid) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ").unwrap().1.chars().next()
+}
+
+/// The system call in which the process is blocked, if it is; see proc_pid_syscall(5).
+pub fn blocked_in(pid: Pid) -> Option<libc::c_long> {
+    let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    syscall.split(' ').next()?.parse().ok()
+}
+
+/// Whether the process is blocked in this system call.
+pub fn is_blocked_in(pid: Pid, call: libc::c_long) -> bool {
+    blocked_in(pid) == Some(call)
+}
+
+/// Whether the process is blocked in a write(2).
+pub fn is_blocked_in_write(pid: Pid) -> bool {
+    is_blocked_in(pid, libc::SYS_write)
 }
 
 /// The children of a process that have not been reaped.
@@ -363,6 +453,13 @@ fn process_ids() -> impl Iterator<Item = i32> {
 /// Whether there is no such process any more, not even a zombie.
 pub fn is_gone(pid: Pid) -> bool {
     kill(pid, None) == Err(Errno::ESRCH)
+}
+
+/// Says aloud that `what` is not tested, and why. (Not by `eprintln!`: what a test says in that way is
+/// shown only if it fails.)
+pub fn not_tested(what: &str, why: &str) {
+    let line = format!("\nNOT TESTED, because {why}: {what}\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Compiles one of the C peers and returns where it is.

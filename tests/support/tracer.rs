@@ -1,15 +1,26 @@
-//! Stops a run at an exact step of one of its processes, by ptrace(2), and lets it go on from there.
+//! Stops a run at an exact step of one of its processes, by ptrace(2), and lets it go on from
+//! there.
 //!
-//! A step is a system-call stop: the kernel stops a traced process at the entry of each system call and again at its
-//! exit. Between two steps a process changes nothing that anybody else can see, so a fault at each step is a fault at
-//! every moment that differs from another.
+//! A step is a system-call stop: the kernel stops a traced process at the entry of each system call
+//! and again at its exit. Between two steps a process changes nothing that anybody else can see. So
+//! a fault at each step stands for a fault at any time.
 //!
-//! 1. [`freeze`] starts the run and drives it to the step. Then *both* processes are held in a stop, and whatever a test
-//!    does to them meanwhile comes at exactly this moment for both.
-//! 2. [`Frozen::release`] takes the tracer away. From then on the kernel treats the run like any other.
+//! 1. [`freeze`] starts the run and drives it to the step. Then *both* processes are held in a
+//!    stop, and whatever a test does to them meanwhile comes at exactly this step for both.
+//! 2. [`Frozen::release`] takes the tracer away. From then on the kernel treats the run like any
+//!    other.
 //! 3. [`Released::finish`] waits for the end of both, which must come soon enough.
 //!
 //! Every run is a process group of its own. Only the thread that has started a run can trace it.
+//!
+//! # The steps of a sleep do not count
+//! A listener spins for 100 ms and then sleeps. A traced run is over in a few milliseconds. But on a
+//! busy machine some listeners get as far as their sleep, and make calls that the others do not
+//! make. If these counted, the same number would be another step from run to run, and a loop over
+//! all numbers would miss some. So they do not count, and each number is the same step in every run.
+//! A test that wants the sleep asks for it: [`Released::until_listener_sleeps`].
+
+#![allow(unsafe_code)] // ptrace(2) with arguments for which nix has no wrapper.
 
 use std::fs::File;
 use std::io;
@@ -28,7 +39,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::{Finished, PATIENCE, is_gone, state};
+use super::{Finished, PATIENCE, is_blocked_in, state, wait_until};
 
 /// One of the two processes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +53,11 @@ pub enum Side {
 pub enum Moment {
     /// The parent's n-th step since the program was loaded.
     Early(usize),
-    /// The n-th step of one side since the parent has asked for its turn. Before that, nothing has been made.
+    /// The n-th step of one side since the parent has asked for the run lock. Before that, nothing
+    /// has been made.
     Step(Side, usize),
+    /// The entry of the n-th write(2) to standard output, by either side.
+    Line(usize),
     /// The entry of one side's first system call with this number.
     Call(Side, libc::c_long),
 }
@@ -51,6 +65,7 @@ pub enum Moment {
 /// A run whose processes are all held in a ptrace stop.
 pub struct Frozen {
     run: Run,
+    stopped: Pid,
     listener_lives: bool,
 }
 
@@ -80,9 +95,20 @@ pub fn freeze(command: &mut Command, moment: Moment) -> Result<Frozen, Finished>
     outcome
 }
 
+/// Starts the command, and stops its parent right after it has made the segment. The listener spins
+/// then, and soon it sleeps: see [`Released::until_listener_sleeps`].
+pub fn start_and_stop_parent(command: &mut Command) -> Released {
+    let Ok(frozen) = freeze(command, Moment::Call(Side::Parent, libc::SYS_shmget)) else {
+        panic!("the run has ended without making a segment");
+    };
+    kill(frozen.parent(), Signal::SIGSTOP).unwrap();
+    frozen.release()
+}
+
 struct Tracer {
     run: Run,
     child: ChildState,
+    child_is_in_sleep: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,15 +126,17 @@ impl Tracer {
         Self {
             run,
             child: ChildState::None,
+            child_is_in_sleep: false,
         }
     }
 
     fn drive(mut self, moment: Moment) -> Result<Frozen, Finished> {
         let mut steps = 0;
-        let mut has_asked_for_its_turn = false;
+        let mut has_asked_for_the_lock = false;
         resume(self.run.parent, None);
         let stopped = loop {
-            // All that is in the run's process group, and nothing else that this process has started.
+            // All that is in the run's process group, and nothing else that this process has
+            // started.
             let group = Pid::from_raw(-self.run.parent.as_raw());
             let status = waitpid(group, Some(WaitPidFlag::__WALL)).unwrap();
             let WaitStatus::PtraceSyscall(pid) = status else {
@@ -118,20 +146,24 @@ impl Tracer {
                 continue;
             };
             let side = self.side(pid);
-            if !has_asked_for_its_turn {
-                has_asked_for_its_turn = entered(pid) == Some(libc::SYS_flock);
-            }
+            let is_part_of_sleep = self.is_part_of_sleep(pid);
+            has_asked_for_the_lock |= entered(pid) == Some(libc::SYS_flock);
             let counted = match moment {
                 Moment::Early(_) => side == Side::Parent,
-                Moment::Step(counted, _) => side == counted && has_asked_for_its_turn,
+                Moment::Step(counted, _) => {
+                    side == counted && has_asked_for_the_lock && !is_part_of_sleep
+                }
+                Moment::Line(_) => writes_to_stdout(pid),
                 Moment::Call(..) => false,
             };
             let is_the_moment = match moment {
-                Moment::Early(number) | Moment::Step(_, number) => counted && steps == number,
+                Moment::Early(number) | Moment::Step(_, number) | Moment::Line(number) => {
+                    counted && steps == number
+                }
                 Moment::Call(caller, number) => side == caller && entered(pid) == Some(number),
             };
             if is_the_moment {
-                break side;
+                break pid;
             }
             steps += usize::from(counted);
             resume(pid, None);
@@ -140,8 +172,8 @@ impl Tracer {
     }
 
     /// Holds the other side too.
-    fn freeze(mut self, stopped: Side) -> Frozen {
-        let other = match stopped {
+    fn freeze(mut self, stopped: Pid) -> Frozen {
+        let other = match self.side(stopped) {
             Side::Parent if matches!(self.child, ChildState::New | ChildState::Running) => {
                 self.run.child
             }
@@ -169,8 +201,27 @@ impl Tracer {
         }
         Frozen {
             listener_lives: matches!(self.child, ChildState::New | ChildState::Running),
+            stopped,
             run: self.run,
         }
+    }
+
+    /// Whether this is a stop of the listener in a call that it makes only when it goes to sleep.
+    /// Such a call is known by its entry. The next stop of the same process is the exit.
+    fn is_part_of_sleep(&mut self, pid: Pid) -> bool {
+        if self.side(pid) == Side::Parent {
+            return false;
+        }
+        let is_exit = mem::take(&mut self.child_is_in_sleep);
+        self.child_is_in_sleep = match call(pid) {
+            Some((libc::SYS_pselect6, _)) => true,
+            // A set without signals: the call only asks for the mask, which pselect(2) needs.
+            Some((libc::SYS_rt_sigprocmask, [_, set, ..])) => {
+                set == 0 || ptrace::read(pid, set as ptrace::AddressType) == Ok(0)
+            }
+            _ => false,
+        };
+        is_exit || self.child_is_in_sleep
     }
 
     fn side(&self, pid: Pid) -> Side {
@@ -222,7 +273,8 @@ impl Tracer {
     }
 }
 
-/// Lets the process go on to its next step. That it has been killed meanwhile is seen by the next wait.
+/// Lets the process go on to its next step. That it has been killed meanwhile is seen by the next
+/// wait.
 fn resume(pid: Pid, signal: Option<Signal>) {
     match ptrace::syscall(pid, signal) {
         Ok(()) | Err(Errno::ESRCH) => {}
@@ -232,9 +284,20 @@ fn resume(pid: Pid, signal: Option<Signal>) {
 
 /// The number of the system call at whose entry the process is stopped.
 fn entered(pid: Pid) -> Option<libc::c_long> {
+    call(pid).map(|(number, _)| number)
+}
+
+/// Whether the process is stopped at the entry of a write(2) to standard output.
+fn writes_to_stdout(pid: Pid) -> bool {
+    matches!(call(pid), Some((libc::SYS_write, [1, ..])))
+}
+
+/// The number and the arguments of the system call at whose entry the process is stopped.
+fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
     // SAFETY: the struct is made of integers, for which zeros are valid.
     let mut info: libc::ptrace_syscall_info = unsafe { mem::zeroed() };
-    // SAFETY: the kernel writes at most the given number of bytes, which is the size of what is pointed to.
+    // SAFETY: the kernel writes at most the given number of bytes, which is the size of what is
+    // pointed to.
     let written = unsafe {
         libc::ptrace(
             libc::PTRACE_GET_SYSCALL_INFO,
@@ -247,7 +310,8 @@ fn entered(pid: Pid) -> Option<libc::c_long> {
         return None;
     }
     // SAFETY: `op` says that this is the part of the union that was written.
-    Some(unsafe { info.u.entry.nr } as libc::c_long)
+    let entry = unsafe { info.u.entry };
+    Some((entry.nr as libc::c_long, entry.args))
 }
 
 impl Run {
@@ -333,9 +397,14 @@ impl Frozen {
         self.run.child.filter(|_| self.listener_lives)
     }
 
-    /// Whether the listener has come and gone, and the parent knows it.
-    pub fn listener_is_reaped(&self) -> bool {
-        self.run.child.is_some_and(is_gone)
+    /// The system call at whose entry the run was stopped, if it was at an entry.
+    pub fn call(&self) -> Option<libc::c_long> {
+        entered(self.stopped)
+    }
+
+    /// Whether the process is just making its last system call. No signal changes its end any more.
+    pub fn is_ending(&self, pid: Pid) -> bool {
+        entered(pid) == Some(libc::SYS_exit_group)
     }
 
     /// What was printed so far.
@@ -343,7 +412,8 @@ impl Frozen {
         String::from_utf8(self.run.printed()).unwrap()
     }
 
-    /// Takes the tracer away from both processes. A signal that was sent to them meanwhile comes to them now.
+    /// Takes the tracer away from both processes. A signal that was sent to them meanwhile comes to
+    /// them now.
     pub fn release(mut self) -> Released {
         if let Some(listener) = self.living_listener() {
             detach(listener);
@@ -355,7 +425,8 @@ impl Frozen {
     }
 }
 
-/// Lets go of the process, which is stopped or has been killed. How it ended, if the tracer was told.
+/// Lets go of the process, which is stopped or has been killed. How it ended, if the tracer was
+/// told.
 fn detach(pid: Pid) -> Option<WaitStatus> {
     match ptrace::detach(pid, None) {
         Ok(()) => None,
@@ -379,6 +450,15 @@ impl Released {
         String::from_utf8(self.run.printed()).unwrap()
     }
 
+    /// Waits until the listener has spun long enough and sleeps.
+    #[track_caller]
+    pub fn until_listener_sleeps(&self) {
+        let listener = self.run.child.unwrap();
+        wait_until("the listener sleeps", || {
+            is_blocked_in(listener, libc::SYS_pselect6)
+        });
+    }
+
     /// Waits for the end of both processes, which must come within `limit`.
     #[track_caller]
     pub fn finish(mut self, limit: Duration) -> Finished {
@@ -397,7 +477,8 @@ impl Released {
                     let _ = kill(listener, Signal::SIGKILL);
                 }
                 panic!(
-                    "not ended within {limit:?}: parent {:?} in state {:?}, listener {:?} in state {listener:?}\n{}{}",
+                    "not ended within {limit:?}: parent {:?} in state {:?}, \
+                     listener {:?} in state {listener:?}\n{}{}",
                     self.run.parent,
                     state(self.run.parent),
                     self.run.child,

@@ -1,0 +1,67 @@
+//! The picture of a message's bytes.
+
+use libc::{c_int, size_t};
+
+use crate::message::Message;
+use crate::output::palette::{Line, Role};
+
+/// How many bytes are shown side by side.
+const ACROSS: usize = 16;
+
+/// Shows the bytes of a message, field by field, in hexadecimal and as text.
+///
+/// Each field starts a line of its own and is named there. Zeros that fill the rest are counted and
+/// not shown.
+pub fn picture(message: &Message) -> Vec<Line> {
+    let (used, unused) = message.text.split_at(message.size.min(message.text.len()));
+    let (id, size) = (message.id.to_ne_bytes(), message.size.to_ne_bytes());
+    let (gap, number, text) = (size_of::<c_int>(), size_of::<size_t>(), 2 * size_of::<size_t>());
+    let zeros = if unused.iter().all(|&byte| byte == 0) { Some("") } else { None };
+    let (id_is, size_is) = (format!("= {}", message.id), format!("= {}", message.size));
+    let fields: [(_, _, _, &[u8], _); 5] = [
+        (Role::Number, "id", 0, &id, Some(id_is.as_str())),
+        (Role::Detail, "padding", gap, &message.padding, Some("")),
+        (Role::Number, "size", number, &size, Some(&size_is)),
+        (Role::Receiver, "text", text, used, None),
+        (Role::Detail, "unused", text + used.len(), unused, zeros),
+    ];
+    let mut lines = vec![
+        (Role::Detail, "The segment, as the listener finds it:".to_owned()),
+        (Role::Detail, row("field", "at", "bytes", "as text")),
+    ];
+    for (role, name, at, bytes, meaning) in fields {
+        let rows = rows(name, at, bytes, meaning).into_iter();
+        lines.extend(rows.map(|row| (role, row)));
+    }
+    lines
+}
+
+/// Shows one field; beside its bytes what they mean, or else themselves as text.
+fn rows(name: &str, offset: usize, bytes: &[u8], meaning: Option<&str>) -> Vec<String> {
+    let at = |index: usize| format!("{:03x}", offset + index * ACROSS);
+    if bytes.is_empty() {
+        return vec![row(name, &at(0), "", "(empty)")];
+    }
+    let mut lines = Vec::new();
+    for (index, chunk) in bytes.chunks(ACROSS).enumerate() {
+        // The name stands where the field begins, and only there.
+        let name = if index == 0 { name } else { "" };
+        let rest = &bytes[index * ACROSS..];
+        if rest.len() > ACROSS && rest.iter().all(|&byte| byte == 0) {
+            let last = offset + bytes.len() - 1;
+            let folded = format!("00 ... {} bytes of zeros, up to {last:03x}", rest.len());
+            lines.push(row(name, &at(index), &folded, ""));
+            break;
+        }
+        let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+        let is_graphic = |byte| (b' '..=b'~').contains(byte);
+        let text = chunk.iter().map(|byte| if is_graphic(byte) { char::from(*byte) } else { '.' });
+        let text: String = text.collect();
+        lines.push(row(name, &at(index), &hex.join(" "), meaning.unwrap_or(&text)));
+    }
+    lines
+}
+
+fn row(name: &str, at: &str, bytes: &str, text: &str) -> String {
+    format!("{name:<8}{at:<4}{bytes:<48}{text}").trim_end().to_owned()
+}

@@ -1,0 +1,167 @@
+//! How the child's entries reach the parent: through a pipe, each as it comes.
+//!
+//! So nothing is lost if the child is killed or stopped. The parent reads the pipe when the child has
+//! ended. Nobody ever waits for the pipe, which is non-blocking: if it is full, entries are dropped and
+//! counted.
+//!
+//! With `--step`, a second pipe tells the other process that standard input has ended: it is readable
+//! from then on, and nobody reads it.
+
+use std::fs::File;
+use std::io::{Read, stdin};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{pipe, write};
+
+use super::Entry;
+use crate::output::palette::Role;
+use crate::sys::Error;
+use crate::sys::fd::read_byte;
+use crate::sys::trace::Call;
+
+/// How many bytes of entries are written at most. A pipe of Linux holds 64 KiB; the rest is for the
+/// number of entries that were dropped.
+const LIMIT: usize = 60 * 1024;
+
+/// The pipes between the two processes of a run that is explained.
+#[derive(Default)]
+pub(super) struct Link {
+    entries: Entries,
+    input_ended: Option<(OwnedFd, OwnedFd)>,
+    /// How many bytes of entries have been written, and how many entries dropped.
+    written: usize,
+    dropped: usize,
+}
+
+#[derive(Default)]
+enum Entries {
+    #[default]
+    Nobody, // there is no other process, or it has ended
+    Both(OwnedFd, OwnedFd), // before the fork: both ends
+    ToParent(OwnedFd),      // in the child
+    FromChild(OwnedFd),     // in the parent
+}
+
+impl Link {
+    /// Makes the pipes, before the fork. Fails as pipe(2) does.
+    pub(super) fn open(live: bool) -> Result<Self> {
+        let pipe = || pipe().map_err(|errno| Error::call(Call::Pipe(None), errno));
+        let (read, write) = pipe()?;
+        fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self {
+            entries: Entries::Both(read, write),
+            input_ended: live.then(pipe).transpose()?,
+            ..Self::default()
+        })
+    }
+
+    /// Keeps the end of this process, after the fork.
+    pub(super) fn divide(&mut self, is_child: bool) {
+        if let Entries::Both(read, write) = std::mem::take(&mut self.entries) {
+            self.entries =
+                if is_child { Entries::ToParent(write) } else { Entries::FromChild(read) };
+        }
+    }
+
+    /// Hands an entry to the parent. Returns `false` if there is none to hand it to.
+    pub(super) fn send(&mut self, entry: &Entry) -> bool {
+        let Entries::ToParent(fd) = &self.entries else {
+            return false;
+        };
+        let text = encode(entry);
+        let fits = self.written + text.len() <= LIMIT;
+        if fits && write(fd, text.as_bytes()) == Ok(text.len()) {
+            self.written += text.len();
+        } else {
+            // Nothing after a gap: what cannot be read to its end would spoil what comes after it.
+            (self.written, self.dropped) = (LIMIT, self.dropped + 1);
+        }
+        true
+    }
+
+    /// The last word of the child: how many entries it has dropped.
+    pub(super) fn close(&mut self) {
+        if let Entries::ToParent(fd) = &self.entries {
+            // If the parent has ended, nobody asks for it.
+            let _ = write(fd, self.dropped.to_string().as_bytes());
+        }
+    }
+
+    /// All that the child, which has ended, has handed over; and how many entries it has dropped.
+    pub(super) fn receive(&mut self) -> (Vec<Entry>, usize) {
+        let mut bytes = Vec::new();
+        match std::mem::take(&mut self.entries) {
+            // What was read before an error is worth telling.
+            Entries::FromChild(fd) => drop(File::from(fd).read_to_end(&mut bytes)),
+            entries => self.entries = entries,
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let (mut entries, mut rest) = (Vec::new(), &*text);
+        while let Some((entry, after)) = decode(rest) {
+            entries.push(entry);
+            rest = after;
+        }
+        (entries, rest.parse().unwrap_or_default())
+    }
+
+    /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the end
+    /// of standard input, and tells the other process. Fails as read(2) does.
+    pub(super) fn wait_for_enter(&self) -> Result<bool> {
+        let stdin = stdin();
+        loop {
+            let mut fds = vec![PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+            // Nothing is asked for; but poll(2) says anyway that nobody has the other end open.
+            if let Entries::ToParent(fd) | Entries::FromChild(fd) = &self.entries {
+                fds.push(PollFd::new(fd.as_fd(), PollFlags::empty()));
+            }
+            let _ = poll(&mut fds, PollTimeout::NONE);
+            if fds.get(1).and_then(PollFd::any) == Some(true) {
+                return Ok(true);
+            }
+            match read_byte(&stdin) {
+                Ok(Some(b'\n')) => return Ok(true),
+                // Up to the end of the line and no further: the rest is for the next stop.
+                Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Ok(None) => {
+                    if let Some((_, fd)) = &self.input_ended {
+                        write(fd, b"!")?;
+                    }
+                    return Ok(false);
+                }
+                Err(errno) => return Err(Error::call(Call::Read(0, None), errno).into()),
+            }
+        }
+    }
+
+    /// Whether one of the processes has seen the end of standard input.
+    pub(super) fn input_has_ended(&self) -> bool {
+        self.input_ended.as_ref().is_some_and(|(fd, _)| {
+            let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+        })
+    }
+}
+
+/// An entry as bytes: a line with its time and the lengths of its two texts, and then these.
+fn encode(Entry { at, text, row }: &Entry) -> String {
+    let row = row.as_ref().map_or("", |(_, row)| row);
+    format!("{} {} {}\n{text}{row}", at.as_nanos(), text.len(), row.len())
+}
+
+/// The first entry of the listener's in `bytes`, and what comes after it.
+fn decode(bytes: &str) -> Option<(Entry, &str)> {
+    let (head, rest) = bytes.split_once('\n')?;
+    let mut numbers = head.split(' ').map(|number| number.parse::<usize>().ok());
+    let mut number = || numbers.next().flatten();
+    let at = Duration::from_nanos(number()? as u64);
+    let (text, rest) = rest.split_at_checked(number()?)?;
+    let (row, rest) = rest.split_at_checked(number()?)?;
+    let row = (!row.is_empty()).then(|| (Role::Listener, row.to_owned()));
+    let text = text.to_owned();
+    Some((Entry { at, text, row }, rest))
+}

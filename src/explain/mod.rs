@@ -1,0 +1,307 @@
+//! What happens between the lines: recorded while the run goes on, told afterwards.
+//!
+//! An explained run is a plain run: it makes the same system calls, and prints nothing meanwhile.
+//! Each process records its steps and calls, all on one clock. The child hands them to the parent
+//! through a pipe, as they come. When the run is over, the parent merges both by time and
+//! tells the whole. So what is on the screen is in the order in which it happened.
+//!
+//! With `--step` each process tells its own, as the run goes on: at each stop, what it has done since
+//! the last one. They never speak at the same time: a process tells all that it has done *before* it
+//! lets the other one go (its byte "ready", its signal, its end), and after that it is silent until
+//! the other one has let it go in turn.
+//!
+//! The texts are in `lessons.txt`, the two pictures in [`bytes`] and [`timeline`].
+
+pub mod bytes;
+mod lessons;
+mod link;
+pub mod timeline;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nix::unistd::{Pid, getpid};
+
+use self::link::Link;
+use self::timeline::Crosses;
+use crate::output::palette::{Line, Role};
+use crate::output::stdout::{INDENT, Stdout};
+use crate::step::Step;
+use crate::sys::trace::{self, Call, Record};
+
+/// Something that a process did: when, counted from the start of the run; what is told of it, in lines
+/// as they are printed; and what it is in the timeline.
+struct Entry {
+    at: Duration,
+    text: String,
+    row: Option<Line>,
+}
+
+/// What is known of the two processes and the segment.
+#[derive(Default)]
+struct Known {
+    sender: Option<Pid>,
+    listener: Option<Pid>,
+    /// Whether they are parent and child.
+    related: bool,
+    segment: Option<i32>,
+}
+
+/// Explains a run, in one of its processes. It is shared with the recorder of calls.
+pub struct Explainer {
+    stdout: Stdout,
+    /// Whether this process is the sender or the listener.
+    who: Role,
+    started: Instant,
+    known: Known,
+    /// Whether it is told as it happens, and whether this process still stops before its steps.
+    live: bool,
+    stops: bool,
+    link: Link,
+    /// What has not been told yet, and what of the timeline has been.
+    entries: Vec<Entry>,
+    rows: Vec<(Duration, Line)>,
+    last_step: Duration,
+    /// How often this process has looked and found nothing. The first time is told as it was. What
+    /// comes after it is held back until a look finds something.
+    found_nothing: usize,
+    held_back: Vec<Entry>,
+}
+
+impl Explainer {
+    /// Starts to record what this process does. If `live`, it is told as it happens, with stops.
+    /// `who` is the role of this process: the sender, or the listener.
+    pub fn start(who: Role, live: bool, stdout: Stdout) -> Rc<RefCell<Self>> {
+        let explainer = Rc::new(RefCell::new(Self {
+            stdout,
+            who,
+            started: Instant::now(),
+            known: Known { sender: Some(getpid()), ..Known::default() },
+            live,
+            stops: live,
+            link: Link::default(),
+            entries: Vec::new(),
+            rows: Vec::new(),
+            last_step: Duration::ZERO,
+            found_nothing: 0,
+            held_back: Vec::new(),
+        }));
+        let recorder = Rc::clone(&explainer);
+        trace::record(move |record| recorder.borrow_mut().note(record));
+        explainer
+    }
+
+    /// Takes in a call.
+    fn note(&mut self, record: &Record) {
+        if let Call::Nanosleep(_) = record.call {
+            return self.find_nothing();
+        }
+        let is_child = matches!((&record.call, record.result), (Call::Fork, Ok(0)));
+        match (&record.call, record.result) {
+            (Call::Fork, Ok(child)) => {
+                self.known.related = true;
+                self.link.divide(is_child);
+                if is_child {
+                    // What was recorded before the fork is the parent's to tell.
+                    self.entries.clear();
+                    self.rows.clear();
+                    self.who = Role::Listener;
+                } else {
+                    self.known.listener = Some(Pid::from_raw(child as i32));
+                }
+            }
+            (Call::Shmget(..), Ok(id)) => self.known.segment = Some(id as i32),
+            (Call::IpcStat(_, Some(status)), _) if self.who == Role::Listener => {
+                self.known.sender = Some(status.creator_pid);
+            }
+            _ => {}
+        }
+        // The other process can see the effect of a call from its beginning on. But what a call has
+        // waited for was there at its end.
+        let at = match record.call {
+            Call::Fork if is_child => record.ended,
+            Call::Read(..) | Call::Poll(..) | Call::Pselect(..) => record.ended,
+            Call::Waitpid(..) | Call::Flock(..) => record.ended,
+            _ => record.began,
+        };
+        let at = at.saturating_duration_since(self.started);
+        let row = timeline::row(record, self.who, self.known.segment);
+        self.add(at, self.detail(&record.to_string()), row);
+    }
+
+    /// Takes in a step and its lines of the transcript. In a live run, what was before it is told
+    /// first. Fails as write(2) to standard output does, and, if there are stops, read(2) from
+    /// standard input.
+    pub fn tell(&mut self, step: &Step<'_>, lines: String) -> Result<()> {
+        let now = self.started.elapsed();
+        match step {
+            Step::FoundNothing => {
+                self.find_nothing();
+                return Ok(());
+            }
+            Step::Woken(rounds) => {
+                if *rounds > 0 {
+                    let spun = format!("(spun {rounds} rounds: no system call)");
+                    self.add(now, self.detail(&spun), None);
+                }
+                self.last_step = now;
+                return Ok(());
+            }
+            Step::Forking => self.link = Link::open(self.live)?,
+            Step::Listening(parent, listener) => {
+                self.known.sender = *parent;
+                self.known.listener = Some(*listener);
+            }
+            Step::Writing(_, listener) => self.known.listener = Some(*listener),
+            Step::AllDone => self.take_over(),
+            _ => {}
+        }
+        self.release();
+        if self.live {
+            self.flush()?;
+            self.stop(step)?;
+        }
+        self.add_step(step, now, lines);
+        self.last_step = now;
+        if self.live || (matches!(step, Step::Registered) && !self.known.related) {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Stops before a step, until Enter.
+    fn stop(&mut self, step: &Step<'_>) -> Result<()> {
+        // Woken by the signal of somebody else, the listener does not stop: the sender may stand at a
+        // stop of its own, and read Enter there.
+        let is_stray =
+            matches!(step, Step::ReceivedSignal(_, it) if Some(*it) != self.known.sender);
+        if self.known.related && is_stray || self.link.input_has_ended() {
+            self.stops = false;
+        }
+        let mut text = String::new();
+        for (kind, line) in lessons::of(step, &self.known) {
+            text += &match kind {
+                '*' => continue,
+                '>' => self.stdout.paragraph(Role::Lesson, "", &format!("[next: {line}]")),
+                '$' => self.stdout.line(Role::Parent, &format!("{INDENT}  $ {line}")),
+                _ => self.stdout.paragraph(Role::Lesson, "      ", &line),
+            };
+        }
+        if self.stops && !text.is_empty() {
+            text += &self.stdout.paragraph(Role::Lesson, "", "[Enter goes on]");
+            self.stdout.print(&text)?;
+            self.stops = self.link.wait_for_enter()?;
+        }
+        Ok(())
+    }
+
+    /// Adds a step: its lines, its lessons, and the bytes if a message was read.
+    fn add_step(&mut self, step: &Step<'_>, now: Duration, mut text: String) {
+        let lines = lessons::of(step, &self.known);
+        for (_, lesson) in lines.iter().filter(|(kind, _)| *kind == '*') {
+            text += &self.stdout.paragraph(Role::Lesson, "* ", lesson);
+        }
+        // A line that is printed when it has become true stands above the calls that made it true:
+        // right after the step before.
+        let heading = self.last_step + Duration::from_nanos(1);
+        let (mut at, mut row) = (now, None);
+        match step {
+            Step::MessageSize(_) | Step::Registered => at = heading,
+            Step::ReceivedSignal(_, sender) => {
+                let is_expected = Some(*sender) == self.known.sender;
+                at = if is_expected { heading } else { now };
+                row = Some(timeline::arrival(is_expected && !self.known.related));
+            }
+            Step::Received(message) => text += &self.stdout.block(bytes::picture(message)),
+            _ => {}
+        }
+        self.add(at, text, row);
+    }
+
+    fn add(&mut self, at: Duration, text: String, row: Option<Line>) {
+        let entry = Entry { at, text, row };
+        if self.found_nothing > 0 { self.held_back.push(entry) } else { self.keep(entry) }
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        // What the parent has been handed, it will tell; but in a live run each tells its own.
+        if !self.link.send(&entry) || self.live {
+            self.entries.push(entry);
+        }
+    }
+
+    /// This process has looked in vain, and will look again.
+    fn find_nothing(&mut self) {
+        self.held_back.clear();
+        self.found_nothing += 1;
+    }
+
+    /// Says how often nothing was found, and lets go of what was held back since.
+    fn release(&mut self) {
+        let times = std::mem::take(&mut self.found_nothing);
+        if times == 0 {
+            return;
+        }
+        let what = match self.who {
+            Role::Sender => "Times the sender had to look again",
+            _ => "Times the signal had come without a message",
+        };
+        let text = self.stdout.paragraph(Role::Lesson, "* ", &format!("{what}: {times}."));
+        let held_back = std::mem::take(&mut self.held_back);
+        let at = held_back.first().map_or_else(|| self.started.elapsed(), |entry| entry.at);
+        self.add(at, text, None);
+        held_back.into_iter().for_each(|entry| self.keep(entry));
+    }
+
+    /// Takes over what the child, which has ended, has recorded. In a live run it has told its own.
+    fn take_over(&mut self) {
+        let (entries, dropped) = self.link.receive();
+        for Entry { at, text, row } in entries {
+            let text = if self.live { String::new() } else { text };
+            self.entries.push(Entry { at, text, row });
+        }
+        if dropped > 0 {
+            let what = format!("Of the listener, {dropped} more entries were not recorded.");
+            let text = self.stdout.paragraph(Role::Lesson, "* ", &what);
+            self.add(self.started.elapsed(), text, None);
+        }
+    }
+
+    /// Prints what has not been told yet, in the order of time.
+    fn flush(&mut self) -> Result<()> {
+        self.entries.sort_by_key(|entry| entry.at);
+        for Entry { at, text, row } in self.entries.drain(..) {
+            self.stdout.print(&text)?;
+            self.rows.extend(row.map(|row| (at, row)));
+        }
+        Ok(())
+    }
+
+    /// Tells what has not been told yet, and the timeline. Fails as write(2) to standard output does.
+    pub fn finish(&mut self) -> Result<()> {
+        self.release();
+        self.take_over();
+        if self.who == Role::Listener {
+            let end = timeline::event(self.who, "ends", &Crosses::Nothing);
+            self.add(self.started.elapsed(), String::new(), Some(end));
+        }
+        self.link.close();
+        self.flush()?;
+        let is_child = self.who == Role::Listener && self.known.related;
+        if is_child || self.rows.is_empty() {
+            return Ok(());
+        }
+        let name = |pid: Option<Pid>| pid.map(|pid| format!("PID {pid}")).unwrap_or_default();
+        let (sender, listener) = (name(self.known.sender), name(self.known.listener));
+        let rows = std::mem::take(&mut self.rows);
+        self.stdout.print(&self.stdout.block(timeline::picture(&sender, &listener, rows)))
+    }
+
+    /// A call, or what took none, and who did it.
+    fn detail(&self, text: &str) -> String {
+        let who = if self.who == Role::Sender { "sender    " } else { "listener  " };
+        self.stdout.paragraph(Role::Detail, who, text)
+    }
+}

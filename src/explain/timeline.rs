@@ -1,0 +1,97 @@
+//! The timeline: who did what when, and what crossed from one process to the other.
+//!
+//! It is made of letters only, so that it reads the same in every terminal, on paper and without
+//! colours, and it is not wider than 80 columns.
+
+use std::time::Duration;
+
+use nix::sys::wait::WaitStatus;
+
+use crate::message::NOTIFICATION;
+use crate::output::palette::{Line, Role};
+use crate::sys::trace::{Call, Record};
+
+/// The widths of the sender's column, and of the one in which things cross.
+const LEFT: usize = 22;
+const MIDDLE: usize = 22;
+
+/// What crosses from one process to the other, if anything.
+pub enum Crosses {
+    Nothing,
+    ToListener(String),
+    ToSender(String),
+}
+
+/// What a call is in the timeline; most are nothing. `segment` is the one that the message goes
+/// through.
+pub(super) fn row(record: &Record, who: Role, segment: Option<i32>) -> Option<Line> {
+    use Crosses::{Nothing, ToListener, ToSender};
+    use Role::{Listener, Sender};
+
+    let through = ToListener(format!("segment {}", segment.unwrap_or_default()));
+    let number = record.result.ok()?;
+    let (what, crosses) = match (who, &record.call) {
+        (Sender, Call::Fork) => (format!("fork() = {number}"), ToListener("fork".into())),
+        (Listener, Call::Fork) => ("fork() = 0".into(), Nothing),
+        (Listener, Call::Sigaction(signals, _)) if signals.contains(NOTIFICATION) => {
+            ("registers its handler".into(), Nothing)
+        }
+        (Listener, Call::Write(..)) => ("says: ready".into(), ToSender("ready".into())),
+        (Sender, Call::Read(_, Some(_))) => ("reads: ready".into(), Nothing),
+        (Sender, Call::Shmget(..)) => (format!("shmget() = {number}"), Nothing),
+        (Sender, Call::CopyIn(..)) => ("copies the message in".into(), through),
+        (Sender, Call::Kill(_, Some(signal))) => ("kill()".into(), ToListener(signal.to_string())),
+        (Listener, Call::CopyOut(..)) => ("copies the message out".into(), through),
+        (Sender, Call::Waitpid(_, Some(WaitStatus::Exited(_, status)))) => {
+            (format!("waitpid() = {number}"), ToSender(format!("exit status {status}")))
+        }
+        (Sender, Call::IpcRmid(_)) => ("removes the segment".into(), Nothing),
+        _ => return None,
+    };
+    Some(event(who, &what, &crosses))
+}
+
+/// The arrival of the signal. A parent has a row of its own for it; the arrow of a stranger's signal
+/// stands here.
+pub(super) fn arrival(has_arrow: bool) -> Line {
+    let signal = Crosses::ToListener(NOTIFICATION.to_string());
+    let crosses = if has_arrow { signal } else { Crosses::Nothing };
+    event(Role::Listener, "the handler stores it", &crosses)
+}
+
+/// A row of the timeline, but for its time: what one process did, and what crossed then.
+pub fn event(who: Role, what: &str, crosses: &Crosses) -> Line {
+    let (left, right) = if who == Role::Sender { (what, "") } else { ("", what) };
+    // An arrow is one column shorter than its room: `----- fork ------->`
+    let width = MIDDLE - 2;
+    let middle = match crosses {
+        Crosses::Nothing => String::new(),
+        Crosses::ToListener(what) => format!("{:-^width$}>", format!(" {what} ")),
+        Crosses::ToSender(what) => format!("<{:-^width$}", format!(" {what} ")),
+    };
+    (who, columns(left, &middle, right))
+}
+
+fn columns(left: &str, middle: &str, right: &str) -> String {
+    format!("{left:<LEFT$}{middle:<MIDDLE$}{right}").trim_end().to_owned()
+}
+
+/// Draws a run in two columns, the sender's and the listener's, time running down.
+///
+/// The time is in microseconds; in a run that a class has looked at for longer than fits into the
+/// column, in milliseconds.
+pub fn picture(sender: &str, listener: &str, mut rows: Vec<(Duration, Line)>) -> Vec<Line> {
+    rows.sort_by_key(|(at, _)| *at);
+    let is_long = rows.last().is_some_and(|(at, _)| at.as_micros() >= 100_000_000);
+    let (unit, name) = if is_long { ("ms", "milliseconds") } else { ("us", "microseconds") };
+    let mut lines = vec![
+        (Role::Detail, format!("The run, in {name} since its start:")),
+        (Role::Detail, format!("{unit:>8}  {}", columns("sender", "", "listener"))),
+        (Role::Detail, format!("{:>8}  {}", "", columns(sender, "", listener))),
+    ];
+    lines.extend(rows.into_iter().map(|(at, (role, row))| {
+        let at = if is_long { at.as_millis() } else { at.as_micros() };
+        (role, format!("{at:>8}  {row}"))
+    }));
+    lines
+}

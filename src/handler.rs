@@ -1,0 +1,38 @@
+//! The handler of the notification signal. It stores two numbers, and that is all.
+//!
+//! A handler runs between any two instructions of the program. If the program is just printing a
+//! line, or just allocating memory, a handler that prints or allocates as well meets data that are
+//! half changed. The article's handler prints, attaches the segment and prints again. That goes well
+//! there only because its loop does nothing that could be interrupted halfway. Here the
+//! [listener](mod@crate::listener) does all of this in its loop, after the handler has returned.
+//!
+//! `signal_handler!` accepts stores to atomics and nothing else: put a `println!` into the handler,
+//! and it does not compile.
+
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
+/// The signal that came, or 0: none has come yet.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// The PID of the process that sent it.
+static SENDER: AtomicI32 = AtomicI32::new(0);
+
+crate::signal_handler! {
+    /// Runs when the signal comes.
+    pub fn handler(signal, sender) {
+        SENDER.store(sender, Relaxed);
+        SIGNAL.store(signal, Relaxed);
+    }
+}
+
+/// Whether the handler has run.
+pub fn has_run() -> bool {
+    SIGNAL.load(Relaxed) != 0
+}
+
+/// The signal that came and its sender's PID, if the handler has run since this was last called. The
+/// signal must be blocked meanwhile.
+pub fn take() -> Option<(i32, i32)> {
+    let signal = SIGNAL.swap(0, Relaxed);
+    (signal != 0).then(|| (signal, SENDER.load(Relaxed)))
+}

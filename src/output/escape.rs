@@ -1,0 +1,51 @@
+//! Bytes that came from outside, made safe to print.
+//!
+//! A message that is printed as it is could recolour the terminal, move its cursor or turn the reading
+//! direction around. [`Escaped`] shows what a terminal would obey as an escape.
+
+use std::ffi::OsStr;
+use std::fmt::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+
+/// Shows bytes as text that no terminal obeys.
+///
+/// Escaped are the control characters (C0, DEL and C1), the bidirectional overrides and isolates
+/// (U+202A–U+202E and U+2066–U+2069) and whatever is not UTF-8.
+///
+/// ```
+/// use sigshm::output::escape::Escaped;
+///
+/// assert_eq!(Escaped(b"\x1b[2Jna\xc3\xafve\xff\n").to_string(), r"\x1b[2Jnaïve\xff\n");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl<'a> Escaped<'a> {
+    /// Shows what the operating system hands us as a string: an argument or a path.
+    pub fn os<S: AsRef<OsStr> + ?Sized>(text: &'a S) -> Self {
+        Self(text.as_ref().as_bytes())
+    }
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '\t' => f.write_str(r"\t")?,
+                    '\n' => f.write_str(r"\n")?,
+                    '\r' => f.write_str(r"\r")?,
+                    '\0'..='\x1f' | '\x7f' => write!(f, r"\x{:02x}", u32::from(character))?,
+                    '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                        write!(f, "{}", character.escape_unicode())?;
+                    }
+                    harmless => f.write_char(harmless)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, r"\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}

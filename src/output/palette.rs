@@ -1,0 +1,31 @@
+//! The one palette: which role has which colour.
+
+use owo_colors::{OwoColorize, Style};
+
+/// Whose line it is, or what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Parent, // before and after it is the sender
+    Listener,
+    Sender,
+    Receiver, // the listener, once the signal has come
+    Lesson,
+    Detail, // a system call, or what stands around a picture
+    Number, // in the picture of the bytes
+}
+
+/// A line, and its role.
+pub type Line = (Role, String);
+
+/// The line in its colour, which starts and ends with it. A line without a colour has no escape.
+pub fn paint(role: Role, line: &str) -> String {
+    let style = match role {
+        Role::Parent | Role::Lesson => return line.to_owned(),
+        Role::Listener => Style::new().magenta(),
+        Role::Sender => Style::new().cyan(),
+        Role::Receiver => Style::new().yellow(),
+        Role::Detail => Style::new().dimmed(),
+        Role::Number => Style::new().green(),
+    };
+    line.style(style).to_string()
+}

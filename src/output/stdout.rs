@@ -1,0 +1,88 @@
+//! Standard output, a line at a time.
+//!
+//! Two processes print into one standard output. So that they never tear each other's lines, each
+//! line is one write(2). And so that nothing is printed twice, no line waits in a buffer, which `fork`
+//! would copy (as that of printf(3) does).
+
+use std::io;
+
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::unistd::write;
+
+use super::palette::{Line, Role, paint};
+use crate::sys::trace::Call;
+use crate::sys::{Error, fd};
+
+/// No explanation is printed beyond this column.
+const WIDTH: usize = 80;
+
+/// What sets explanations apart from the transcript, beside their colour.
+pub const INDENT: &str = "    ";
+
+/// Standard output, with or without colours.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdout {
+    /// Whether there are colours.
+    pub colored: bool,
+}
+
+impl Stdout {
+    /// The line as it is printed: in its colour, and with its end.
+    pub fn line(self, role: Role, text: &str) -> String {
+        if self.colored { paint(role, text) + "\n" } else { format!("{text}\n") }
+    }
+
+    /// An explanation as it is printed: `mark` and then `text`, on as many lines as it takes.
+    pub fn paragraph(self, role: Role, mark: &str, text: &str) -> String {
+        let width = mark.chars().count();
+        let lines = wrap(text, WIDTH - INDENT.len() - width).into_iter().enumerate();
+        let mark = |index| if index == 0 { mark } else { "" };
+        let line = |(index, line)| format!("{INDENT}{:width$}{line}", mark(index));
+        lines.map(|it| self.line(role, &line(it))).collect()
+    }
+
+    /// A picture as it is printed.
+    pub fn block(self, lines: Vec<Line>) -> String {
+        let lines = lines.into_iter();
+        lines.map(|(role, line)| self.line(role, &format!("{INDENT}{line}"))).collect()
+    }
+
+    /// Prints lines, each in one write(2). That the reader has left is no failure: the story goes on
+    /// without one. Else it fails as write(2) does.
+    pub fn print(self, lines: &str) -> Result<()> {
+        lines.split_inclusive('\n').try_for_each(print_line)
+    }
+}
+
+fn print_line(line: &str) -> Result<()> {
+    let (stdout, mut rest) = (io::stdout(), line.as_bytes());
+    while !rest.is_empty() {
+        match write(&stdout, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::EPIPE) => break,
+            Err(Errno::EINTR) => {}
+            // Somebody has made it non-blocking, and there is no room.
+            Err(Errno::EAGAIN) => {
+                let _ = fd::wait_writable(&stdout, None);
+            }
+            Err(errno) => return Err(Error::call(Call::Write(1, rest.len()), errno).into()),
+        }
+    }
+    Ok(())
+}
+
+/// Breaks `text` into lines of at most `room` characters, at a space where there is one. (Only that
+/// space is dropped; a path may have several in a row.)
+fn wrap(text: &str, room: usize) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
+    let (mut lines, mut rest) = (Vec::new(), letters.as_slice());
+    while rest.len() > room {
+        let space = rest[..=room].iter().rposition(|&letter| letter == ' ').filter(|&at| at > 0);
+        let (line, after) = rest.split_at(space.unwrap_or(room));
+        lines.push(line.iter().collect());
+        rest = if space.is_some() { &after[1..] } else { after };
+    }
+    lines.push(rest.iter().collect());
+    lines
+}

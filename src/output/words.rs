@@ -1,0 +1,34 @@
+//! The transcript's words: what the article's program prints.
+
+use anyhow::Result;
+use nix::unistd::getpid;
+
+use super::escape::Escaped;
+use super::palette::Role;
+use crate::message::NOTIFICATION;
+use crate::step::Step;
+
+/// The lines of the transcript at a step, and whose they are. Some steps have none. Fails if what
+/// should be a message is none.
+pub fn of(step: &Step<'_>) -> Result<Option<(Role, String)>> {
+    use Role::{Listener, Parent, Receiver, Sender};
+
+    Ok(Some(match step {
+        Step::MessageSize(bytes) => (Parent, format!("# Message size is: {bytes}")),
+        Step::CreatingMessage => (Parent, "# Creating message object.".into()),
+        Step::Forking => (Parent, "# Forking...".into()),
+        Step::Listening(_, pid) => (Listener, format!("# Listening on PID={pid}")),
+        Step::Registered => (Listener, format!("# Registering signal handler for {NOTIFICATION}")),
+        Step::Writing(message, _) => {
+            let (id, text) = (message.id, Escaped(message.text()?));
+            let line = "# Writing message to shared memory a new message.";
+            (Sender, format!("{line}\n\tid={id}\n\ttext:{text}."))
+        }
+        Step::ReceivedSignal(signal, _) => {
+            (Receiver, format!("# PID={} received signal {signal}", getpid()))
+        }
+        Step::Received(message) => (Receiver, format!("# Received: {}", Escaped(message.text()?))),
+        Step::AllDone => (Parent, "# All done. Freeing memory.".into()),
+        Step::Ready | Step::Woken(_) | Step::FoundNothing | Step::Notifying => return Ok(None),
+    }))
+}

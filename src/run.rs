@@ -1,0 +1,28 @@
+//! What both roles need for a run, whether they are two processes of one program or two programs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::step::Step;
+use crate::transcript::Transcript;
+
+/// A run: where the two processes meet, how long they wait, and where they tell what they do.
+pub struct Run {
+    /// The file from which both make the key.
+    pub path: PathBuf,
+    /// How long each wait for the other process may last; `None` for ever.
+    pub timeout: Option<Duration>,
+    /// How long the listener spins before it sleeps.
+    pub spin: Duration,
+    /// What is printed.
+    pub transcript: Transcript,
+}
+
+impl Run {
+    /// Tells a step of the story. Fails as write(2) to standard output does.
+    pub fn tell(&mut self, step: Step<'_>) -> Result<()> {
+        self.transcript.tell(&step)
+    }
+}

@@ -1,0 +1,122 @@
+//! A segment in a process's memory: what is read and written there is always a whole value, copied.
+//!
+//! The other process can write at any moment. A reference into the segment would be a promise that
+//! nobody can keep, so there is none: values are copied in and out, word by word, as atomics.
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::slice;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+
+use libc::{c_int, c_void};
+use nix::errno::Errno;
+
+use super::trace::{self, Call};
+use super::{Error, SelfContained, shm};
+
+/// For shmat(2): attach for reading only. The libc crate does not have it for every BSD.
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+pub(super) use libc::SHM_RDONLY;
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+pub(super) const SHM_RDONLY: c_int = 0o10000;
+
+/// A segment in this process's memory. Dropping it detaches the segment.
+#[derive(Debug)]
+pub struct Attachment<T> {
+    address: *mut c_void,
+    holds: PhantomData<T>,
+}
+
+impl<T: SelfContained> Attachment<T> {
+    /// The memory is read and written in words of this type.
+    const WORDS: usize = {
+        let is_whole = size_of::<T>() > 0 && size_of::<T>() % size_of::<AtomicU32>() == 0;
+        assert!(is_whole, "a shared type consists of whole words");
+        size_of::<T>() / size_of::<AtomicU32>()
+    };
+
+    pub(super) fn new(id: c_int, flags: c_int) -> Result<Self, Error> {
+        let shmat = || {
+            // SAFETY: with a null address the kernel maps the segment where nothing else is, so no
+            // memory of this process changes its meaning.
+            let address = unsafe { libc::shmat(id, ptr::null(), flags) };
+            // shmat(2) returns -1 on error, not null.
+            if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(address) }
+        };
+        let number = |address: &*mut c_void| address.addr() as i64;
+        let address = trace::made(shmat, number, |_| Call::Shmat(id, flags))?;
+        let attachment = Self { address, holds: PhantomData };
+        // Identifiers can be given out anew. This one cannot, now that we are attached: so the size
+        // that the kernel names here is the size of what is mapped.
+        if shm::status(id)?.size < size_of::<T>() {
+            return Err(Error::call(Call::Shmat(id, flags), Errno::EINVAL));
+        }
+        Ok(attachment)
+    }
+
+    /// Copies out what the segment holds.
+    ///
+    /// Others may write meanwhile. If the first word is one that
+    /// [`write`](WritableAttachment::write) has put there, so is the rest.
+    pub fn read(&self) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        let copy = value.as_mut_ptr().cast::<u32>();
+        for (index, word) in self.words().iter().enumerate() {
+            // Relaxed, because only a relaxed load is certain to work on a page that may not be
+            // written (std::sync::atomic, "Atomic accesses to read-only memory").
+            let bits = word.load(Ordering::Relaxed);
+            // SAFETY: `index` is less than WORDS, so the place is within `value`; it need not be
+            // aligned.
+            unsafe { copy.add(index).write_unaligned(bits) };
+            if index == 0 {
+                fence(Ordering::Acquire);
+            }
+        }
+        trace::happened(Call::CopyOut(size_of::<T>(), self.address.addr()));
+        // SAFETY: all WORDS of it are written, which is the whole of it, and a T is valid for every
+        // pattern of bits.
+        unsafe { value.assume_init() }
+    }
+
+    /// The segment as words that any process may change at any moment: which is what an atomic is.
+    fn words(&self) -> &[AtomicU32] {
+        // SAFETY: the segment is attached for as long as `self` lives, at an address aligned to a
+        // page, and it is at least as large as a T (`new` has asked the kernel). An atomic may
+        // change while it is borrowed, and our own process makes no other kind of reference to this
+        // memory. (In a read-only attachment nothing stores.)
+        unsafe { slice::from_raw_parts(self.address.cast::<AtomicU32>(), Self::WORDS) }
+    }
+}
+
+impl<T> Drop for Attachment<T> {
+    fn drop(&mut self) {
+        // SAFETY: the address is what shmat returned, nobody else detaches it, and no reference
+        // into the segment outlives the borrow of `self` that it was made from.
+        let shmdt = || Errno::result(unsafe { libc::shmdt(self.address) });
+        // It fails only if nothing is attached there, and then there is nothing left to do.
+        let _ = trace::done(shmdt, |_| Call::Shmdt(self.address.addr()));
+    }
+}
+
+/// A segment in this process's memory that this process may also write to.
+#[derive(Debug)]
+pub struct WritableAttachment<T>(pub(super) Attachment<T>);
+
+impl<T: SelfContained> WritableAttachment<T> {
+    /// Copies `value` into the segment, its first word last.
+    ///
+    /// Others may read meanwhile. If they find the new first word, they find the rest of `value`
+    /// too; so of two values that begin with the same word, write only one.
+    pub fn write(&mut self, value: &T) {
+        let source = ptr::from_ref(value).cast::<u32>();
+        for (index, word) in self.0.words().iter().enumerate().rev() {
+            // SAFETY: `index` is less than WORDS, so the place is within `value`, all of whose
+            // bytes are initialised, since a T has no padding; it need not be aligned.
+            let bits = unsafe { source.add(index).read_unaligned() };
+            // Only the first word, which is stored last, has to come after the others.
+            word.store(bits, if index == 0 { Ordering::Release } else { Ordering::Relaxed });
+        }
+        trace::happened(Call::CopyIn(size_of::<T>(), self.0.address.addr()));
+    }
+}

@@ -1,0 +1,166 @@
+//! "Clean up and die": what this process owns goes with it, whichever signal ends it.
+//!
+//! A segment outlives its processes, and a child its parent. So a process that owns one of them
+//! catches the signals that end a program. The handler removes the segment, kills and reaps the
+//! child, and then dies of the signal as it would have without a handler. This is the second of the
+//! two common designs of a handler (The Linux Programming Interface, section 21.1). The rest of the
+//! program need not know of it: there is no flag to look at and no error to hand up, and it works in
+//! the middle of any call that blocks.
+//!
+//! # The order, and why
+//! 1. [`process::fork`](super::process::fork) blocks these signals, forks, and installs the handlers
+//!    in the parent alone. A process that does not fork calls [`install`].
+//! 2. While a segment is created they are blocked again: there is no moment at which it exists and
+//!    the handler does not know it. They are never blocked around a wait.
+//! 3. To remove: `IPC_RMID` first, then the identifier is forgotten. To reap: the PID is forgotten
+//!    first, because after waitpid(2) it may be somebody else's.
+//!
+//! One segment and one child at a time, in a process with one thread.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+use std::{process, ptr};
+
+use libc::c_int;
+use nix::sys::signal::Signal::{self, *};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
+use nix::unistd::Pid;
+
+use super::Error;
+use super::trace::{self, Call};
+
+/// The signals that end a program and can be caught, except those that report a fault of the
+/// program itself (SIGSEGV and its like) and the real-time ones; see signal(7).
+const ENDING: [Signal; 11] = [
+    SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF,
+    SIGXCPU,
+];
+#[cfg(target_os = "linux")]
+const ENDING_HERE: [Signal; 3] = [SIGSTKFLT, SIGIO, SIGPWR];
+#[cfg(not(target_os = "linux"))]
+const ENDING_HERE: [Signal; 0] = [];
+
+/// No segment. (0 is the identifier of the first one in an IPC namespace.)
+const NO_SEGMENT: c_int = -1;
+
+/// No child. (To kill(2), 0 or less means several processes.)
+const NO_CHILD: c_int = 0;
+
+/// What the handler has to clean up, and whether it is installed.
+static SEGMENT: AtomicI32 = AtomicI32::new(NO_SEGMENT);
+static CHILD: AtomicI32 = AtomicI32::new(NO_CHILD);
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// The handler. All signals are blocked while it runs, and it does not return.
+///
+/// It makes system calls and nothing else: no allocation, no lock. All of them are on the list of
+/// signal-safety(7) but shmctl(2). POSIX does not list that one because a system may build it in a
+/// library. On Linux (glibc and musl), macOS and the BSDs it is a bare system call, which for
+/// IPC_RMID looks at no memory of this process.
+extern "C" fn clean_up_and_die(signal: c_int) {
+    let segment = SEGMENT.swap(NO_SEGMENT, SeqCst);
+    if segment != NO_SEGMENT {
+        // SAFETY: IPC_RMID does not look at its third argument.
+        unsafe { libc::shmctl(segment, libc::IPC_RMID, ptr::null_mut()) };
+    }
+    let child = CHILD.swap(NO_CHILD, SeqCst);
+    if child > 0 {
+        // SAFETY: the child has not been reaped, so this is still its PID. SIGKILL ends it even if
+        // it is stopped, so the wait is short. A null status is not written.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, ptr::null_mut(), 0);
+        }
+    }
+    Signal::try_from(signal).map_or_else(|_| process::abort(), |signal| die_of(signal))
+}
+
+/// Ends this process by `signal`, so that its parent sees it die of that. If the signal does not kill
+/// (PID 1 of a container is spared by the kernel), the exit status is what a shell makes of it, 128
+/// and the number. Calls only what a handler may call.
+pub fn die_of(signal: Signal) -> ! {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is installed here; the default disposition is no code of ours.
+    let _ = unsafe { sigaction(signal, &default) };
+    let _ = SigSet::from(signal).thread_unblock();
+    let _ = nix::sys::signal::raise(signal);
+    // SAFETY: this ends the process at once and touches no memory.
+    unsafe { libc::_exit(128 + signal as c_int) }
+}
+
+/// Whether a process that died of `signal` was ended by somebody, and did not fail by itself.
+pub fn is_ending(signal: Signal) -> bool {
+    ENDING.contains(&signal) || ENDING_HERE.contains(&signal)
+}
+
+/// From now on, a signal that ends this process takes along the segment that it has created; see
+/// sigaction(2), which does not fail with these arguments.
+///
+/// A signal that is ignored stays ignored, as nohup(1) expects, and one that is blocked stays without
+/// a handler. The handlers remain until the process ends: with nothing to clean up, they do what the
+/// signal does by default.
+pub fn install() -> Result<(), Error> {
+    let before = block()?;
+    install_for(None, before)
+}
+
+/// Blocks the signals that end a program, and returns the mask from before.
+pub(super) fn block() -> Result<SigSet, Error> {
+    let ending = ENDING.into_iter().chain(ENDING_HERE).collect();
+    change_mask(SigmaskHow::SIG_BLOCK, ending)
+}
+
+/// Changes the mask of this thread, and returns the one from before.
+pub(super) fn change_mask(how: SigmaskHow, set: SigSet) -> Result<SigSet, Error> {
+    trace::done(|| set.thread_swap_mask(how), |_| Call::Sigprocmask(how, set))
+}
+
+/// Installs the handlers, for a process that may have a child, and puts back the mask that
+/// [`block`] has returned.
+pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error> {
+    CHILD.store(child.map_or(NO_CHILD, Pid::as_raw), SeqCst);
+    if !INSTALLED.swap(true, SeqCst) {
+        let ending = ENDING.into_iter().chain(ENDING_HERE);
+        let caught: SigSet = ending.filter(|&signal| !mask.contains(signal)).collect();
+        let handler = SigHandler::Handler(clean_up_and_die);
+        let action = SigAction::new(handler, SaFlags::empty(), SigSet::all());
+        let install = || {
+            caught.iter().try_for_each(|signal| {
+                // SAFETY: the handler only makes calls that a handler may make; see there.
+                let before = unsafe { sigaction(signal, &action) }?;
+                if matches!(before.handler(), SigHandler::SigIgn) {
+                    // SAFETY: this puts back what was there: ignoring, which is no code.
+                    unsafe { sigaction(signal, &before) }?;
+                }
+                Ok(())
+            })
+        };
+        let address = clean_up_and_die as *const () as usize;
+        trace::done(install, |_| Call::Sigaction(caught, address))?;
+    }
+    change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)
+}
+
+/// Creates a segment that the handler, if it is installed, removes from then on.
+///
+/// # Panics
+/// If the handler has a segment to remove already.
+pub(super) fn segment(create: impl FnOnce() -> Result<c_int, Error>) -> Result<c_int, Error> {
+    if !INSTALLED.load(SeqCst) {
+        return create();
+    }
+    assert_eq!(SEGMENT.load(SeqCst), NO_SEGMENT, "one segment at a time");
+    let mask = block()?;
+    let created = create().inspect(|&id| SEGMENT.store(id, SeqCst));
+    change_mask(SigmaskHow::SIG_SETMASK, mask)?;
+    created
+}
+
+/// The segment has been removed.
+pub(super) fn forget_segment() {
+    SEGMENT.store(NO_SEGMENT, SeqCst);
+}
+
+/// The child is about to be reaped.
+pub(super) fn forget_child() {
+    CHILD.store(NO_CHILD, SeqCst);
+}

@@ -1,0 +1,107 @@
+//! What can go wrong, in words: the call with its arguments, the errno, and the likely cause.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use super::trace::Call;
+
+/// Why something could not be done.
+#[derive(Debug)]
+pub enum Error {
+    /// This system call failed with this errno(3). Shown as `shmget(0x0100c01a, 1024, 0) failed:
+    /// Permission denied (EACCES)`, and the likely cause where there is one.
+    Call(Box<Call>, Errno),
+    /// There is a segment at the key already, and it must not be removed. That may change soon if it
+    /// is in use.
+    Occupied(String, bool),
+    /// What was waited for did not happen in time.
+    TimedOut(String),
+    /// The other process ended too early.
+    Ended(String),
+    /// The child failed: its exit status is not 0. It has said why itself.
+    Failed(String),
+    /// This signal killed the child.
+    Killed(String, Signal),
+}
+
+impl Error {
+    /// The error of a call that has failed.
+    pub fn call(call: Call, errno: Errno) -> Self {
+        Self::Call(Box::new(call), errno)
+    }
+
+    /// The error number, if it was a system call that failed.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Call(_, errno) => Some(*errno),
+            _ => None,
+        }
+    }
+
+    /// Whether this user may not do it.
+    pub fn is_forbidden(&self) -> bool {
+        self.errno() == Some(Errno::EACCES)
+    }
+
+    /// Whether there is no such segment any more: it has been removed.
+    pub fn is_removed(&self) -> bool {
+        matches!(self.errno(), Some(Errno::EINVAL | Errno::EIDRM))
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(call, errno) => {
+                write!(f, "{call} failed: {} ({errno:?})", errno.desc())?;
+                match likely_cause(call, *errno) {
+                    Some(cause) => write!(f, "; {cause}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Occupied(what, _) | Self::TimedOut(what) | Self::Ended(what) => f.write_str(what),
+            Self::Failed(child) => write!(f, "{child} failed"),
+            Self::Killed(child, signal) => write!(f, "{child} was killed by {signal}"),
+        }
+    }
+}
+
+/// What is probably behind an error, and what to do about it. The limits are those of the calls'
+/// manual pages and of proc_sys_kernel(5).
+fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
+    Some(match (call, errno) {
+        (_, Errno::EMFILE) | (Call::Poll(..), Errno::EINVAL) => {
+            "no more files may be opened: raise RLIMIT_NOFILE (ulimit -n)"
+        }
+        (_, Errno::ENFILE) => "the whole system may open no more files: raise fs.file-max (sysctl)",
+        (_, Errno::ENOMEM) => "not enough memory: free some, or raise RLIMIT_AS (ulimit -v)",
+        (Call::Fork, Errno::EAGAIN) => {
+            "no more processes may be started: raise RLIMIT_NPROC (ulimit -u) or end some"
+        }
+        (Call::Shmget(..), Errno::ENOSPC) => {
+            "the system may have no more segments (kernel.shmmni) or no more pages in them \
+             (kernel.shmall): remove those that nobody needs (ipcs -m, ipcrm -m ID) or raise the \
+             limit (sysctl)"
+        }
+        (Call::Shmget(..), Errno::EINVAL) => "the size may exceed kernel.shmmax: raise it (sysctl)",
+        (Call::Shmget(..), Errno::ENOSYS) => {
+            "this kernel has no System V IPC: run on one that has it (CONFIG_SYSVIPC), or outside \
+             this sandbox"
+        }
+        (Call::Open(..), Errno::ENOENT) => "ftok needs a file that exists: create it (touch)",
+        (Call::Open(..), Errno::EACCES) => "make it readable, its folders searchable (chmod)",
+        (Call::Pselect(..), Errno::EINVAL) => {
+            "only file descriptors below FD_SETSIZE can be waited for: start this process with \
+             fewer open files"
+        }
+        (Call::Write(1, _), Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT) => {
+            "make room for standard output"
+        }
+        (Call::Write(1, _), _) => "standard output must be open for writing",
+        _ => return None,
+    })
+}

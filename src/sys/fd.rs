@@ -1,0 +1,54 @@
+//! File descriptors: pipes, and waiting for one descriptor.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{pipe, read};
+
+use super::trace::{self, Call};
+use super::{Deadline, Error};
+
+/// Makes a pipe: what is written into its second end is read from the first; see pipe(2).
+pub(super) fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    let ends = |(read, write): &(OwnedFd, OwnedFd)| [read.as_raw_fd(), write.as_raw_fd()];
+    trace::done(pipe, |made| Call::Pipe(made.map(ends)))
+}
+
+/// Waits until there is something to read, or the end of it. Fails as poll(2) does, or with
+/// [`Error::TimedOut`].
+pub(super) fn wait_readable(fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Result<(), Error> {
+    loop {
+        let left = deadline.left();
+        let wait = || wait_for(fd, PollFlags::POLLIN, left);
+        match trace::made(wait, |&ready| ready.into(), |_| Call::Poll(fd.as_raw_fd(), left)) {
+            Ok(1..) => return Ok(()),
+            Err(error) if error.errno() != Some(Errno::EINTR) => return Err(error),
+            _ => deadline.check()?,
+        }
+    }
+}
+
+/// Waits until there is room to write, at most for `timeout`; see poll(2).
+pub fn wait_writable(fd: impl AsFd, timeout: Option<Duration>) -> nix::Result<bool> {
+    Ok(wait_for(fd.as_fd(), PollFlags::POLLOUT, timeout)? > 0)
+}
+
+fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, time: Option<Duration>) -> nix::Result<i32> {
+    let timeout = |time| PollTimeout::try_from(milliseconds(time)).unwrap_or(PollTimeout::MAX);
+    let time = time.map(timeout);
+    poll(&mut [PollFd::new(fd, event)], time)
+}
+
+/// A time as poll(2) takes it: in whole milliseconds, rounded up, since a wait that is too short would
+/// only be made again.
+pub(super) fn milliseconds(time: Duration) -> i32 {
+    i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+}
+
+/// Reads one byte and no more; `None` at the end. See read(2).
+pub fn read_byte(fd: impl AsFd) -> nix::Result<Option<u8>> {
+    let mut byte = [0];
+    Ok((read(fd, &mut byte)? > 0).then_some(byte[0]))
+}

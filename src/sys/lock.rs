@@ -1,0 +1,176 @@
+//! The run lock: one run at a time for each file.
+//!
+//! The key names one segment, so two runs at one file would write over each other's message. Each
+//! takes an exclusive lock on the file first, see flock(2), and keeps it for as long as either of its
+//! processes lives. Nobody gives it back: the kernel drops it when the last process that has the
+//! file open has ended, however it ended.
+//!
+//! # How a run waits for it
+//! In flock(2) itself: that costs no processor time, and the kernel serves the first to come first.
+//! flock(2) has no timeout, so a timer interrupts it, at the deadline and not earlier: a waiter that
+//! is interrupted loses its place. From then on the timer repeats, since its first firing may come
+//! just before flock(2) has begun.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{mem, ptr};
+
+use libc::{c_int, c_void, itimerval, siginfo_t, timeval};
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+
+use super::trace::{self, Call};
+use super::{Deadline, Error, cleanup, signal};
+
+/// How often the timer fires after its first time.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// The most that every system's timer can hold: 10⁸ seconds, which is three years.
+const LONGEST: Duration = Duration::from_secs(100_000_000);
+
+/// The right to use the segment of a file. It lasts until this process and its children have ended,
+/// or have dropped it.
+#[derive(Debug)]
+pub struct RunLock(#[allow(dead_code)] File); // Never read: open is all that it has to be.
+
+impl RunLock {
+    /// Takes the lock on the file at `path`. If another process has it, `on_wait` is called, and then
+    /// this waits for up to `timeout` (for ever if `None`). Fails as open(2) and flock(2) do, or with
+    /// [`Error::TimedOut`].
+    pub fn take(
+        path: &Path,
+        timeout: Option<Duration>,
+        on_wait: impl FnOnce(),
+    ) -> Result<Self, Error> {
+        let what = "another process kept the lock; it was not free";
+        let what = format!("flock({path:?}, LOCK_EX): {what}");
+        let mut deadline = Deadline::after(timeout, &what);
+        let mut on_wait = Some(on_wait);
+        loop {
+            let file = open(path)?;
+            match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
+                Err(error) if error.errno() == Some(Errno::EWOULDBLOCK) => {
+                    on_wait.take().into_iter().for_each(|on_wait| on_wait());
+                    wait_for(&file, &mut deadline)?;
+                }
+                locked => locked?,
+            }
+            // The file may have been replaced while we waited, and the key is made from the new one.
+            let identity = |file: Metadata| (file.dev(), file.ino());
+            let at_path = fs::metadata(path).map(identity).ok();
+            if at_path.is_some() && at_path == file.metadata().map(identity).ok() {
+                return Ok(Self(file));
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    let open = || {
+        // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        file.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
+    };
+    trace::made(open, |file| file.as_raw_fd().into(), |_| Call::Open(path.to_owned()))
+}
+
+fn flock(file: &File, operation: c_int) -> Result<(), Error> {
+    let fd = file.as_raw_fd();
+    // SAFETY: flock takes two numbers and touches no memory of ours.
+    let flock = || Errno::result(unsafe { libc::flock(fd, operation) });
+    trace::done(flock, |_| Call::Flock(fd, operation)).map(drop)
+}
+
+/// Waits for the lock in flock(2).
+fn wait_for(file: &File, deadline: &mut Deadline) -> Result<(), Error> {
+    loop {
+        let alarm = Alarm::start(deadline.left());
+        let locked = flock(file, libc::LOCK_EX);
+        drop(alarm);
+        match locked {
+            Err(error) if error.errno() == Some(Errno::EINTR) => deadline.check()?,
+            locked => return locked,
+        }
+    }
+}
+
+/// The real-time timer, and a handler for its SIGALRM. Dropping it gives both back.
+///
+/// The program that started this one may have set an alarm(2), which exec(2) keeps. It is obeyed: if
+/// it is due first, the timer fires then; and what is left of it is set again.
+struct Alarm {
+    action: SigAction,
+    /// The starter's alarm: when it is due, and its repetition.
+    starters: Option<(Instant, Duration)>,
+}
+
+/// The timer's signal only ends the call that it comes in.
+extern "C" fn interrupt(_: c_int, _: *mut siginfo_t, _: *mut c_void) {}
+
+/// As [`interrupt`]. But a SIGALRM that a process has sent kills, as it would without a handler.
+extern "C" fn interrupt_or_die(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel has handed `info` to this very handler.
+    if unsafe { signal::sender(info) } != 0 {
+        cleanup::die_of(Signal::SIGALRM);
+    }
+}
+
+impl Alarm {
+    /// The timer fires after `time` (never if `None`), and then again and again.
+    fn start(time: Option<Duration>) -> Self {
+        // SAFETY: without a new action, the call only writes the old one, for which zeros are valid.
+        let is_ignored = unsafe {
+            let mut old: libc::sigaction = mem::zeroed();
+            libc::sigaction(libc::SIGALRM, ptr::null(), &mut old);
+            old.sa_sigaction == libc::SIG_IGN
+        };
+        let handler = SigHandler::SigAction(if is_ignored { interrupt } else { interrupt_or_die });
+        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+        // SAFETY: both handlers do nothing that signal-safety(7) forbids.
+        let action = unsafe { sigaction(Signal::SIGALRM, &action) }.expect("it can be caught");
+        let now = Instant::now();
+        let (left, again) = set_timer(Duration::ZERO, Duration::ZERO);
+        let starters = (!left.is_zero()).then_some((now + left, again));
+        let first = time.into_iter().chain(starters.map(|_| left)).min();
+        if let Some(first) = first {
+            // 0 would stop it.
+            set_timer(first.clamp(Duration::from_micros(1), LONGEST), AGAIN);
+        }
+        Self { action, starters }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        set_timer(Duration::ZERO, Duration::ZERO);
+        // SAFETY: this puts back what was installed before. It cannot fail with that.
+        let _ = unsafe { sigaction(Signal::SIGALRM, &self.action) };
+        if let Some((due, again)) = self.starters {
+            let left = due.saturating_duration_since(Instant::now());
+            set_timer(if left.is_zero() { again } else { left }, again);
+            if left.is_zero() {
+                let _ = raise(Signal::SIGALRM);
+            }
+        }
+    }
+}
+
+/// Sets the timer; 0 stops it. Returns the first firing and the repetition that were set before. See
+/// setitimer(2), which does not fail with such times.
+fn set_timer(first: Duration, again: Duration) -> (Duration, Duration) {
+    // In whole microseconds, rounded up: it must not fire before its time.
+    let micros = |time: Duration| time.as_nanos().div_ceil(1000);
+    let value = |time| timeval {
+        tv_sec: (micros(time) / 1_000_000) as _,
+        tv_usec: (micros(time) % 1_000_000) as _,
+    };
+    let timer = itimerval { it_interval: value(again), it_value: value(first) };
+    let mut before = timer;
+    // SAFETY: both pointers are to values that live until the call has returned.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, &mut before) };
+    let time = |time: timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    (time(before.it_value), time(before.it_interval))
+}

@@ -1,0 +1,77 @@
+//! The kernel's services, made safe: System V shared memory, signals, processes, a lock.
+//!
+//! This could be a crate of its own. It knows std, nix and libc, and nothing of the program above
+//! it; it prints nothing; and it is the only place with `unsafe`.
+//!
+//! # Shared memory
+//! For two processes that need not be related and want to see the same bytes. All they have to share
+//! is a file's path. One creates the segment, the other one finds it:
+//!
+//! ```
+//! use sigshm::sys::{Key, OwnedSegment, Segment};
+//!
+//! sigshm::self_contained! {
+//!     struct Reading { sensor: u32, celsius: i32 }
+//! }
+//!
+//! # let folder = std::env::temp_dir().join(format!("sigshm-doc-{}", std::process::id()));
+//! # std::fs::write(&folder, "")?;
+//! # let path = folder.as_path();
+//! // One process creates the segment, attaches it and writes.
+//! let key = Key::from_path(path, 1)?;
+//! let (segment, _reclaimed) = OwnedSegment::<Reading>::create(key, None)?;
+//! let mut attached = segment.attach()?;
+//! attached.write(&Reading { sensor: 7, celsius: -12 });
+//!
+//! // Another one finds it by the same key, at an address of its own.
+//! let found = Segment::<Reading>::find(Key::from_path(path, 1)?)?.expect("it is there");
+//! let reading = found.attach_read_only()?.read();
+//! assert_eq!((reading.sensor, reading.celsius), (7, -12));
+//!
+//! // Whoever has created it removes it.
+//! drop(attached);
+//! segment.remove()?;
+//! assert!(Segment::<Reading>::find(key)?.is_none());
+//! # std::fs::remove_file(path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **What may be shared:** types that mean the same in every process and for every pattern of bits:
+//! no pointers, no references, no padding. [`self_contained!`](crate::self_contained!) checks that
+//! at compile time.
+//!
+//! **What it promises:** no reference into the segment ever exists, so the other process may write at
+//! any time. A segment is created exclusively, for this user alone, and is removed when its owner is
+//! dropped, or when a signal ends the process ([`cleanup`]). A segment that is at the key already is
+//! removed only if it is certainly abandoned. Errors name the call, its arguments, the errno and the
+//! likely cause.
+//!
+//! **What it leaves to you:** to tell the other process when to look (a signal, for instance); to let
+//! only one process write at a time ([`RunLock`]); and to check what you read: it is a valid `T`, but
+//! anybody with the right permissions may have written it.
+//!
+//! # The others
+//! - [`signal`]: a handler that only stores, the mask, and a wait without a gap.
+//! - [`cleanup`]: what a process owns goes with it, whichever signal ends it.
+//! - [`process`]: fork, and how each process learns that the other one is ready, or has ended.
+//! - [`lock`]: one run at a time.
+//! - [`trace`]: a typed record of every call, for a program that explains itself.
+
+mod attach;
+pub mod cleanup;
+mod deadline;
+mod error;
+pub mod fd;
+pub mod lock;
+pub mod process;
+mod self_contained;
+pub mod shm;
+pub mod signal;
+pub mod trace;
+
+pub use attach::{Attachment, WritableAttachment};
+pub use deadline::Deadline;
+pub use error::Error;
+pub use lock::RunLock;
+pub use self_contained::SelfContained;
+pub use shm::{Key, OwnedSegment, Segment, Status};

@@ -1,0 +1,247 @@
+//! Two processes out of one: fork, two pipes, and reaping.
+//!
+//! Each process holds the reading end of a pipe whose only writing end the other one holds. A byte
+//! through it says "ready". Its *end of file* says that the other process has ended, however that
+//! came about, because the kernel closes what a dying process had open.
+//!
+//! # The order, and why
+//! 1. The pipes are made before `fork`, so that both processes have them.
+//! 2. Right after it, each closes the two ends that belong to the other. A process that kept the
+//!    other's writing end open would never see the end of file.
+//! 3. The parent reaps the child: until then the kernel keeps the child's exit status, and the child
+//!    is a *zombie*. The end of file comes first, so that the wait for it can have a timeout;
+//!    waitpid(2) has none.
+//! 4. No child outlives its parent. The parent's handlers kill it ([`cleanup`]); after a SIGKILL, the
+//!    kernel does (on Linux), or the pipe tells it.
+
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+use std::{fmt, fs, thread};
+
+use libc::c_int;
+use nix::errno::Errno;
+use nix::sys::signal::{SigmaskHow, Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, getpid, getppid, write};
+
+use super::trace::{self, Call};
+use super::{Deadline, Error, cleanup, fd, signal};
+
+/// Which of the two processes this is.
+#[derive(Debug)]
+pub enum Fork {
+    /// The new one; with it comes its parent.
+    Child(Parent),
+    /// The old one; with it comes its child.
+    Parent(Child),
+}
+
+/// Makes a second process out of this one, and returns in both. `name` is what errors call the
+/// child. Fails as pipe(2) and fork(2) do: no more descriptors, processes or memory are to be had.
+///
+/// From then on, a signal that ends the parent takes along the child and the segment that the parent
+/// creates ([`cleanup`]).
+pub fn fork(name: &'static str) -> Result<Fork, Error> {
+    let parent = getpid();
+    let (child_reads, parent_writes) = fd::new_pipe()?;
+    let (parent_reads, child_writes) = fd::new_pipe()?;
+    let mask = cleanup::block()?;
+    // SAFETY: this program has one thread, so the child finds every lock free and all memory in
+    // order, and may call whatever it likes.
+    let fork = || unsafe { nix::unistd::fork() };
+    let number = |fork: &ForkResult| match fork {
+        ForkResult::Parent { child } => child.as_raw().into(),
+        ForkResult::Child => 0,
+    };
+    let forked = trace::made(fork, number, |_| Call::Fork);
+    if let Ok(ForkResult::Parent { child: pid }) = forked {
+        drop((child_reads, child_writes));
+        let child = Child { name, pid, ready: parent_reads, _alive: parent_writes, reaped: false };
+        cleanup::install_for(Some(pid), mask)?;
+        return Ok(Fork::Parent(child));
+    }
+    cleanup::change_mask(SigmaskHow::SIG_SETMASK, mask)?;
+    forked?;
+    drop((parent_reads, parent_writes));
+    #[cfg(target_os = "linux")]
+    // It can only fail for a number that is no signal. SIGKILL ends also a process that is stopped,
+    // or blocked in a write that nobody reads.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    // If the parent has ended before that call, nobody sends the signal any more, and this process
+    // has got another parent. (0 is a parent in another PID namespace.)
+    let pid = getppid();
+    if pid != parent && pid.as_raw() != 0 {
+        exit(1);
+    }
+    Ok(Fork::Child(Parent { pid, alive: child_reads, ready: ManuallyDrop::new(child_writes) }))
+}
+
+/// The parent, as its child sees it. As a descriptor it is the pipe whose end of file says that the
+/// parent has ended.
+#[derive(Debug)]
+pub struct Parent {
+    pid: Pid,
+    alive: OwnedFd,
+    // Never closed by hand: its end of file says that this process has ended, not that it is about to.
+    ready: ManuallyDrop<OwnedFd>,
+}
+
+impl Parent {
+    /// Its process identifier; 0 if it is in another PID namespace.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Tells the parent that this process is ready: one byte. Fails as write(2) does, but not if the
+    /// parent has ended: the next wait sees that.
+    pub fn ready(&self) -> Result<(), Error> {
+        let (fd, write) = (self.ready.as_raw_fd(), || write(&*self.ready, b"!"));
+        let written = trace::made(write, |&bytes| bytes as i64, |_| Call::Write(fd, 1));
+        // If both processes share a processor, this is the moment for the parent to have it.
+        thread::yield_now();
+        match written {
+            Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends this process because the parent has ended: nobody wants to know why. (On Linux the kernel
+    /// is about to kill it; but it closes the parent's pipe first.)
+    pub fn follow(&self) -> ! {
+        exit(1)
+    }
+}
+
+impl AsFd for Parent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.alive.as_fd()
+    }
+}
+
+/// A child that has not been reaped yet. Dropping it kills and reaps it.
+#[derive(Debug)]
+pub struct Child {
+    name: &'static str,
+    pid: Pid,
+    ready: OwnedFd,
+    _alive: OwnedFd,
+    reaped: bool,
+}
+
+impl Child {
+    /// Its process identifier.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Waits until the child has said that it is ready. Fails with [`Error::TimedOut`], or how the
+    /// child has ended, or as poll(2) and read(2) do.
+    pub fn wait_until_ready(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.wait_readable("ready", timeout)?;
+        let (fd, read) = (self.ready.as_raw_fd(), || fd::read_byte(&self.ready));
+        let call = |byte: Option<&Option<u8>>| Call::Read(fd, byte.copied().flatten());
+        if trace::made(read, |byte| byte.is_some().into(), call)?.is_some() {
+            return Ok(());
+        }
+        self.reap()?;
+        Err(Error::Ended(format!("{self} ended before it was ready")))
+    }
+
+    /// Waits until the child has ended, and reaps it. Fails with [`Error::TimedOut`], or with
+    /// [`Error::Failed`] or [`Error::Killed`] if the child did not succeed, or as poll(2) does.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.wait_readable("done", timeout)?;
+        self.reap()
+    }
+
+    fn wait_readable(&self, state: &str, timeout: Option<Duration>) -> Result<(), Error> {
+        let mut deadline = Deadline::after(timeout, &format!("{self} was not {state}"));
+        fd::wait_readable(self.ready.as_fd(), &mut deadline)
+    }
+
+    /// Reaps the child, which is about to end.
+    fn reap(&mut self) -> Result<(), Error> {
+        cleanup::forget_child();
+        self.reaped = true;
+        let (pid, wait) = (self.pid, || waitpid(self.pid, None));
+        let call = |status: Option<&WaitStatus>| Call::Waitpid(pid, status.copied());
+        match trace::made(wait, |_| pid.as_raw().into(), call)? {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            WaitStatus::Signaled(_, signal, _) => Err(Error::Killed(self.to_string(), signal)),
+            _ => Err(Error::Failed(self.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (PID {})", self.name, self.pid)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // SIGKILL, because it also ends a child that is stopped. Not reaped yet, so the PID is
+            // still this child's.
+            let _ = signal::send(self.pid, Signal::SIGKILL);
+            let _ = self.reap();
+        }
+    }
+}
+
+/// Ends this process at once; see _exit(2). (exit(3) would first write out buffers, which in a forked
+/// child are copies of its parent's.)
+pub fn exit(status: c_int) -> ! {
+    // SAFETY: it does not return, and touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+// The standard library refers to libgcc_s, which unwinds a panicking stack. A release build does not
+// unwind. Linked statically, that library need not be looked for and mapped at each start, which takes
+// as long as a third of the whole story (`cargo bench`).
+#[cfg(all(target_os = "linux", target_env = "gnu", not(debug_assertions)))]
+#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
+// SAFETY: nothing is declared here, so there is nothing that could be called wrongly.
+unsafe extern "C" {}
+
+/// Makes sure that there is such a process, which is no zombie, and that this user may signal it.
+/// Fails as kill(2) does: ESRCH if there is none, EPERM if this user may not.
+pub fn exists(pid: Pid) -> Result<(), Error> {
+    trace::done(|| kill(pid, None), |_| Call::Kill(pid, None))?;
+    if is_zombie(pid) == Some(true) {
+        return Err(Error::call(Call::Kill(pid, None), Errno::ESRCH));
+    }
+    Ok(())
+}
+
+/// Whether the process has certainly ended: there is none with this PID, or it is a zombie.
+pub fn is_gone(pid: Pid) -> bool {
+    // 0 or less names no process; the kernel says 0 for a process that we cannot see from here
+    // (pid_namespaces(7)).
+    let is_absent = |error: Error| error.errno() == Some(Errno::ESRCH);
+    pid.as_raw() > 0 && exists(pid).is_err_and(is_absent)
+}
+
+/// Whether the process has ended and has not been reaped; `None` where the system does not tell. See
+/// proc_pid_stat(5).
+fn is_zombie(pid: Pid) -> Option<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // "PID (command) state …", where the command may contain anything, parentheses too.
+    let mut columns = stat.rsplit_once(") ")?.1.split(' ');
+    let state = columns.next()?;
+    // The state is that of the first thread, and others may live on without it.
+    let threads: u32 = columns.nth(16)?.parse().ok()?;
+    Some(matches!(state, "Z" | "X") && threads <= 1)
+}
+
+/// Whether the process has a handler for `signal`; `None` where the system does not tell. See
+/// proc_pid_status(5), SigCgt.
+pub fn has_handler(pid: Pid, signal: Signal) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+    // The lowest bit is signal 1.
+    Some(caught & 1 << (signal as u32 - 1) != 0)
+}

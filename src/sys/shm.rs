@@ -1,0 +1,334 @@
+//! Keys and segments: who creates, who finds, who removes; see sysvipc(7).
+//!
+//! # The order, and why
+//! 1. [`Key::from_path`]: both processes make the same number from the same file, without talking to
+//!    each other.
+//! 2. [`OwnedSegment::create`] in one process, [`Segment::find`] in the other. Creation is
+//!    *exclusive*. With `IPC_CREAT` alone, as in the article, the second process silently gets the
+//!    segment of the first one, with the message in it. What is at the key already is looked at, and
+//!    is removed only if it is certainly abandoned.
+//! 3. Attach; write or read a whole value; detach: see [`Attachment`].
+//! 4. Remove. The kernel holds a segment, not a process: what nobody removes stays until the machine
+//!    restarts. So an [`OwnedSegment`] removes itself when it is dropped. Who is attached then stays
+//!    attached; the kernel frees the memory when the last process has detached.
+
+use std::ffi::CString;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ops::Deref;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+use std::time::Duration;
+
+use libc::{c_int, key_t, shmid_ds};
+use nix::errno::Errno;
+use nix::unistd::{Pid, Uid, getpid};
+
+use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
+use super::trace::{self, Call};
+use super::{Deadline, Error, SelfContained, cleanup, process};
+
+/// The mode of a new segment: reading and writing for its owner, nothing for anybody else.
+const MODE: c_int = 0o600;
+
+/// How often a segment that is in use is looked at again, and for how long if there is no timeout.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_FOR: Duration = Duration::from_secs(5);
+
+/// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
+const REMOVED: u32 = if cfg!(target_os = "linux") { 0o1000 } else { 0 };
+
+/// The number that two processes derive from the same file to find the same segment; see ftok(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(key_t);
+
+impl Key {
+    /// Derives the key from the file's device and inode number, and from the low eight bits of
+    /// `project`. The file is not read. Fails as stat(2) does: there must be a file at `path`.
+    pub fn from_path(path: &Path, project: c_int) -> Result<Self, Error> {
+        let ftok = || {
+            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+            // SAFETY: ftok only reads its path, a NUL-terminated string that lives until the call
+            // has returned.
+            Errno::result(unsafe { libc::ftok(path.as_ptr(), project) })
+        };
+        let call = |_: Option<&key_t>| Call::Ftok(path.to_owned(), project);
+        trace::made(ftok, |&key| key.into(), call).map(Self)
+    }
+}
+
+impl fmt::Display for Key {
+    /// As ipcs(1) writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:08x}", self.0)
+    }
+}
+
+/// What the kernel knows of a segment, as `shmctl(IPC_STAT)` tells it; see shmctl(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The segment's identifier.
+    pub id: c_int,
+    /// The permissions, as in chmod(2).
+    pub mode: u32,
+    /// Whether it has been removed, and is there only for those who are attached. `false` where the
+    /// system does not tell.
+    pub removed: bool,
+    /// The size in bytes, as asked for at its creation.
+    pub size: usize,
+    /// How many attachments there are now, in all processes together.
+    pub attached: u64,
+    /// The user who owns it.
+    pub owner: Uid,
+    /// The user who created it.
+    pub creator: Uid,
+    /// The process that created it.
+    pub creator_pid: Pid,
+    /// The process that attached or detached it last; 0 if none has.
+    pub last_pid: Pid,
+}
+
+impl Status {
+    // The fields' widths differ from system to system, and none is wider than what it is put into.
+    #[allow(clippy::unnecessary_cast)]
+    fn new(id: c_int, kernel: &shmid_ds) -> Self {
+        Self {
+            id,
+            mode: kernel.shm_perm.mode as u32 & 0o777,
+            removed: kernel.shm_perm.mode as u32 & REMOVED != 0,
+            size: kernel.shm_segsz as usize,
+            attached: kernel.shm_nattch as u64,
+            owner: Uid::from_raw(kernel.shm_perm.uid),
+            creator: Uid::from_raw(kernel.shm_perm.cuid),
+            creator_pid: Pid::from_raw(kernel.shm_cpid),
+            last_pid: Pid::from_raw(kernel.shm_lpid),
+        }
+    }
+
+    /// Why the segment must not be removed, if so, and whether that may change soon. The rules are
+    /// those by which PostgreSQL reclaims its segments (`sysv_shmem.c`).
+    fn reason_to_leave_alone(&self, size: usize) -> Option<(&'static str, bool)> {
+        let us = Uid::effective();
+        if self.owner != us || self.creator != us {
+            Some(("it is another user's", false))
+        } else if self.size != size {
+            Some(("its size is not ours", false))
+        } else if self.attached != 0 {
+            Some(("it is attached", true))
+        } else if self.creator_pid != getpid() && !process::is_gone(self.creator_pid) {
+            // (In a container the next run often gets the PID of the one that was killed.)
+            Some(("its creator is alive", true))
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, size, mode, attached, owner, creator, creator_pid, .. } = self;
+        write!(
+            f,
+            "segment {id} ({size} bytes, mode {mode:04o}, {attached} attached, owned by uid \
+             {owner}, created by uid {creator} in PID {creator_pid})"
+        )
+    }
+}
+
+/// A segment that is there: its identifier, and the type of what it holds.
+///
+/// Its creator may remove it at any time, and then every use of it fails.
+#[derive(Debug)]
+pub struct Segment<T> {
+    id: c_int,
+    holds: PhantomData<T>,
+}
+
+impl<T: SelfContained> Segment<T> {
+    /// Asks for the segment at `key`; `None` if there is none that could hold a `T`. Else it fails as
+    /// shmget(2) does.
+    pub fn find(key: Key) -> Result<Option<Self>, Error> {
+        match shmget(key, size_of::<T>(), 0) {
+            Ok(id) => Ok(Some(Self { id, holds: PhantomData })),
+            // EINVAL: the segment there is smaller than a `T`.
+            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EINVAL)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the kernel for the segment's status. Fails as shmctl(2) does: EACCES if this user may not
+    /// read it, EINVAL or EIDRM if it has been removed.
+    pub fn status(&self) -> Result<Status, Error> {
+        status(self.id)
+    }
+
+    /// Attaches the segment for reading, at an address that the kernel chooses. Fails as shmat(2)
+    /// does: with EINVAL or EIDRM if it has been removed.
+    pub fn attach_read_only(&self) -> Result<Attachment<T>, Error> {
+        Attachment::new(self.id, SHM_RDONLY)
+    }
+
+    /// As [`attach_read_only`](Self::attach_read_only), for writing too.
+    pub fn attach(&self) -> Result<WritableAttachment<T>, Error> {
+        Attachment::new(self.id, 0).map(WritableAttachment)
+    }
+}
+
+/// A segment that this process has created. Dropping it removes it.
+///
+/// Create it after `fork`, not before: both processes would think that it is theirs to remove.
+#[derive(Debug)]
+pub struct OwnedSegment<T>(Segment<T>);
+
+impl<T: SelfContained> OwnedSegment<T> {
+    /// Creates the segment at `key`, filled with zeros, for this user alone.
+    ///
+    /// A segment that is there already is removed first if it is certainly abandoned: owned and
+    /// created by this user, as large as a `T`, attached by nobody, its creator dead. Its status is
+    /// returned beside the new segment. One that is in use is looked at again every 10 ms, until
+    /// `timeout` is over (5 seconds if it is `None`).
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] if the segment that is there must not be removed, else those of shmget(2).
+    pub fn create(key: Key, timeout: Option<Duration>) -> Result<(Self, Option<Status>), Error> {
+        let mut deadline = Deadline::after(timeout.or(Some(LOOK_FOR)), "");
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
+        let mut reclaimed = None;
+        loop {
+            match cleanup::segment(|| shmget(key, size_of::<T>(), flags)) {
+                Err(error) if error.errno() == Some(Errno::EEXIST) => {}
+                id => return Ok((Self(Segment { id: id?, holds: PhantomData }), reclaimed)),
+            }
+            match reclaim(key, size_of::<T>()) {
+                Err(Error::Occupied(_, true)) if deadline.check().is_ok() => {
+                    trace::sleep(LOOK_AGAIN);
+                }
+                outcome => reclaimed = outcome?.or(reclaimed),
+            }
+        }
+    }
+
+    /// What somebody else has done to the segment, into which `value` was written, if anything.
+    pub fn spoiled(&self, attached: &WritableAttachment<T>, value: &T) -> Option<String> {
+        let how = match self.status().ok()?.removed {
+            true => "removed",
+            false if attached.0.read() != *value => "overwritten",
+            false => return None,
+        };
+        Some(format!("somebody else has {how} segment {}", self.id))
+    }
+
+    /// Removes the segment. The kernel frees its memory as soon as nobody is attached. Fails as
+    /// shmctl(2) does, but not if it has been removed already.
+    pub fn remove(self) -> Result<(), Error> {
+        // What Drop would do, but here somebody can be told how it went.
+        match remove_owned(ManuallyDrop::new(self).id) {
+            Err(error) if !error.is_removed() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T> Deref for OwnedSegment<T> {
+    type Target = Segment<T>;
+
+    fn deref(&self) -> &Segment<T> {
+        &self.0
+    }
+}
+
+impl<T> Drop for OwnedSegment<T> {
+    fn drop(&mut self) {
+        // We are here because something else has failed already, and that is what the user is told.
+        let _ = remove_owned(self.0.id);
+    }
+}
+
+fn remove_owned(id: c_int) -> Result<(), Error> {
+    let removed = remove(id);
+    cleanup::forget_segment();
+    removed
+}
+
+/// Removes the segment at `key` if it is certainly abandoned, and returns its status; `None` if there
+/// is none any more.
+fn reclaim(key: Key, size: usize) -> Result<Option<Status>, Error> {
+    let id = match shmget(key, 0, 0) {
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+        id => id?,
+    };
+    let occupied = |segment: &str, reason, passes| {
+        let exists = Errno::EEXIST.desc();
+        let what = format!(
+            "shmget({key}, …) failed: {exists} (EEXIST); {segment} is left alone, because {reason}; \
+             if nobody needs it: ipcrm -m {id}"
+        );
+        Err(Error::Occupied(what, passes))
+    };
+    let status = match status(id) {
+        Err(error) if error.is_removed() => return Ok(None),
+        // We may not ask for it. On Linux the list of all segments is there for everybody to read.
+        Err(error) if error.is_forbidden() => {
+            let unknown = || format!("segment {id} (owner and creator unknown)");
+            let segment = listed(id).map_or_else(unknown, |status| status.to_string());
+            return occupied(&segment, "it is another user's", false);
+        }
+        status => status?,
+    };
+    if let Some((reason, passes)) = status.reason_to_leave_alone(size) {
+        return occupied(&status.to_string(), reason, passes);
+    }
+    remove(id)?;
+    Ok(Some(status))
+}
+
+fn shmget(key: Key, size: usize, flags: c_int) -> Result<c_int, Error> {
+    // SAFETY: shmget takes three numbers and touches no memory of ours.
+    let shmget = || Errno::result(unsafe { libc::shmget(key.0, size, flags) });
+    trace::made(shmget, |&id| id.into(), |_| Call::Shmget(key, size, flags))
+}
+
+pub(super) fn status(id: c_int) -> Result<Status, Error> {
+    let stat = || {
+        let mut kernel = MaybeUninit::<shmid_ds>::zeroed();
+        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and `kernel` has room for
+        // exactly that.
+        Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, kernel.as_mut_ptr()) })?;
+        // SAFETY: the kernel has written it. Where it has not, there are zeros, which are valid for
+        // the integers of which shmid_ds consists (and for the pointer it has on some systems,
+        // which nobody follows).
+        Ok(Status::new(id, unsafe { kernel.assume_init_ref() }))
+    };
+    trace::done(stat, |status| Call::IpcStat(id, status.copied()))
+}
+
+fn remove(id: c_int) -> Result<(), Error> {
+    // SAFETY: IPC_RMID does not look at its third argument. Whoever is attached stays attached, so
+    // no memory goes away.
+    let rmid = || Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) });
+    trace::done(rmid, |_| Call::IpcRmid(id)).map(drop)
+}
+
+/// Finds a segment in the list that Linux keeps for everybody to read, proc_sysvipc(5), which has
+/// those that we may not ask for.
+fn listed(id: c_int) -> Option<Status> {
+    let list = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
+    // key shmid perms (octal) size cpid lpid nattch uid gid cuid
+    let mut lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let columns = lines.find(|columns| columns.get(1) == Some(&&*id.to_string()))?;
+    let number = |column: usize| columns.get(column)?.parse::<u32>().ok();
+    let mode = u32::from_str_radix(columns.get(2)?, 8).ok()?;
+    Some(Status {
+        id,
+        mode: mode & 0o777,
+        removed: mode & REMOVED != 0,
+        size: number(3)? as usize,
+        creator_pid: Pid::from_raw(number(4)? as i32),
+        last_pid: Pid::from_raw(number(5)? as i32),
+        attached: number(6)?.into(),
+        owner: Uid::from_raw(number(7)?),
+        creator: Uid::from_raw(number(9)?),
+    })
+}

@@ -1,0 +1,201 @@
+//! Signals: a handler that only stores, the mask that keeps it out, and the wait that lets it in;
+//! see signal(7).
+//!
+//! # The order, and why
+//! 1. [`prepare`], before anything else: the signal that is waited for is *blocked*. A blocked signal
+//!    is not lost, it stays pending. So one that comes before its handler is in place does not kill
+//!    the process, which is what SIGUSR1 does by default.
+//! 2. [`register`], in the process that waits for it: the handler.
+//! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. To look whether a
+//!    signal has come and *then* to go to sleep would leave a gap between the two: a signal that came
+//!    there would be slept through. So `sleep` lets it in and sleeps in one system call, pselect(2).
+//!
+//! A handler runs between any two instructions of the program, so it may do very little; see
+//! signal-safety(7). [`signal_handler!`](crate::signal_handler!) accepts stores to atomics and nothing
+//! else: that is why to register such a handler is safe.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use libc::{c_int, c_void, siginfo_t};
+use nix::errno::Errno;
+use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Pid, getpid};
+
+pub use nix::sys::signal::Signal;
+
+use super::cleanup::{self, change_mask};
+use super::trace::{self, Call};
+use super::{Deadline, Error};
+
+/// Some systems refuse to sleep for years. The sleeper wakes after a day and sleeps again.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Prepares the signals of a program that waits for `notification`, or sends it; see sigprocmask(2)
+/// and sigaction(2), which do not fail with these arguments.
+///
+/// The mask becomes that one signal, whatever the program that started this one had blocked. SIGCHLD
+/// gets its default disposition: if it were ignored, the kernel would throw away the exit status of
+/// a child. SIGXFSZ is ignored: a file that may not grow any more is an error of write(2), and no
+/// reason to die. PID 1 of a container is spared by the kernel from signals of default disposition, so
+/// there the handlers of [`cleanup`] see to it that it can be ended.
+pub fn prepare(notification: Signal) -> Result<(), Error> {
+    change_mask(SigmaskHow::SIG_SETMASK, notification.into())?;
+    set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
+    set_disposition(Signal::SIGXFSZ, SigHandler::SigIgn, libc::SIG_IGN)?;
+    if getpid().as_raw() == 1 {
+        cleanup::install()?;
+    }
+    Ok(())
+}
+
+/// A handler that only stores; [`signal_handler!`](crate::signal_handler!) makes one.
+pub struct Handler(RawHandler);
+
+type RawHandler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+
+impl Handler {
+    /// # Safety
+    /// The function may only do what signal-safety(7) allows.
+    pub const unsafe fn new(handler: RawHandler) -> Self {
+        Self(handler)
+    }
+}
+
+/// Declares a [`Handler`](crate::sys::signal::Handler): a function that stores the signal's number
+/// and its sender's PID in atomics, and can do nothing else. The PID is 0 if no process sent the
+/// signal, or one that cannot be seen from here.
+///
+/// ```
+/// use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+///
+/// static SIGNAL: AtomicI32 = AtomicI32::new(0);
+///
+/// sigshm::signal_handler! {
+///     pub fn handler(signal, sender) {
+///         SIGNAL.store(signal, Relaxed);
+///     }
+/// }
+/// ```
+///
+/// A handler that does more does not compile:
+///
+/// ```compile_fail
+/// sigshm::signal_handler! {
+///     pub fn handler(signal, sender) {
+///         println!("received signal {signal}");
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! signal_handler {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis fn $name:ident($signal:ident, $sender:ident) {
+            $($atomic:ident.store($value:ident, Relaxed);)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[allow(non_upper_case_globals, unsafe_code)] // It is named like the function it stands for.
+        $visibility const $name: $crate::sys::signal::Handler = {
+            extern "C" fn raw(
+                $signal: ::libc::c_int,
+                info: *mut ::libc::siginfo_t,
+                _: *mut ::libc::c_void,
+            ) {
+                // SAFETY: the kernel has handed `info` to this very handler.
+                let $sender = unsafe { $crate::sys::signal::sender(info) };
+                let _ = ($signal, $sender);
+                $(
+                    // A raw pointer to the atomic itself, and to nothing that must be made first.
+                    let atomic: *const ::core::sync::atomic::AtomicI32 = &raw const $atomic;
+                    // SAFETY: it is a static, so it is always there.
+                    unsafe { (*atomic).store($value, ::core::sync::atomic::Ordering::Relaxed) };
+                )+
+            }
+            // SAFETY: all it does is to store numbers into atomics, which a handler may do.
+            unsafe { $crate::sys::signal::Handler::new(raw) }
+        };
+    };
+}
+
+/// The PID of the process that sent a signal; 0 if none did, or if it cannot be seen from here.
+///
+/// # Safety
+/// `info` must be what the kernel has handed to a handler, and the handler must not have returned.
+pub unsafe fn sender(info: *const siginfo_t) -> c_int {
+    // SAFETY: the caller says that it is there.
+    let info = unsafe { &*info };
+    // The codes of the other systems differ. Without a process, their field is 0.
+    #[cfg(target_os = "linux")]
+    if !matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL) {
+        return 0;
+    }
+    // SAFETY: with these codes, the field is there; see sigaction(2).
+    unsafe { info.si_pid() }
+}
+
+/// Registers the handler for `signal`; see sigaction(2). Fails with EINVAL for SIGKILL and SIGSTOP,
+/// which no process may catch.
+pub fn register(signal: Signal, handler: Handler) -> Result<(), Error> {
+    let address = handler.0 as *const () as usize;
+    set_disposition(signal, SigHandler::SigAction(handler.0), address)
+}
+
+fn set_disposition(signal: Signal, handler: SigHandler, address: usize) -> Result<(), Error> {
+    // No SA_RESTART: the signal is to end the wait in which it comes. (SA_SIGINFO is added.)
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: what is installed is the default, ignoring, or a `Handler`, which only does what a
+    // handler may do.
+    let sigaction = || unsafe { signal::sigaction(signal, &action) };
+    trace::done(sigaction, |_| Call::Sigaction(signal.into(), address)).map(drop)
+}
+
+/// Lets `signal` in: its handler may run at any moment from now on. See sigprocmask(2).
+pub fn unblock(signal: Signal) -> Result<(), Error> {
+    change_mask(SigmaskHow::SIG_UNBLOCK, signal.into()).map(drop)
+}
+
+/// Keeps `signal` out: it stays pending until it is let in. See sigprocmask(2).
+pub fn block(signal: Signal) -> Result<(), Error> {
+    change_mask(SigmaskHow::SIG_BLOCK, signal.into()).map(drop)
+}
+
+/// Lets in `signal`, which is blocked, and sleeps until a handler has run. Returns `false` if `peer`
+/// was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or with EINVAL if the
+/// descriptor of `peer` is not below `FD_SETSIZE`.
+pub fn sleep(
+    signal: Signal,
+    peer: Option<impl AsFd>,
+    deadline: &mut Deadline,
+) -> Result<bool, Error> {
+    let mut mask = change_mask(SigmaskHow::SIG_BLOCK, SigSet::empty())?;
+    mask.remove(signal);
+    let peer = peer.as_ref().map(AsFd::as_fd);
+    let number = peer.map(|fd| fd.as_raw_fd());
+    loop {
+        deadline.check()?;
+        let left = deadline.left().map(|left| left.min(DAY));
+        let sleep = || {
+            if number.is_some_and(|number| number as usize >= FD_SETSIZE) {
+                return Err(Errno::EINVAL);
+            }
+            let mut readable: FdSet<'_> = FdSet::new();
+            peer.into_iter().for_each(|fd| readable.insert(fd));
+            pselect(None, &mut readable, None, None, &left.map(TimeSpec::from), &mask)
+        };
+        match trace::made(sleep, |&ready| ready.into(), |_| Call::Pselect(number, left, mask)) {
+            Err(error) if error.errno() == Some(Errno::EINTR) => return Ok(true),
+            Ok(0) => {}
+            ready => return ready.map(|_| false),
+        }
+    }
+}
+
+/// Sends `signal` to a process. Fails as kill(2) does: ESRCH if there is no such process, EPERM if
+/// this user may not signal it.
+pub fn send(pid: Pid, signal: Signal) -> Result<(), Error> {
+    trace::done(|| signal::kill(pid, signal), |_| Call::Kill(pid, Some(signal)))
+}

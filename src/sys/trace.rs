@@ -1,0 +1,209 @@
+//! The record of system calls: which call, its arguments, its result and its times.
+//!
+//! Every call that belongs to the story goes through `made`, which describes it as a typed [`Call`].
+//! One that fails becomes an [`Error`] that names it. While a [`record`] is kept, each call is also
+//! handed to the recorder as it returns. Otherwise nothing is noted, and a call costs no more than
+//! itself.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use libc::{c_int, size_t};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use super::error::Error;
+use super::shm::{Key, Status};
+
+/// What a process did: a system call with its arguments, or a copy, which takes no system call.
+///
+/// What only the kernel knows before the call returns (a status, the ends of a pipe) is `None` if
+/// the call failed.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Open(PathBuf),            // for reading
+    Flock(c_int, c_int),      // descriptor, operation
+    Sigaction(SigSet, usize), // a call for each of the signals; the handler's address
+    Sigprocmask(SigmaskHow, SigSet),
+    Pipe(Option<[c_int; 2]>), // its two ends
+    Fork,
+    Read(c_int, Option<u8>),       // descriptor, the one byte
+    Write(c_int, size_t),          // descriptor, number of bytes
+    Poll(c_int, Option<Duration>), // descriptor to read from, timeout
+    Pselect(Option<c_int>, Option<Duration>, SigSet), // descriptor to read from, timeout, mask
+    Ftok(PathBuf, c_int),          // path, project
+    Shmget(Key, size_t, c_int),    // key, size, flags
+    Shmat(c_int, c_int),           // segment, flags
+    Shmdt(usize),                  // address
+    IpcStat(c_int, Option<Status>), // shmctl: segment, its status
+    IpcRmid(c_int),                // shmctl: segment
+    Nanosleep(Duration),           // between two looks at the same thing
+    Kill(Pid, Option<Signal>),     // no signal only asks whether the process is there
+    Waitpid(Pid, Option<WaitStatus>), // process, how it ended
+    CopyIn(size_t, usize),         // bytes into the segment attached at this address
+    CopyOut(size_t, usize),        // bytes out of it
+}
+
+/// A call as it was made.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Which call, and its arguments.
+    pub call: Call,
+    /// What it returned. An address is given as a number.
+    pub result: Result<i64, Errno>,
+    /// When it began.
+    pub began: Instant,
+    /// When it returned.
+    pub ended: Instant,
+}
+
+type Recorder = Box<dyn FnMut(&Record)>;
+
+thread_local! {
+    static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
+}
+
+/// From now on `recorder` is given each call of this thread as it returns. After a fork that is so
+/// in both processes.
+pub fn record(recorder: impl FnMut(&Record) + 'static) {
+    RECORDER.set(Some(Box::new(recorder)));
+}
+
+/// Makes a system call. `number` is what strace(1) would show of its result, and `call` describes the
+/// call, given its result if it succeeded.
+pub(super) fn made<T>(
+    make: impl FnOnce() -> nix::Result<T>,
+    number: impl FnOnce(&T) -> i64,
+    call: impl FnOnce(Option<&T>) -> Call,
+) -> Result<T, Error> {
+    if RECORDER.with_borrow(Option::is_none) {
+        return make().map_err(|errno| Error::call(call(None), errno));
+    }
+    let began = Instant::now();
+    let outcome = make();
+    let ended = Instant::now();
+    let call = call(outcome.as_ref().ok());
+    let result = outcome.as_ref().map(number).map_err(|&errno| errno);
+    note(Record { call: call.clone(), result, began, ended });
+    outcome.map_err(|errno| Error::call(call, errno))
+}
+
+/// As [`made`], for a call that returns 0.
+pub(super) fn done<T>(
+    make: impl FnOnce() -> nix::Result<T>,
+    call: impl FnOnce(Option<&T>) -> Call,
+) -> Result<T, Error> {
+    made(make, |_| 0, call)
+}
+
+/// Sleeps between two looks at the same thing.
+pub fn sleep(time: Duration) {
+    let sleep = || {
+        std::thread::sleep(time);
+        Ok(())
+    };
+    let _ = done(sleep, |_| Call::Nanosleep(time));
+}
+
+/// Notes something that took no system call.
+pub(super) fn happened(call: Call) {
+    let now = Instant::now();
+    note(Record { call, result: Ok(0), began: now, ended: now });
+}
+
+fn note(record: Record) {
+    RECORDER.with_borrow_mut(|recorder| recorder.iter_mut().for_each(|tell| tell(&record)));
+}
+
+impl fmt::Display for Record {
+    /// As strace(1) writes it: `shmat(3, NULL, 0) = 0x7f0012340000`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = &self.call;
+        match (call, self.result) {
+            (Call::CopyIn(..) | Call::CopyOut(..), _) => write!(f, "({call}: no system call)"),
+            (_, Err(errno)) => write!(f, "{call} = -1 {errno:?} ({})", errno.desc()),
+            (Call::Ftok(..), Ok(key)) => write!(f, "{call} = {key:#010x}"),
+            (Call::Shmat(..), Ok(address)) => write!(f, "{call} = {address:#x}"),
+            (_, Ok(number)) => write!(f, "{call} = {number}"),
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    /// The call and its arguments as strace(1) writes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(path) => write!(f, "open({path:?}, O_RDONLY|O_NONBLOCK|O_CLOEXEC)"),
+            Self::Flock(fd, libc::LOCK_EX) => write!(f, "flock({fd}, LOCK_EX)"),
+            Self::Flock(fd, _) => write!(f, "flock({fd}, LOCK_EX|LOCK_NB)"),
+            Self::Sigaction(signals, handler) => {
+                let handler = match *handler {
+                    libc::SIG_DFL => "SIG_DFL".to_owned(),
+                    libc::SIG_IGN => "SIG_IGN".to_owned(),
+                    address => format!("{address:#x}"),
+                };
+                write!(f, "sigaction({}, {{sa_handler={handler}, …}}, …)", names(signals))
+            }
+            Self::Sigprocmask(how, set) => write!(f, "sigprocmask({how:?}, {}, …)", names(set)),
+            Self::Pipe(Some(ends)) => write!(f, "pipe({ends:?})"),
+            Self::Pipe(None) => f.write_str("pipe(…)"),
+            Self::Fork => f.write_str("fork()"),
+            Self::Read(fd, byte) => {
+                write!(f, "read({fd}, \"{}\", 1)", byte.as_slice().escape_ascii())
+            }
+            Self::Write(fd, bytes) => write!(f, "write({fd}, …, {bytes})"),
+            Self::Poll(fd, timeout) => {
+                let timeout = timeout.map_or(-1, super::fd::milliseconds);
+                write!(f, "poll([{{fd={fd}, events=POLLIN}}], 1, {timeout})")
+            }
+            Self::Pselect(fd, timeout, mask) => {
+                let width = fd.map_or(0, |fd| fd + 1);
+                let timeout = timeout.map_or("NULL".to_owned(), |time| {
+                    format!("{{tv_sec={}, tv_nsec={}}}", time.as_secs(), time.subsec_nanos())
+                });
+                let (read, mask) = (fd.as_slice(), names(mask));
+                write!(f, "pselect({width}, {read:?}, NULL, NULL, {timeout}, {mask})")
+            }
+            Self::Ftok(path, project) => write!(f, "ftok({path:?}, {project})"),
+            Self::Shmget(key, size, 0) => write!(f, "shmget({key}, {size}, 0)"),
+            Self::Shmget(key, size, flags) => {
+                let mode = flags & 0o777;
+                write!(f, "shmget({key}, {size}, IPC_CREAT|IPC_EXCL|0{mode:o})")
+            }
+            Self::Shmat(id, 0) => write!(f, "shmat({id}, NULL, 0)"),
+            Self::Shmat(id, _) => write!(f, "shmat({id}, NULL, SHM_RDONLY)"),
+            Self::Shmdt(address) => write!(f, "shmdt({address:#x})"),
+            Self::IpcStat(id, Some(Status { size, attached, creator_pid, last_pid, .. })) => {
+                write!(
+                    f,
+                    "shmctl({id}, IPC_STAT, {{shm_segsz={size}, shm_cpid={creator_pid}, \
+                 shm_lpid={last_pid}, shm_nattch={attached}, …}})"
+                )
+            }
+            Self::IpcStat(id, None) => write!(f, "shmctl({id}, IPC_STAT, …)"),
+            Self::IpcRmid(id) => write!(f, "shmctl({id}, IPC_RMID, NULL)"),
+            Self::Nanosleep(time) => write!(f, "nanosleep({time:?})"),
+            Self::Kill(pid, Some(signal)) => write!(f, "kill({pid}, {signal})"),
+            Self::Kill(pid, None) => write!(f, "kill({pid}, 0)"),
+            Self::Waitpid(pid, Some(WaitStatus::Exited(_, status))) => {
+                write!(f, "waitpid({pid}, [{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}], 0)")
+            }
+            Self::Waitpid(pid, Some(WaitStatus::Signaled(_, signal, _))) => {
+                write!(f, "waitpid({pid}, [{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}], 0)")
+            }
+            Self::Waitpid(pid, _) => write!(f, "waitpid({pid}, …, 0)"),
+            Self::CopyIn(bytes, address) => write!(f, "copied {bytes} bytes to {address:#x}"),
+            Self::CopyOut(bytes, address) => write!(f, "copied {bytes} bytes from {address:#x}"),
+        }
+    }
+}
+
+/// A set of signals as strace(1) writes it.
+fn names(set: &SigSet) -> String {
+    let names: Vec<&str> = set.iter().map(|signal| &signal.as_str()[3..]).collect();
+    format!("[{}]", names.join(" "))
+}

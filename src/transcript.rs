@@ -1,0 +1,51 @@
+//! The transcript: the roles tell it each step of the story, and it prints what there is to print.
+//!
+//! In a plain run that is the lines of the step. If the run is to be explained, it hands them to the
+//! [explainer](crate::explain), which prints them together with what happens between the lines.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use anyhow::Result;
+
+use crate::explain::Explainer;
+use crate::output::palette::Role;
+use crate::output::stdout::Stdout;
+use crate::output::words;
+use crate::step::Step;
+
+/// Tells the story, step by step.
+pub struct Transcript {
+    stdout: Stdout,
+    explainer: Option<Rc<RefCell<Explainer>>>,
+}
+
+impl Transcript {
+    /// A transcript on standard output; `colored` says whether there are colours. If it is to be
+    /// explained, `explained` says whose it is, the sender's or the listener's, and whether there are
+    /// stops.
+    pub fn new(colored: bool, explained: Option<(Role, bool)>) -> Self {
+        let stdout = Stdout { colored };
+        let explainer = explained.map(|(who, stops)| Explainer::start(who, stops, stdout));
+        Self { stdout, explainer }
+    }
+
+    /// Tells a step. Fails as write(2) to standard output does, or if what should be a message is
+    /// none.
+    pub fn tell(&mut self, step: &Step<'_>) -> Result<()> {
+        let mut lines = String::new();
+        if let Some((role, text)) = words::of(step)? {
+            lines.extend(text.lines().map(|line| self.stdout.line(role, line)));
+        }
+        match &self.explainer {
+            None => self.stdout.print(&lines),
+            Some(explainer) => explainer.borrow_mut().tell(step, lines),
+        }
+    }
+
+    /// Tells what is left to tell. The run is over, and everything is cleaned up. Fails as write(2)
+    /// to standard output does.
+    pub fn finish(&mut self) -> Result<()> {
+        self.explainer.as_ref().map_or(Ok(()), |explainer| explainer.borrow_mut().finish())
+    }
+}

@@ -1,0 +1,66 @@
+//! Bytes that came from outside, made safe to print: what is escaped, how, and what is not.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use sigshm::output::escape::Escaped;
+
+fn shown(bytes: impl AsRef<[u8]>) -> String {
+    Escaped(bytes.as_ref()).to_string()
+}
+
+#[test]
+fn every_control_character_is_escaped() {
+    for code in (0..0x20).chain(0x7f..0xa0) {
+        let character = char::from_u32(code).unwrap().to_string();
+        let shown = shown(&character);
+        assert!(
+            shown.starts_with('\\') && shown.bytes().all(|byte| byte.is_ascii_graphic()),
+            "U+{code:04X} is shown as {shown:?}"
+        );
+    }
+}
+
+#[test]
+fn a_control_character_is_escaped_as_in_rust_or_by_its_number() {
+    for (character, escape) in [
+        ("\t", r"\t"),
+        ("\n", r"\n"),
+        ("\r", r"\r"),
+        ("\0", r"\x00"),
+        ("\x1b", r"\x1b"),
+        ("\x7f", r"\x7f"),
+        ("\u{80}", r"\u{80}"),
+        ("\u{9b}", r"\u{9b}"),
+    ] {
+        assert_eq!(shown(character), escape);
+    }
+}
+
+#[test]
+fn bidirectional_controls_are_escaped_and_their_neighbours_are_not() {
+    for code in (0x202a..=0x202e).chain(0x2066..=0x2069) {
+        let character = char::from_u32(code).unwrap().to_string();
+        assert_eq!(shown(character), format!("\\u{{{code:x}}}"));
+    }
+    for harmless in [
+        "\u{a0}", "\u{2029}", "\u{202f}", "\u{2065}", "\u{206a}", "ü", "日本", "🦀", "\\", "\"",
+    ] {
+        assert_eq!(shown(harmless), harmless);
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_escaped_one_by_one() {
+    assert_eq!(shown(b"a\xc3(\xe2\x82b\x80"), r"a\xc3(\xe2\x82b\x80");
+}
+
+#[test]
+fn a_path_and_an_argument_are_escaped_as_their_bytes_are() {
+    let bytes = b"/\x1b[2J/na\xc3\xafve\xff";
+    assert_eq!(shown(bytes), r"/\x1b[2J/naïve\xff");
+    let text = OsStr::from_bytes(bytes);
+    assert_eq!(Escaped::os(text).to_string(), shown(bytes));
+    assert_eq!(Escaped::os(Path::new(text)).to_string(), shown(bytes));
+}

@@ -1,0 +1,197 @@
+//! What an explained run tells, read back: its transcript, its calls, its timeline.
+
+use std::collections::HashMap;
+
+use super::plain;
+
+/// Explanations are indented by four columns. Lines of the transcript begin with `#` or a tab.
+pub fn is_explanation(line: &str) -> bool {
+    plain(line).starts_with("    ")
+}
+
+/// The lines of the transcript, with their colours.
+pub fn without_explanations(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| !is_explanation(line)).collect()
+}
+
+/// The explanations, line by line, without their colours.
+pub fn explanations(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| is_explanation(line));
+    lines.map(plain).collect()
+}
+
+/// A system call, as it is told or as strace(1) has seen it: `words = returned`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// "sender" or "listener".
+    pub who: String,
+    pub words: String,
+    pub returned: String,
+}
+
+impl Call {
+    pub fn name(&self) -> &str {
+        self.words.split('(').next().unwrap()
+    }
+
+    /// The value of a field: what follows `label=`, up to the end of the field.
+    #[track_caller]
+    pub fn field(&self, label: &str) -> &str {
+        // Not the end of a longer name: uid= is in cuid= too.
+        let at = [format!("{{{label}="), format!(" {label}=")];
+        let at = at.iter().find_map(|label| self.words.split_once(label));
+        let (_, rest) = at.unwrap_or_else(|| panic!("{label} is not in {}", self.words));
+        rest.split([',', '}', ')']).next().unwrap()
+    }
+
+    /// Whether it asks for a segment's status.
+    pub fn is_status(&self) -> bool {
+        self.words.starts_with("shmctl(") && self.words.contains(", IPC_STAT, ")
+    }
+
+    /// Those fields of a segment's status that are told.
+    pub fn status(&self) -> HashMap<&'static str, String> {
+        ["shm_segsz", "shm_cpid", "shm_lpid", "shm_nattch"]
+            .map(|label| (label, self.field(label).to_owned()))
+            .into()
+    }
+}
+
+/// Something that an explained run tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A line of the transcript, without its colours.
+    Line(String),
+    Call(Call),
+    /// As many looks found nothing: this entry stands for all of them but the first.
+    Looks(usize),
+    /// What there is to learn, and what a process did without a system call.
+    Words(String),
+}
+
+/// Everything that is told up to the timeline, in order; what was broken into lines is whole again.
+pub fn told(text: &str) -> Vec<Told> {
+    let mut told: Vec<(&str, String)> = Vec::new();
+    let text = plain(text);
+    let lines = text.lines();
+    for line in lines.take_while(|line| !line.starts_with("    The run,")) {
+        let mark = ["    sender    ", "    listener  ", "    * "];
+        let mark = mark.into_iter().find(|mark| line.starts_with(mark));
+        match (mark, told.last_mut()) {
+            (Some(mark), _) => told.push((mark, line[mark.len()..].to_owned())),
+            (None, Some((mark, whole)))
+                if mark.len() > 4 && line.starts_with(&" ".repeat(mark.len())) =>
+            {
+                *whole += " ";
+                *whole += &line[mark.len()..];
+            }
+            _ => told.push(("", line.to_owned())),
+        }
+    }
+    told.into_iter()
+        .map(|(mark, words)| read(mark, words))
+        .collect()
+}
+
+fn read(mark: &str, words: String) -> Told {
+    if mark.is_empty() {
+        return if is_explanation(&words) {
+            Told::Words(words)
+        } else {
+            Told::Line(words)
+        };
+    }
+    if mark.trim() == "*" {
+        let count = words.strip_prefix("Times the ").and_then(|rest| {
+            let (_, count) = rest.strip_suffix('.')?.rsplit_once(": ")?;
+            count.parse().ok()
+        });
+        return count.map_or(Told::Words(words), Told::Looks);
+    }
+    match words.rsplit_once(" = ") {
+        Some((call, returned)) => Told::Call(Call {
+            who: mark.trim().to_owned(),
+            words: call.to_owned(),
+            returned: returned.to_owned(),
+        }),
+        // What was done without a call returns nothing.
+        None => Told::Words(words),
+    }
+}
+
+/// The calls that are told, in order.
+pub fn told_calls(text: &str) -> Vec<Call> {
+    let told = told(text).into_iter();
+    let call = |it| {
+        if let Told::Call(call) = it {
+            Some(call)
+        } else {
+            None
+        }
+    };
+    told.filter_map(call).collect()
+}
+
+/// The names of the calls that one process tells, in order.
+pub fn names_told(text: &str, who: &str) -> Vec<String> {
+    let calls = told_calls(text).into_iter().filter(|call| call.who == who);
+    calls.map(|call| call.name().to_owned()).collect()
+}
+
+/// A row of the timeline, column by column. The first two are its heads.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub time: String,
+    pub left: String,
+    pub middle: String,
+    pub right: String,
+}
+
+/// The rows of the timeline, which ends the text.
+#[track_caller]
+pub fn timeline(text: &str) -> Vec<Row> {
+    let text = plain(text);
+    let mut lines = text
+        .lines()
+        .skip_while(|line| !line.starts_with("    The run,"));
+    let title = lines.next().expect("there is a timeline");
+    assert!(title.contains("microseconds"), "{title}");
+    lines
+        .map(|line| {
+            let row = format!("{line:<80}");
+            assert!(row.is_ascii() && row.len() == 80, "{row:?}");
+            assert!(!row.contains("microseconds"), "{row:?}");
+            let column = |from, to| row[from..to].trim().to_owned();
+            Row {
+                time: column(4, 12),
+                left: column(14, 36),
+                middle: column(36, 58),
+                right: column(58, 80),
+            }
+        })
+        .collect()
+}
+
+/// The events of a timeline: the time in microseconds, who, what, and what crosses (`fork ->`).
+#[track_caller]
+pub fn events(text: &str) -> Vec<(u64, &'static str, String, String)> {
+    let rows = timeline(text);
+    let event = |row: &Row| {
+        assert_ne!(row.left.is_empty(), row.right.is_empty(), "{row:?}");
+        let (who, what) = if row.left.is_empty() {
+            ("listener", &row.right)
+        } else {
+            ("sender", &row.left)
+        };
+        let name = row.middle.trim_matches(['<', '-', '>', ' ']).to_owned();
+        let crosses = match (row.middle.starts_with('<'), row.middle.ends_with('>')) {
+            (false, true) => name + " ->",
+            (true, false) => "<- ".to_owned() + &name,
+            (false, false) if name.is_empty() => name,
+            _ => panic!("neither to one side nor to the other: {row:?}"),
+        };
+        (row.time.parse().unwrap(), who, what.clone(), crosses)
+    };
+    rows[2..].iter().map(event).collect()
+}
