@@ -66,10 +66,8 @@ unless --color is given.
 Exit status: 0 if the message was delivered, 1 if it was not (standard error
 says why), 2 for bad usage; an interrupted run dies of that signal.";
 
-/// How long each wait may last if nothing else is asked for.
+/// How long each wait may last if nothing else is asked for, and how long the demo's listener spins.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the listener of the demo spins before it sleeps.
 const SPIN: Duration = Duration::from_millis(100);
 
 /// What is to be done.

@@ -11,26 +11,30 @@ use crate::step::Step;
 use crate::sys::process::{Fork, fork};
 use crate::sys::{RunLock, signal};
 
-/// Sends a message to a child, and waits until the child has printed it. Fails if it has not been
-/// delivered.
+/// Sends a message to a child, and waits until the child has printed it. Fails if it has not.
 ///
-/// It returns in both processes: in the child when the listener is done, in the parent when
-/// everything is.
+/// It returns in both processes: in the child when the listener is done, in the parent when all is
+/// done.
 pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
     let message = Message::new(text)?;
-    // Blocked from here on, in the child too: a signal that comes before the handler waits for it.
+    // Blocked from here on, in the child too: if the signal comes before its handler, it stays pending.
     signal::prepare(NOTIFICATION)?;
+    // flock(2): two runs at one path would use the same segment. The kernel drops the lock when both
+    // processes have ended.
     let _lock = RunLock::take(&run.path, run.timeout, || note::waiting_for_lock(&run.path))?;
 
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;
     run.tell(Step::Forking)?;
     match fork("the listener")? {
+        // This is the child, and with it comes its parent.
         Fork::Child(parent) => listener(&parent, run),
+        // This is the parent. If it returns early, its child is killed and reaped.
         Fork::Parent(mut child) => {
             // The article's parent goes on at once, and its signal often comes too early.
             child.wait_until_ready(run.timeout)?;
             let sent = sender(&message, child.pid(), run)?;
+            // waitpid(2). A child that has failed is an error here.
             child.wait(run.timeout).map_err(|error| sent.with_cause(error))?;
             run.tell(Step::AllDone)?;
             sent.free()

@@ -7,14 +7,15 @@
 //! ```text
 //!   sender (parent)                            listener (child)
 //!
-//!   block SIGUSR1; lock the file
+//!   block SIGUSR1; lock the path's file
 //!   fork ------------------------------------> sigaction: register the handler
 //!   read <------------ one byte (pipe) ------- write: ready
-//!   ftok, shmget: create the segment           spin (then sleep) until the handler has run
+//!   ftok, shmget: create the segment           unblock SIGUSR1, and spin (then sleep)
 //!   shmat, copy the message in
-//!   kill -------------- SIGUSR1 -------------> handler: store the signal's number
-//!   poll                                       ftok, shmget, shmat: find the segment
-//!                                              copy the message out, shmdt; check and print it
+//!   kill -------------- SIGUSR1 -------------> handler: store the signal and its sender
+//!   wait, attached, for the child's end        ftok, shmget, shmctl: find the segment; is it ours?
+//!                                              shmat, copy the message out, shmdt
+//!                                              check the message, and print it
 //!   waitpid <----------- exit status --------- end
 //!   shmdt, shmctl: remove the segment
 //! ```
@@ -23,21 +24,22 @@
 //! If you know the article, you will find its functions in files of the same names. Read them in this
 //! order; you need no other file to follow the run from `main` to `Received`:
 //!
-//! 1. [`demo`](mod@demo) is the article's `main`: message, fork, two roles, reap.
-//! 2. [`listener`](mod@listener) is its `listener`: register, say ready, spin, take the message.
+//! 1. [`demo`](mod@demo) is the article's `main`: message, lock, fork, two roles, waitpid.
+//! 2. [`listener`](mod@listener) is its `listener`: register, say ready, spin, then sleep, take the
+//!    message.
 //! 3. [`handler`](mod@handler) is its `handler`, and says why it does so little.
 //! 4. [`sender`](mod@sender) is its `sender`: key, segment, attach, write, kill.
 //! 5. [`message`] is its `s_message`, with the text inside.
 //!
 //! [`standalone`] starts the same two roles in two terminals, as programs that share only a path.
-//! What both roles need is a [`run`](mod@run). They tell each [`step`] to the [`transcript`].
+//! What both roles need is a [`run`](mod@run). They tell each [`step`] to the [`transcript`], which
+//! prints it.
 //!
-//! Below the story are three rooms. You can read each of them without the others:
+//! Below the story are three folders. You can read each of them without the others:
 //!
-//! - [`sys`]: the kernel's services made safe, and the only `unsafe`. Start here to see what a safe
-//!   wrapper takes.
+//! - [`sys`]: the kernel's services made safe, and the only `unsafe`.
 //! - [`output`]: what is printed: words, colours, lines, escaping.
-//! - [`explain`]: what happens between the lines (`--explain`, `--step`).
+//! - [`explain`]: the system calls behind the lines (`--explain`, `--step`).
 //!
 //! [`cli`] is the command line.
 
@@ -52,7 +54,7 @@ pub mod run;
 pub mod sender;
 pub mod standalone;
 pub mod step;
-// The one door: `unsafe` is denied everywhere else (Cargo.toml, [lints]).
+// Everywhere else `unsafe` is denied (Cargo.toml, [lints]).
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod transcript;

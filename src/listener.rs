@@ -1,9 +1,9 @@
 //! The listener: the child's role, or that of a program of its own (`--listen`). It registers the
 //! handler, waits for the signal, and takes the message out of shared memory.
 
+use std::hint;
 use std::path::Path;
 use std::time::Instant;
-use std::{hint, mem};
 
 use anyhow::Result;
 use nix::unistd::{Pid, getpid};
@@ -20,8 +20,8 @@ pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
     register(Some(parent.pid()), run)?;
     run.tell(Step::Ready)?;
     parent.ready()?;
-    // A run that was killed leaves its segment behind, message and all. But a parent that lives is
-    // attached to its own.
+    // A run that was killed leaves its segment behind, message and all. So take only a segment that
+    // our parent has created, and that somebody is attached to.
     receive(Some(parent), run, |segment| {
         let status = segment.status()?;
         Ok(status.creator_pid == parent.pid() && status.attached > 0)
@@ -42,33 +42,36 @@ pub fn receive(
     run: &mut Run,
     may_take: impl Fn(&Segment<Message>) -> Result<bool, Error>,
 ) -> Result<()> {
-    // In the demo the parent has the timeout.
+    // In the demo it is the parent that gives up.
     let timeout = if parent.is_some() { None } else { run.timeout };
     let mut deadline = Deadline::after(timeout, "no message came");
     let spin_until = Instant::now() + run.spin;
     let mut rounds = 0;
     loop {
         rounds += spin(spin_until)?;
-        let Some((signal, sender)) = handler::take() else {
-            // The sleep itself lets the signal in: none falls between the last look and the sleep.
-            match (signal::sleep(NOTIFICATION, parent, &mut deadline)?, parent) {
-                (false, Some(parent)) => parent.follow(),
+        let Some((number, sender)) = handler::take() else {
+            // pselect(2) lets the signal in while it sleeps: none falls between the look and the sleep.
+            let woken = signal::sleep(NOTIFICATION, parent, &mut deadline)?;
+            match parent {
+                Some(parent) if !woken => parent.exit_too(),
                 _ => continue,
             }
         };
-        run.tell(Step::Woken(mem::take(&mut rounds)))?;
+        run.tell(Step::Woken(rounds))?;
+        rounds = 0;
         // Anybody may send the signal at any time. If there is no message, the listener goes on.
         let Some(message) = take_message(&run.path, &may_take)? else {
             run.tell(Step::FoundNothing)?;
             continue;
         };
-        run.tell(Step::ReceivedSignal(signal, Pid::from_raw(sender)))?;
+        run.tell(Step::ReceivedSignal(number, Pid::from_raw(sender)))?;
+        // Checks the message, and prints "# Received: …".
         return run.tell(Step::Received(&message));
     }
 }
 
-/// The article's endless loop, but with an end: a loop that spins keeps a processor busy. Returns
-/// how many rounds it made.
+/// The article's endless loop, but with an end, because a loop that spins keeps a processor busy. Only
+/// meanwhile is the signal not blocked. Returns how many rounds it made.
 fn spin(until: Instant) -> Result<u64> {
     let mut rounds = 0;
     if Instant::now() < until {
@@ -88,7 +91,8 @@ fn take_message(
     may_take: impl Fn(&Segment<Message>) -> Result<bool, Error>,
 ) -> Result<Option<Message>> {
     let look = || -> Result<_, Error> {
-        match Segment::find(Key::from_path(path, PROJECT)?)? {
+        let key = Key::from_path(path, PROJECT)?; // ftok(3)
+        match Segment::find(key)? {
             // Copied once, and detached at once: from here on nobody can change it.
             Some(segment) if may_take(&segment)? => Ok(Some(segment.attach_read_only()?.read())),
             _ => Ok(None),
@@ -97,6 +101,6 @@ fn take_message(
     match look() {
         // Its creator has removed it meanwhile.
         Err(error) if error.is_removed() => Ok(None),
-        message => Ok(message?.filter(Message::is_written)),
+        found => Ok(found?.filter(Message::is_written)),
     }
 }

@@ -20,13 +20,14 @@ pub const PROJECT: c_int = 1;
 /// The signal that says: there is a message.
 pub const NOTIFICATION: Signal = Signal::SIGUSR1;
 
-/// The `id` of every message, as in the article. A new segment is all zeros: no message yet.
+/// The `id` of every message, as in the article. In a new segment it is 0: no message yet.
 pub const MESSAGE_ID: c_int = 1;
 
 /// The size of a message in bytes: that of the article's segment.
 pub const MESSAGE_SIZE: usize = 1024;
 
-/// The room for the text, in bytes: what the two numbers leave. 1008 where pointers have 64 bits.
+/// The room for the text, in bytes: what `id`, the gap behind it and `size` leave. 1008 where pointers
+/// have 64 bits.
 const CAPACITY: usize = MESSAGE_SIZE - 2 * size_of::<size_t>();
 
 /// The longest text, in bytes. The last byte of the room is always NUL, so that a program in C can

@@ -10,7 +10,8 @@ use crate::run::Run;
 use crate::step::Step;
 use crate::sys::{Error, Key, OwnedSegment, WritableAttachment, signal};
 
-/// A message that lies in shared memory. Dropping it detaches and removes the segment.
+/// A message that lies in shared memory. Dropping it detaches and removes the segment. Until then the
+/// sender stays attached: by that the listener knows that its parent lives.
 #[derive(Debug)]
 pub struct Sent {
     message: Message,
@@ -31,28 +32,29 @@ pub fn sender(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
 /// Writes the message into the segment that belongs to the run's path.
 pub fn write(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
     run.tell(Step::Writing(message, listener))?;
-    let key = Key::from_path(&run.path, PROJECT)?;
-    // The article's IPC_CREAT alone would take whatever segment is there, an old message too.
+    let key = Key::from_path(&run.path, PROJECT)?; // ftok(3)
+    // shmget(2). The article's IPC_CREAT alone would take whatever segment is there, with an old message
+    // in it. This one removes what a killed run has left, and waits for a run that lives.
     let (segment, reclaimed) = OwnedSegment::create(key, run.timeout)?;
     if let Some(old) = reclaimed {
         note::reclaimed(&old);
     }
-    let mut attached = segment.attach()?;
-    attached.write(message);
+    let mut attached = segment.attach()?; // shmat(2)
+    attached.write(message); // the id last
     Ok(Sent { message: *message, attached, segment })
 }
 
 /// Sends the signal. It carries no message: it says that there is one.
 pub fn notify(listener: Pid, run: &mut Run) -> Result<()> {
     run.tell(Step::Notifying)?;
-    signal::send(listener, NOTIFICATION)?;
+    signal::send(listener, NOTIFICATION)?; // kill(2)
     Ok(())
 }
 
 impl Sent {
     /// If the listener took too long, adds what somebody else has done to the message meanwhile.
     pub fn with_cause(&self, error: Error) -> anyhow::Error {
-        match (&error, self.segment.spoiled(&self.attached, &self.message)) {
+        match (&error, self.segment.changed_by_others(&self.attached, &self.message)) {
             (Error::TimedOut(_), Some(how)) => anyhow!("{how}: {error}"),
             _ => error.into(),
         }

@@ -70,8 +70,7 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     sent.free()
 }
 
-/// Makes sure that a process is there and has a handler for the signal, which would kill it
-/// otherwise.
+/// Makes sure that a process is there and has a handler: without one, the signal would kill it.
 fn ensure_listening(listener: Pid) -> Result<()> {
     let advice = "start a listener (sigshm --listen) and use the PID it prints";
     process::exists(listener).map_err(|error| anyhow!("{error}; {advice}"))?;

@@ -24,8 +24,7 @@ use crate::sys::Error;
 use crate::sys::fd::read_byte;
 use crate::sys::trace::Call;
 
-/// How many bytes of entries are written at most. A pipe of Linux holds 64 KiB; the rest is for the
-/// number of entries that were dropped.
+/// How many bytes of entries are written at most: almost as many as a pipe of Linux holds.
 const LIMIT: usize = 60 * 1024;
 
 /// The pipes between the two processes of a run that is explained.

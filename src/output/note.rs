@@ -10,8 +10,7 @@ use crate::message::NOTIFICATION;
 use crate::sys::trace::Call;
 use crate::sys::{Error, Status, fd};
 
-/// How long there may be no room for a line. A user who does not read standard error is not told;
-/// but nobody, and no segment, waits for that.
+/// How long there may be no room for a line. Nobody waits longer for a user who does not read it.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Another run has the lock on this file.

@@ -140,10 +140,8 @@ pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error>
     change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)
 }
 
-/// Creates a segment that the handler, if it is installed, removes from then on.
-///
-/// # Panics
-/// If the handler has a segment to remove already.
+/// Creates a segment that the handler, if it is installed, removes from then on. Panics if the handler
+/// has one to remove already.
 pub(super) fn segment(create: impl FnOnce() -> Result<c_int, Error>) -> Result<c_int, Error> {
     if !INSTALLED.load(SeqCst) {
         return create();

@@ -31,8 +31,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// The most that every system's timer can hold: 10⁸ seconds, which is three years.
 const LONGEST: Duration = Duration::from_secs(100_000_000);
 
-/// The right to use the segment of a file. It lasts until this process and its children have ended,
-/// or have dropped it.
+/// The right to use the segment of a file, until this process and its children have ended or drop it.
 #[derive(Debug)]
 pub struct RunLock(#[allow(dead_code)] File); // Never read: open is all that it has to be.
 

@@ -108,7 +108,7 @@ impl Parent {
 
     /// Ends this process because the parent has ended: nobody wants to know why. (On Linux the kernel
     /// is about to kill it; but it closes the parent's pipe first.)
-    pub fn follow(&self) -> ! {
+    pub fn exit_too(&self) -> ! {
         exit(1)
     }
 }

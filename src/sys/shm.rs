@@ -188,10 +188,8 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// A segment that is there already is removed first if it is certainly abandoned: owned and
     /// created by this user, as large as a `T`, attached by nobody, its creator dead. Its status is
     /// returned beside the new segment. One that is in use is looked at again every 10 ms, until
-    /// `timeout` is over (5 seconds if it is `None`).
-    ///
-    /// # Errors
-    /// [`Error::Occupied`] if the segment that is there must not be removed, else those of shmget(2).
+    /// `timeout` is over (5 seconds if it is `None`). Fails with [`Error::Occupied`] if the segment that
+    /// is there must not be removed, or as shmget(2) does.
     pub fn create(key: Key, timeout: Option<Duration>) -> Result<(Self, Option<Status>), Error> {
         let mut deadline = Deadline::after(timeout.or(Some(LOOK_FOR)), "");
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
@@ -211,7 +209,7 @@ impl<T: SelfContained> OwnedSegment<T> {
     }
 
     /// What somebody else has done to the segment, into which `value` was written, if anything.
-    pub fn spoiled(&self, attached: &WritableAttachment<T>, value: &T) -> Option<String> {
+    pub fn changed_by_others(&self, attached: &WritableAttachment<T>, value: &T) -> Option<String> {
         let how = match self.status().ok()?.removed {
             true => "removed",
             false if attached.0.read() != *value => "overwritten",

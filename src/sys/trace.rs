@@ -53,11 +53,9 @@ pub enum Call {
 pub struct Record {
     /// Which call, and its arguments.
     pub call: Call,
-    /// What it returned. An address is given as a number.
+    /// What it returned; an address as a number.
     pub result: Result<i64, Errno>,
-    /// When it began.
     pub began: Instant,
-    /// When it returned.
     pub ended: Instant,
 }
 
