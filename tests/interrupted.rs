@@ -424,7 +424,7 @@ fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
             for signal in ENDING {
                 killpg(frozen.parent(), signal).unwrap();
             }
-            let finished = frozen.release().finish(PATIENCE);
+            let finished = frozen.release().finish(TIMEOUT);
             finished.assert_delivered(12, "Hello, world");
             assert_eq!(finished.stderr, "", "step {step} of {side:?}");
             scratch.assert_nothing_left();
@@ -471,7 +471,7 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
         let released = frozen.release();
         until_blocked(released.parent());
         drop(lock);
-        let finished = released.finish(PATIENCE);
+        let finished = released.finish(TIMEOUT);
         finished.assert_delivered(12, "Hello, world");
         assert!(
             is_waiting_line(&finished.stderr),

@@ -57,7 +57,7 @@ fn kill_at(
             // Nobody is there to be killed at this step: the run goes on undisturbed.
             frozen
                 .release()
-                .finish(PATIENCE)
+                .finish(TIMEOUT)
                 .assert_delivered(5, "first");
             scratch.assert_nothing_left();
             continue;
@@ -271,6 +271,21 @@ fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stop
             the_next_run_delivers(&blocked.scratch, parent.as_raw());
         }
     }
+}
+
+#[test]
+fn a_listener_whose_parent_was_killed_before_it_could_do_anything_does_nothing() {
+    let scratch = Scratch::new();
+    let frozen = freeze(&mut first(&scratch), Moment::Step(Side::Child, 0)).unwrap();
+    let parent = frozen.parent();
+    kill(parent, Signal::SIGKILL).unwrap();
+    // So it is too late for the listener to ask for a signal at its parent's death.
+    wait_until("the parent has ended", || state(parent) == Some('Z'));
+    let finished = frozen.release().finish(SOON);
+    let said = (finished.text(), finished.stderr.as_str());
+    let three_lines = "# Message size is: 5\n# Creating message object.\n# Forking...\n";
+    assert_eq!(said, (three_lines, ""));
+    the_next_run_delivers(&scratch, parent.as_raw());
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn runs_that_wait_are_served_in_the_order_in_which_they_came() {
         .unwrap();
     let mut runs = Vec::new();
     for number in 0..WAITING {
-        let mut command = scratch.sigshm(["--timeout=60", &format!("message {number}")]);
+        let mut command = scratch.sigshm(["--timeout=1000", &format!("message {number}")]);
         command.stdout(transcripts.try_clone().unwrap());
         let run = command.stderr(Stdio::null()).spawn().unwrap();
         // The next one comes only when this one is in the kernel's queue.
@@ -146,7 +146,7 @@ fn runs_that_wait_are_served_in_the_order_in_which_they_came() {
 fn waiting_for_the_lock_costs_no_processor_time() {
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
-    let command = || scratch.sigshm(["--timeout=60", "Hello, world"]);
+    let command = || scratch.sigshm(["--timeout=1000", "Hello, world"]);
     let runs = [(); 3].map(|()| waiting(&scratch, command()));
     // A process that has not been given a processor meanwhile has used none.
     let turns = || runs.each_ref().map(|run| turns_on_a_processor(run.pid()));
@@ -180,7 +180,7 @@ fn turns_on_a_processor(pid: Pid) -> u64 {
 fn a_run_that_waits_says_so_once_and_then_delivers() {
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
-    let run = waiting(&scratch, scratch.sigshm(["--timeout=60", "Hello, world"]));
+    let run = waiting(&scratch, scratch.sigshm(["--timeout=1000", "Hello, world"]));
     assert_eq!(run.printed(), "", "nothing has begun");
     drop(lock);
     let finished = run.finish();
@@ -229,7 +229,7 @@ fn replace_file(scratch: &Scratch) -> Flock<File> {
 fn a_run_whose_file_is_replaced_while_it_waits_takes_the_lock_on_the_new_one() {
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
-    let run = waiting(&scratch, scratch.sigshm(["--timeout=60", "Hello, world"]));
+    let run = waiting(&scratch, scratch.sigshm(["--timeout=1000", "Hello, world"]));
     let new_lock = replace_file(&scratch);
     drop(lock);
     wait_until_it_waits(&scratch, run.pid());
@@ -330,7 +330,7 @@ fn a_run_that_waits_is_ended_by_each_signal_that_ends_a_program() {
         SIGSTKFLT, SIGIO, SIGPWR, SIGKILL,
     ];
     let runs = signals.map(|signal| {
-        let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
+        let mut command = scratch.sigshm(["--timeout=1000", "Hello, world"]);
         // SAFETY: between fork and exec this makes one system call and allocates nothing.
         unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)) };
         (waiting(&scratch, command), signal)
@@ -367,7 +367,7 @@ fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits_and_one_that_has_wait
     let (waits, has_waited) = (Scratch::new(), Scratch::new());
     let locks = (take_lock(&waits), take_lock(&has_waited));
     let begun = Instant::now();
-    let arguments = ["--timeout=60", "Hello, world"];
+    let arguments = ["--timeout=1000", "Hello, world"];
     let waits_still = waiting(&waits, with_an_alarm(&waits, 1, &arguments));
     // The other one gets the lock, and then blocks in its first write, into a full pipe.
     let mut command = with_an_alarm(&has_waited, 1, &arguments);
@@ -411,7 +411,7 @@ fn an_alarm_that_is_due_later_is_set_again_with_the_time_that_is_left_of_it() {
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
     let log = scratch.dir().join("strace");
-    let program = scratch.sigshm(["--timeout=60", "Hello, world"]);
+    let program = scratch.sigshm(["--timeout=1000", "Hello, world"]);
     let mut command = Command::new("strace");
     // -D: this process becomes the program, and strace is another one. It uses alarm(2) itself to do
     // that, so the starter that sets this one is a program in between.

@@ -439,7 +439,7 @@ fn on_a_terminal_the_sender_goes_on_with_each_enter() {
     let pid = listener.pid();
     let mut command = scratch.sigshm(["--step", "--to", &pid.to_string(), "Hello, world"]);
     command.stdin(Stdio::inherit());
-    let mut terminal = spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap();
+    let mut terminal = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
     for (next, segments) in [
         ("the sender measures its argument", 0),
         ("the sender fills in the struct", 0),
@@ -1057,7 +1057,7 @@ fn step_by_step(mut command: Command) -> Program {
 /// A process that does nothing, prepared by `prepare`.
 fn sleeper(prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Program {
     let mut command = Command::new("sleep");
-    command.arg(PATIENCE.as_secs().to_string());
+    command.arg(TIMEOUT.as_secs().to_string());
     // SAFETY: what the tests prepare is a system call or two, and allocates nothing.
     unsafe { command.pre_exec(prepare) };
     Program::start(command)

@@ -615,8 +615,10 @@ fn assert_shows(command: &str, shows: &str, known: &Known) {
     sh.args(["-c", command]).env("LC_ALL", "C");
     let output = sh.output().unwrap();
     if output.status.code() == Some(127) && !command.starts_with("grep ") {
-        // To nobody who captures it.
-        let _ = writeln!(std::io::stderr(), "NOT TESTED: there is no {command}");
+        not_tested(
+            &format!("what a stop suggests: {command}"),
+            "it is not installed",
+        );
         return;
     }
     let text = String::from_utf8(output.stdout).unwrap();
@@ -700,7 +702,7 @@ impl Class {
     fn start(scratch: &Scratch, options: &[&str]) -> Self {
         let mut command = stepping(scratch);
         command.args(options).stdin(Stdio::inherit());
-        let mut session = spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap();
+        let mut session = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
         session.process_mut().set_kill_timeout(Some(1000));
         let terminal = session.process().get_file_handle().unwrap();
         // It is alone until it has forked, which it has not before the first stop.
@@ -746,10 +748,7 @@ impl Class {
                 }
             }
             let text = &self.text;
-            assert!(
-                since.elapsed() < PATIENCE,
-                "no stop {number}: {text}{shown}"
-            );
+            assert!(since.elapsed() < TIMEOUT, "no stop {number}: {text}{shown}");
         }
         self.text += &shown.replace("\r\n", "\n");
         Stop::last_in(&self.text, number, others)
@@ -864,7 +863,7 @@ impl Piped {
     #[track_caller]
     fn stop(&mut self, number: usize) -> Stop {
         loop {
-            let line = match self.lines.recv_timeout(PATIENCE) {
+            let line = match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => line,
                 Err(error) => panic!("no stop {number}: {error}\nafter {}", self.text),
             };
@@ -897,7 +896,7 @@ impl Piped {
     #[track_caller]
     fn end(mut self) -> (Finished, Instant) {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => self.text += &format!("{line}\n"),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(error) => panic!("no end: {error}\nafter {}", self.text),

@@ -57,7 +57,7 @@ fn stop_listener_at(scratch: &Scratch, timeout: &str, moment: Moment) -> Stopped
         return Stopped::Listener(released);
     }
     released
-        .finish(PATIENCE)
+        .finish(TIMEOUT)
         .assert_delivered(12, "Hello, world");
     scratch.assert_nothing_left();
     Stopped::Nobody
@@ -155,7 +155,7 @@ fn stop_and_continue_at_every_step(side: Side) {
         if is_stopped(pid) {
             kill(pid, Signal::SIGCONT).unwrap();
         }
-        let finished = released.finish(PATIENCE);
+        let finished = released.finish(TIMEOUT);
         finished.assert_delivered(12, "Hello, world");
         assert_eq!(finished.stderr, "", "step {step}");
         scratch.assert_nothing_left();
@@ -220,7 +220,7 @@ fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delive
     let mut scratches = Vec::new();
     for (scratch, released) in suspended {
         let _ = killpg(released.parent(), Signal::SIGCONT);
-        let finished = released.finish(PATIENCE);
+        let finished = released.finish(TIMEOUT);
         finished.assert_delivered(12, "Hello, world");
         assert_eq!(finished.stderr, "");
         scratches.push(scratch);

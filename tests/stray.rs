@@ -32,7 +32,7 @@ fn disturb_at(steps: impl Iterator<Item = usize>, side: Side, disturb: impl Fn(&
             break;
         };
         disturb(&frozen);
-        let finished = frozen.release().finish(PATIENCE);
+        let finished = frozen.release().finish(TIMEOUT);
         finished.assert_delivered(12, "Hello, world");
         assert_eq!(finished.stderr, "", "step {step}");
         scratch.assert_nothing_left();
@@ -95,7 +95,7 @@ fn continue_and_deliver(released: Released, scratch: &Scratch) {
     let end = "text:Hello, world.\x1b[0m\n";
     assert!(printed.ends_with(end), "{printed}");
     kill(released.parent(), Signal::SIGCONT).unwrap();
-    let finished = released.finish(PATIENCE);
+    let finished = released.finish(TIMEOUT);
     finished.assert_delivered(12, "Hello, world");
     assert_eq!(finished.stderr, "");
     scratch.assert_nothing_left();
@@ -130,6 +130,32 @@ fn a_stray_that_wakes_the_listener_from_its_sleep_is_not_taken_for_the_message()
 }
 
 #[test]
+fn a_stray_does_not_deliver_what_a_dead_run_has_left() {
+    let scratch = Scratch::new();
+    // A message that lies in shared memory, and nobody has been told.
+    let moment = Moment::Call(Side::Parent, libc::SYS_kill);
+    let frozen = freeze(&mut scratch.sigshm(["an old message"]), moment).unwrap();
+    kill(frozen.parent(), Signal::SIGKILL).unwrap();
+    frozen.release().finish(TIMEOUT);
+    let old = scratch.segments().pop().expect("it is left");
+
+    // The parent has just learned that there is a segment.
+    let released = start_and_stop_parent(&mut scratch.sigshm(["Hello, world"]));
+    let listener = released.listener().unwrap();
+    for _ in 0..3 {
+        kill(listener, Signal::SIGUSR1).unwrap();
+        wait_until("the signal is taken", || !has_sigusr1_pending(listener));
+        released.until_listener_sleeps();
+    }
+    assert_eq!(scratch.segments(), [old]);
+    kill(released.parent(), Signal::SIGCONT).unwrap();
+    let finished = released.finish(TIMEOUT);
+    finished.assert_delivered(12, "Hello, world");
+    assert!(finished.stderr.contains("reclaimed"), "{finished:?}");
+    scratch.assert_nothing_left();
+}
+
+#[test]
 fn a_storm_of_strays_while_the_run_goes_on_does_not_keep_the_message_from_arriving() {
     let scratch = Scratch::new();
     // The listener has been born, and its handler is not there.
@@ -155,7 +181,7 @@ fn a_storm_of_strays_while_the_run_goes_on_does_not_keep_the_message_from_arrivi
             strays.load(Ordering::Relaxed) >= 1000
         });
         kill(parent, Signal::SIGCONT).unwrap();
-        let finished = released.finish(PATIENCE);
+        let finished = released.finish(TIMEOUT);
         is_over.store(true, Ordering::Relaxed);
         finished
     });
@@ -224,7 +250,7 @@ fn a_listener_that_fails_is_noticed_although_the_starter_ignores_sigchld() {
     kill(listener, Signal::SIGKILL).unwrap();
     frozen
         .release()
-        .finish(PATIENCE)
+        .finish(TIMEOUT)
         .assert_failed_with(&[&format!("PID {listener}"), "SIGKILL"]);
     scratch.assert_nothing_left();
 }

@@ -33,9 +33,6 @@ use tempfile::TempDir;
 /// Longer than anything here takes on a busy machine. A wait that reaches it has failed.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The old name of [`TIMEOUT`].
-pub const PATIENCE: Duration = TIMEOUT;
-
 /// A folder of the test's own with a `shared_path` in it, and so a key that nobody else uses.
 pub struct Scratch {
     dir: TempDir,

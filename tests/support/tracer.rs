@@ -25,6 +25,7 @@
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -39,7 +40,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::{Finished, PATIENCE, is_blocked_in, state, wait_until};
+use super::{Finished, TIMEOUT, is_blocked_in, state, wait_until};
 
 /// One of the two processes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +57,10 @@ pub enum Moment {
     /// The n-th step of one side since the parent has asked for the run lock. Before that, nothing
     /// has been made.
     Step(Side, usize),
-    /// The entry of the n-th write(2) to standard output, by either side.
-    Line(usize),
     /// The entry of one side's first system call with this number.
     Call(Side, libc::c_long),
+    /// The entry of the n-th write(2) to standard output, by either side.
+    Line(usize),
 }
 
 /// A run whose processes are all held in a ptrace stop.
@@ -287,11 +288,6 @@ fn entered(pid: Pid) -> Option<libc::c_long> {
     call(pid).map(|(number, _)| number)
 }
 
-/// Whether the process is stopped at the entry of a write(2) to standard output.
-fn writes_to_stdout(pid: Pid) -> bool {
-    matches!(call(pid), Some((libc::SYS_write, [1, ..])))
-}
-
 /// The number and the arguments of the system call at whose entry the process is stopped.
 fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
     // SAFETY: the struct is made of integers, for which zeros are valid.
@@ -312,6 +308,11 @@ fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
     // SAFETY: `op` says that this is the part of the union that was written.
     let entry = unsafe { info.u.entry };
     Some((entry.nr as libc::c_long, entry.args))
+}
+
+/// Whether the process is stopped at the entry of a write(2) to standard output.
+fn writes_to_stdout(pid: Pid) -> bool {
+    matches!(call(pid), Some((libc::SYS_write, [1, ..])))
 }
 
 impl Run {
@@ -459,36 +460,67 @@ impl Released {
         });
     }
 
-    /// Waits for the end of both processes, which must come within `limit`.
+    /// Waits for the end of both processes, which must come within `limit`. A parent that was not
+    /// killed has reaped its listener before it ends.
     #[track_caller]
     pub fn finish(mut self, limit: Duration) -> Finished {
         let start = Instant::now();
-        loop {
-            if self.run.ended.is_none() {
-                let status = waitpid(self.run.parent, Some(WaitPidFlag::WNOHANG)).unwrap();
-                self.run.ended = Some(status).filter(|status| *status != WaitStatus::StillAlive);
-            }
-            let listener = self.run.child.and_then(state).filter(|state| *state != 'Z');
-            if self.run.ended.is_some() && listener.is_none() {
-                return self.run.outcome();
-            }
-            if start.elapsed() > limit {
-                if let Some(listener) = self.run.child {
-                    let _ = kill(listener, Signal::SIGKILL);
-                }
-                panic!(
-                    "not ended within {limit:?}: parent {:?} in state {:?}, \
-                     listener {:?} in state {listener:?}\n{}{}",
-                    self.run.parent,
-                    state(self.run.parent),
-                    self.run.child,
-                    self.printed(),
-                    String::from_utf8_lossy(&contents(&self.run.stderr)),
-                );
-            }
-            thread::sleep(Duration::from_millis(1));
+        let parent = self.run.parent;
+        if self.run.ended.is_none() && has_ended_within(parent, limit) {
+            self.run.ended = Some(waitpid(parent, None).unwrap());
         }
+        let lives = |listener: &Pid| !matches!(state(*listener), None | Some('Z'));
+        match (&self.run.ended, self.run.child) {
+            (None, _) => self.fail(limit),
+            (Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)), listener) => {
+                while listener.as_ref().is_some_and(lives) {
+                    if start.elapsed() > limit {
+                        self.fail(limit);
+                    }
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            (Some(ended), Some(listener)) => {
+                let state = state(listener);
+                assert_eq!(state, None, "{ended:?}, and the listener is there still");
+            }
+            (Some(_), None) => {}
+        }
+        self.run.outcome()
     }
+
+    /// The run has not ended in time.
+    #[track_caller]
+    fn fail(&self, limit: Duration) -> ! {
+        let (parent, listener) = (self.run.parent, self.run.child);
+        let states = (state(parent), listener.and_then(state));
+        if let Some(listener) = listener {
+            let _ = kill(listener, Signal::SIGKILL);
+        }
+        panic!(
+            "not ended within {limit:?}: parent {parent} and listener {listener:?} in the states \
+             {states:?}\n{}{}",
+            self.printed(),
+            String::from_utf8_lossy(&contents(&self.run.stderr)),
+        );
+    }
+}
+
+/// Whether a child of this process ends in time. It is not reaped.
+fn has_ended_within(pid: Pid, limit: Duration) -> bool {
+    // SAFETY: pidfd_open(2) takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = Errno::result(fd).expect("Linux has pidfd_open(2) since 5.3");
+    // SAFETY: the descriptor is new, and nobody else has it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+    let mut polled = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: there is one such struct, as the number says.
+    let ready = unsafe { libc::poll(&mut polled, 1, limit.as_millis() as libc::c_int) };
+    Errno::result(ready).unwrap() > 0
 }
 
 /// Kills a run that does not get to where it is driven, so that the tracer's wait ends.
@@ -501,7 +533,7 @@ impl Watchdog {
     fn over(parent: Pid) -> Self {
         let (sender, receiver) = mpsc::channel();
         let thread = thread::spawn(move || {
-            if receiver.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if receiver.recv_timeout(TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let _ = killpg(parent, Signal::SIGKILL);
             }
         });
