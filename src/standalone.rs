@@ -37,7 +37,7 @@ pub fn listen(run: &mut Run) -> Result<()> {
 fn may_take(segment: &Segment<Message>) -> Result<bool, Error> {
     match segment.status() {
         Err(error) if error.is_forbidden() => note::still_listening(&error),
-        Ok(status) if process::is_gone(status.creator_pid) => {
+        Ok(status) if process::has_exited(status.creator_pid) => {
             note::still_listening(&format_args!("{status} was left behind"));
         }
         status => return status.map(|_| true),
@@ -72,12 +72,12 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
 
 /// Makes sure that a process is there and has a handler: without one, the signal would kill it.
 fn ensure_listening(listener: Pid) -> Result<()> {
-    let advice = "start a listener (sigshm --listen) and use the PID it prints";
-    process::exists(listener).map_err(|error| anyhow!("{error}; {advice}"))?;
+    let hint = "start a listener (sigshm --listen) and use the PID it prints";
+    process::exists(listener).map_err(|error| anyhow!("{error}; {hint}"))?;
     if process::has_handler(listener, NOTIFICATION) == Some(false) {
         bail!(
             "PID {listener} has no handler for {NOTIFICATION} (SigCgt in /proc/{listener}/status), \
-             which would kill it or be ignored; {advice}"
+             which would kill it or be ignored; {hint}"
         );
     }
     Ok(())
@@ -104,13 +104,13 @@ fn wait_until_alone(sent: &Sent, listener: Pid, run: &Run) -> Result<bool> {
 /// looked too early to find the message, and was killed right after, looks the same.)
 fn is_read(sent: &Sent, listener: Pid, looked: bool) -> Result<bool> {
     // Asked first: what it did before it ended must not be missed.
-    let gone = process::is_gone(listener);
+    let exited = process::has_exited(listener);
     let status = sent.segment.status()?;
     let read = status.last_pid == listener && status.attached == 1;
-    if gone && !read && !looked {
+    if exited && !read && !looked {
         bail!("the listener (PID {listener}) ended before it had read the message");
     }
-    Ok(read || gone)
+    Ok(read || exited)
 }
 
 /// Looks at the segment's status until it is as it should be.

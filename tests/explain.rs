@@ -32,7 +32,7 @@ use sigshm::output::palette::Role;
 
 use support::program::Program;
 use support::told::*;
-use support::tracer::{Frozen, Moment, Released, Side, freeze};
+use support::tracer::{Frozen, Point, Released, Side, freeze};
 use support::*;
 
 /// Nothing but the transcript may be wider.
@@ -955,8 +955,8 @@ fn strays_are_one_line_with_their_number_and_the_message_arrives() {
 fn explain_with_strays(scratch: &Scratch, strays: usize) -> Finished {
     let mut command = explained_command(scratch);
     // The listener is about to register its handler, and its parent waits for it.
-    let moment = Moment::Call(Side::Child, libc::SYS_rt_sigaction);
-    let frozen = freeze(&mut command, moment).expect("the run has not ended");
+    let point = Point::Call(Side::Child, libc::SYS_rt_sigaction);
+    let frozen = freeze(&mut command, point).expect("the run has not ended");
     kill(frozen.parent(), Signal::SIGSTOP).unwrap();
     let run = frozen.release();
     let (sender, listener) = (run.parent(), run.listener().unwrap());
@@ -1185,7 +1185,7 @@ fn at_each_step(
             }
             // No step is left out: those before it are under way.
             let step = next.fetch_add(stride, Ordering::Relaxed);
-            let frozen = freeze(&mut command, Moment::Step(side, step));
+            let frozen = freeze(&mut command, Point::Step(side, step));
             drop(tracing);
             let goes_on = match frozen {
                 Ok(frozen) => then(&scratch, step, frozen),
@@ -1212,8 +1212,8 @@ fn if_the_pipe_of_records_is_full_the_run_goes_on_and_says_how_many_are_missing(
     let scratch = Scratch::new();
     let longest = "x".repeat(1007);
     let mut command = scratch.sigshm(["--explain", "--color", "never", &longest]);
-    let moment = Moment::Call(Side::Parent, libc::SYS_clone);
-    let frozen = freeze(&mut command, moment).expect("the run has not ended");
+    let point = Point::Call(Side::Parent, libc::SYS_clone);
+    let frozen = freeze(&mut command, point).expect("the run has not ended");
     // What the listener hands over needs more than a page. The pipe for it is the first one made.
     let folder = format!("/proc/{}/fd", frozen.parent());
     let numbers = fs::read_dir(&folder).unwrap().flatten();

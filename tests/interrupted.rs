@@ -19,7 +19,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, signal};
 use nix::unistd::Pid;
 
 use support::program::Program;
-use support::tracer::{Frozen, Moment, Released, Side, freeze, start_and_stop_parent};
+use support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
 use support::*;
 
 /// How soon a run must have ended: much earlier than it would give up.
@@ -89,16 +89,16 @@ fn assert_died_of(signal: Signal, finished: &Finished, context: &str) {
     assert!(transcript.starts_with(text), "{context}: {text:?}");
 }
 
-/// Runs the command, and sends the signal at the moment. `None` if the run ends before, otherwise
+/// Runs the command, and sends the signal at the point. `None` if the run ends before, otherwise
 /// whether the signal came early enough; then the run has died of it, and if not it has delivered.
 fn end_at(
     scratch: &Scratch,
     command: &mut Command,
-    moment: Moment,
+    point: Point,
     target: Target,
     signal: Signal,
 ) -> Option<bool> {
-    let frozen = match freeze(command, moment) {
+    let frozen = match freeze(command, point) {
         Ok(frozen) => frozen,
         Err(finished) => {
             finished.assert_delivered(12, "Hello, world");
@@ -108,7 +108,7 @@ fn end_at(
     let is_early_enough = target.send(&frozen, signal);
     let finished = frozen.release().finish(SOON);
     if is_early_enough {
-        let context = format!("{signal} to {target:?} at {moment:?}");
+        let context = format!("{signal} to {target:?} at {point:?}");
         assert_died_of(signal, &finished, &context);
     } else {
         finished.assert_delivered(12, "Hello, world");
@@ -123,9 +123,9 @@ fn end_at_every_step(side: Side, target: Target, first: usize) -> usize {
     let mut deaths = 0;
     for step in 0.. {
         let scratch = Scratch::new();
-        let moment = Moment::Step(side, step);
+        let point = Point::Step(side, step);
         let signal = signal_for(step, first);
-        let Some(died) = end_at(&scratch, &mut hello(&scratch), moment, target, signal) else {
+        let Some(died) = end_at(&scratch, &mut hello(&scratch), point, target, signal) else {
             break;
         };
         deaths += usize::from(died);
@@ -175,7 +175,7 @@ fn a_run_that_gets_an_ending_signal_while_it_starts_dies_of_it() {
         let scratch = Scratch::new();
         let signal = signal_for(step, 0);
         let mut command = hello(&scratch);
-        let frozen = freeze(&mut command, Moment::Early(step)).expect("it takes the lock first");
+        let frozen = freeze(&mut command, Point::Early(step)).expect("it takes the lock first");
         if frozen.call() == Some(libc::SYS_flock) {
             // From here on, the other tests count.
             assert!(step > 60, "{step}");
@@ -314,8 +314,8 @@ fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_i
             let scratch = Scratch::new();
             let _lock = take_lock(&scratch);
             let mut command = hello(&scratch);
-            let moment = Moment::Step(Side::Parent, step);
-            let frozen = freeze(&mut command, moment).expect("it waits");
+            let point = Point::Step(Side::Parent, step);
+            let frozen = freeze(&mut command, point).expect("it waits");
             is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
             kill(frozen.parent(), signal).unwrap();
             let finished = frozen.release().finish(SOON);
@@ -417,7 +417,7 @@ fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
             let scratch = Scratch::new();
             let mut command = hello(&scratch);
             started_by(&mut command, ignore_all);
-            let Ok(frozen) = freeze(&mut command, Moment::Step(side, step)) else {
+            let Ok(frozen) = freeze(&mut command, Point::Step(side, step)) else {
                 assert!(step > 30, "{step}");
                 break;
             };
@@ -464,8 +464,8 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
         let lock = take_lock(&scratch);
         let mut command = hello(&scratch);
         started_by(&mut command, || ignore(Signal::SIGALRM));
-        let moment = Moment::Step(Side::Parent, step);
-        let frozen = freeze(&mut command, moment).expect("it waits");
+        let point = Point::Step(Side::Parent, step);
+        let frozen = freeze(&mut command, point).expect("it waits");
         let is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
         kill(frozen.parent(), Signal::SIGALRM).unwrap();
         let released = frozen.release();
@@ -488,13 +488,13 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
 #[test]
 fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
     // Every fifth step: the mask is set once, and the other tests have the steps.
-    type At = fn(usize) -> Moment;
+    type At = fn(usize) -> Point;
     let kinds: [(At, Target); 3] = [
-        (Moment::Early, Target::Parent),
-        (|step| Moment::Step(Side::Parent, step), Target::Parent),
-        (|step| Moment::Step(Side::Child, step), Target::Listener),
+        (Point::Early, Target::Parent),
+        (|step| Point::Step(Side::Parent, step), Target::Parent),
+        (|step| Point::Step(Side::Child, step), Target::Listener),
     ];
-    for (moment, target) in kinds {
+    for (point, target) in kinds {
         let mut deaths = 0;
         for step in (0..).step_by(5) {
             let scratch = Scratch::new();
@@ -503,7 +503,7 @@ fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
             started_by(&mut command, move || {
                 Ok(SigSet::from(signal).thread_block()?)
             });
-            match end_at(&scratch, &mut command, moment(step), target, signal) {
+            match end_at(&scratch, &mut command, point(step), target, signal) {
                 Some(died) => deaths += usize::from(died),
                 None => break,
             }

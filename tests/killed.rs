@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use support::tracer::{Frozen, Moment, Side, freeze, start_and_stop_parent};
+use support::tracer::{Frozen, Point, Side, freeze, start_and_stop_parent};
 use support::*;
 
 /// How soon the surviving process must have ended: much earlier than it would give up.
@@ -45,7 +45,7 @@ fn kill_at(
     let (mut kills, mut leftovers) = (0, 0);
     for step in steps {
         let scratch = Scratch::new();
-        let frozen = match freeze(&mut first(&scratch), Moment::Step(side, step)) {
+        let frozen = match freeze(&mut first(&scratch), Point::Step(side, step)) {
             Ok(frozen) => frozen,
             Err(finished) => {
                 finished.assert_delivered(5, "first");
@@ -276,7 +276,7 @@ fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stop
 #[test]
 fn a_listener_whose_parent_was_killed_before_it_could_do_anything_does_nothing() {
     let scratch = Scratch::new();
-    let frozen = freeze(&mut first(&scratch), Moment::Step(Side::Child, 0)).unwrap();
+    let frozen = freeze(&mut first(&scratch), Point::Step(Side::Child, 0)).unwrap();
     let parent = frozen.parent();
     kill(parent, Signal::SIGKILL).unwrap();
     // So it is too late for the listener to ask for a signal at its parent's death.
@@ -292,8 +292,8 @@ fn a_listener_whose_parent_was_killed_before_it_could_do_anything_does_nothing()
 fn what_a_zombie_has_left_is_reclaimed_too() {
     let scratch = Scratch::new();
     // The segment is made and written, and nobody has been told.
-    let moment = Moment::Call(Side::Parent, libc::SYS_kill);
-    let frozen = freeze(&mut first(&scratch), moment).unwrap();
+    let point = Point::Call(Side::Parent, libc::SYS_kill);
+    let frozen = freeze(&mut first(&scratch), point).unwrap();
     let parent = frozen.parent();
     kill(parent, Signal::SIGSTOP).unwrap();
     let released = frozen.release();

@@ -14,10 +14,10 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use support::tracer::{Moment, Side, freeze};
+use support::tracer::{Point, Side, freeze};
 use support::*;
 
-/// What the advice says of a limit on segments.
+/// What the hint says of a limit on segments.
 const SEGMENTS: [&str; 3] = ["kernel.shmmni", "kernel.shmall", "ipcrm"];
 
 #[test]
@@ -88,8 +88,8 @@ fn when_the_descriptors_run_out_at_any_step_the_error_names_rlimit_nofile() {
     let (mut failed, mut delivered) = (0, 0);
     for step in steps() {
         let scratch = Scratch::new();
-        let moment = Moment::Step(Side::Parent, step);
-        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), moment) else {
+        let point = Point::Step(Side::Parent, step);
+        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), point) else {
             break;
         };
         // No more than the three that every process begins with.
@@ -112,10 +112,9 @@ fn when_the_descriptors_run_out_at_any_step_the_error_names_rlimit_nofile() {
 fn when_not_even_one_descriptor_may_be_waited_for_the_error_names_rlimit_nofile() {
     // poll(2) refuses to look at more descriptors than may be open, also at those that are.
     let scratch = Scratch::new();
-    let moment = Moment::Call(Side::Child, libc::SYS_write);
+    let point = Point::Call(Side::Child, libc::SYS_write);
     // The parent waits, or is about to.
-    let frozen =
-        freeze(&mut scratch.sigshm(["Hello, world"]), moment).expect("there is a listener");
+    let frozen = freeze(&mut scratch.sigshm(["Hello, world"]), point).expect("there is a listener");
     limit(frozen.parent(), libc::RLIMIT_NOFILE, 0);
     let finished = frozen.release().finish(TIMEOUT);
     finished.assert_failed_with(&["poll(", "EINVAL", "RLIMIT_NOFILE", "ulimit -n"]);
@@ -138,7 +137,7 @@ fn assert_memory_runs_out(side: Side) {
     for step in steps() {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm(["Hello, world"]);
-        let Ok(frozen) = freeze(&mut command, Moment::Step(side, step)) else {
+        let Ok(frozen) = freeze(&mut command, Point::Step(side, step)) else {
             break;
         };
         let pid = match side {
@@ -472,8 +471,8 @@ fn started_with_more_descriptors_than_can_be_waited_for_it_delivers_or_fails_cle
 #[test]
 fn a_listener_that_must_sleep_with_more_descriptors_than_can_be_waited_for_fails_clearly() {
     let scratch = Scratch::new();
-    let moment = Moment::Call(Side::Parent, libc::SYS_shmget);
-    let frozen = freeze(&mut with_many_descriptors(&scratch), moment).expect("there is a sender");
+    let point = Point::Call(Side::Parent, libc::SYS_shmget);
+    let frozen = freeze(&mut with_many_descriptors(&scratch), point).expect("there is a sender");
     // The sender is stopped when that call is done. No signal comes, and the listener stops spinning.
     let (parent, listener) = (frozen.parent(), frozen.listener().unwrap());
     kill(parent, Signal::SIGSTOP).unwrap();

@@ -20,7 +20,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::termios::{FlowArg, tcflow};
 use nix::unistd::{Pid, pipe2, setsid};
 
-use support::tracer::{Moment, freeze};
+use support::tracer::{Point, freeze};
 use support::*;
 
 /// How many lines the transcript has.
@@ -415,7 +415,7 @@ fn a_run_at_a_terminal_that_stops_at_any_line_can_be_ended_and_nobody_is_left() 
             let terminal = Terminal::new();
             let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
             terminal.becomes_stdout_of(&mut command);
-            let frozen = freeze(&mut command, Moment::Line(line - 1))
+            let frozen = freeze(&mut command, Point::Line(line - 1))
                 .unwrap_or_else(|run| panic!("there is no line {line}: {run:#?}"));
             terminal.stop();
             let run = frozen.release();

@@ -21,7 +21,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork};
 
 use support::program::Program;
-use support::tracer::{Frozen, Moment, Released, Side, freeze};
+use support::tracer::{Frozen, Point, Released, Side, freeze};
 use support::*;
 
 /// The size of our segments, in bytes.
@@ -681,7 +681,7 @@ impl Held {
     /// Holds the run when the listener is about to take the step. `timeout` is the run's, in seconds.
     fn at(step: libc::c_long, scratch: &Scratch, timeout: &str) -> Self {
         let mut command = scratch.sigshm(["--timeout", timeout, "Hello, world"]);
-        let run = freeze(&mut command, Moment::Call(Side::Child, step))
+        let run = freeze(&mut command, Point::Call(Side::Child, step))
             .unwrap_or_else(|run| panic!("the listener has not come to this step: {run:#?}"));
         let segment = Occupant::at_the_key_of(scratch, Vec::new()).segment;
         assert_eq!(segment.creator_pid, run.parent().as_raw());

@@ -648,7 +648,9 @@ fn assert_shows(command: &str, shows: &str, known: &Known) {
             let is_child = |line: &str| columns(line).starts_with(&child);
             lines_of(Some(known.sender)) == 1 && text.lines().any(is_child)
         }
-        ("nothing", "a child that has been reaped is gone") => lines_of(known.listener) == 0,
+        ("nothing", "a child that has been reaped is no process any more") => {
+            lines_of(known.listener) == 0
+        }
         ("where in the sender's memory", "") => {
             text.lines().count() == 1 && text.contains(&format!("{:08x}", known.key))
         }

@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use support::tracer::{Frozen, Moment, Released, Side, freeze};
+use support::tracer::{Frozen, Point, Released, Side, freeze};
 use support::*;
 
 /// Much longer than the `--timeout` of the runs that are to give up, on a busy machine too.
@@ -38,10 +38,10 @@ enum Stopped {
     NoStep,
 }
 
-/// Starts a run and stops its listener, and nobody else, at the moment.
-fn stop_listener_at(scratch: &Scratch, timeout: &str, moment: Moment) -> Stopped {
+/// Starts a run and stops its listener, and nobody else, at the point.
+fn stop_listener_at(scratch: &Scratch, timeout: &str, point: Point) -> Stopped {
     let mut command = scratch.sigshm(["--timeout", timeout, "Hello, world"]);
-    let frozen = match freeze(&mut command, moment) {
+    let frozen = match freeze(&mut command, point) {
         Ok(frozen) => frozen,
         Err(finished) => {
             finished.assert_delivered(12, "Hello, world");
@@ -72,7 +72,7 @@ fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
         let before = runs.len();
         for step in (0..).step_by(stride) {
             let scratch = Scratch::new();
-            match stop_listener_at(&scratch, "1", Moment::Step(side, step)) {
+            match stop_listener_at(&scratch, "1", Point::Step(side, step)) {
                 Stopped::Listener(released) => runs.push((scratch, released)),
                 Stopped::Nobody => {}
                 Stopped::NoStep => break,
@@ -101,7 +101,7 @@ fn a_parent_whose_listener_is_stopped_at_any_step_dies_of_an_ending_signal() {
     let mut count = 0;
     for step in 0.. {
         let scratch = Scratch::new();
-        let released = match stop_listener_at(&scratch, "60", Moment::Step(Side::Child, step)) {
+        let released = match stop_listener_at(&scratch, "60", Point::Step(Side::Child, step)) {
             Stopped::Listener(released) => released,
             Stopped::Nobody => continue,
             Stopped::NoStep => break,
@@ -122,7 +122,7 @@ fn a_stopped_listener_does_not_outlive_its_parent() {
     let mut count = 0;
     for step in 0.. {
         let scratch = Scratch::new();
-        let released = match stop_listener_at(&scratch, "60", Moment::Step(Side::Child, step)) {
+        let released = match stop_listener_at(&scratch, "60", Point::Step(Side::Child, step)) {
             Stopped::Listener(released) => released,
             Stopped::Nobody => continue,
             Stopped::NoStep => break,
@@ -141,8 +141,8 @@ fn a_stopped_listener_does_not_outlive_its_parent() {
 fn stop_and_continue_at_every_step(side: Side) {
     for step in 0.. {
         let scratch = Scratch::new();
-        let moment = Moment::Step(side, step);
-        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), moment) else {
+        let point = Point::Step(side, step);
+        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), point) else {
             assert!(step > 30, "{step}");
             break;
         };
@@ -182,7 +182,7 @@ fn suspend(
     for step in steps {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm(["--timeout=1", "Hello, world"]);
-        let frozen = match freeze(&mut command, Moment::Step(side, step)) {
+        let frozen = match freeze(&mut command, Point::Step(side, step)) {
             Ok(frozen) => frozen,
             Err(finished) => {
                 finished.assert_delivered(12, "Hello, world");

@@ -14,7 +14,7 @@ use std::thread;
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, signal};
 use nix::unistd::Pid;
 
-use support::tracer::{Frozen, Moment, Released, Side, freeze, start_and_stop_parent};
+use support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
 use support::*;
 
 /// Sends stray signals at every step of one side; the run must not care.
@@ -26,8 +26,8 @@ fn disturb_at_every_step(side: Side, disturb: impl Fn(&Frozen)) {
 fn disturb_at(steps: impl Iterator<Item = usize>, side: Side, disturb: impl Fn(&Frozen)) {
     for step in steps {
         let scratch = Scratch::new();
-        let moment = Moment::Step(side, step);
-        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), moment) else {
+        let point = Point::Step(side, step);
+        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), point) else {
             assert!(step > 30, "{step}");
             break;
         };
@@ -133,8 +133,8 @@ fn a_stray_that_wakes_the_listener_from_its_sleep_is_not_taken_for_the_message()
 fn a_stray_does_not_deliver_what_a_dead_run_has_left() {
     let scratch = Scratch::new();
     // A message that lies in shared memory, and nobody has been told.
-    let moment = Moment::Call(Side::Parent, libc::SYS_kill);
-    let frozen = freeze(&mut scratch.sigshm(["an old message"]), moment).unwrap();
+    let point = Point::Call(Side::Parent, libc::SYS_kill);
+    let frozen = freeze(&mut scratch.sigshm(["an old message"]), point).unwrap();
     kill(frozen.parent(), Signal::SIGKILL).unwrap();
     frozen.release().finish(TIMEOUT);
     let old = scratch.segments().pop().expect("it is left");
@@ -161,7 +161,7 @@ fn a_storm_of_strays_while_the_run_goes_on_does_not_keep_the_message_from_arrivi
     // The listener has been born, and its handler is not there.
     let frozen = freeze(
         &mut scratch.sigshm(["Hello, world"]),
-        Moment::Step(Side::Child, 0),
+        Point::Step(Side::Child, 0),
     )
     .unwrap();
     let (parent, listener) = (frozen.parent(), frozen.listener().unwrap());
@@ -245,7 +245,7 @@ fn signals_that_the_starter_blocks_are_no_hindrance() {
 fn a_listener_that_fails_is_noticed_although_the_starter_ignores_sigchld() {
     let scratch = Scratch::new();
     let mut command = started_by(&scratch, || ignore(Signal::SIGCHLD));
-    let frozen = freeze(&mut command, Moment::Call(Side::Child, libc::SYS_shmat)).unwrap();
+    let frozen = freeze(&mut command, Point::Call(Side::Child, libc::SYS_shmat)).unwrap();
     let listener = frozen.listener().unwrap();
     kill(listener, Signal::SIGKILL).unwrap();
     frozen

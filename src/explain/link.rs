@@ -147,9 +147,9 @@ impl Link {
 }
 
 /// An entry as bytes: a line with its time and the lengths of its two texts, and then these.
-fn encode(Entry { at, text, row }: &Entry) -> String {
-    let row = row.as_ref().map_or("", |(_, row)| row);
-    format!("{} {} {}\n{text}{row}", at.as_nanos(), text.len(), row.len())
+fn encode(Entry { at, text, event }: &Entry) -> String {
+    let event = event.as_ref().map_or("", |(_, event)| event);
+    format!("{} {} {}\n{text}{event}", at.as_nanos(), text.len(), event.len())
 }
 
 /// The first entry of the listener's in `bytes`, and what comes after it.
@@ -159,8 +159,8 @@ fn decode(bytes: &str) -> Option<(Entry, &str)> {
     let mut number = || numbers.next().flatten();
     let at = Duration::from_nanos(number()? as u64);
     let (text, rest) = rest.split_at_checked(number()?)?;
-    let (row, rest) = rest.split_at_checked(number()?)?;
-    let row = (!row.is_empty()).then(|| (Role::Listener, row.to_owned()));
+    let (event, rest) = rest.split_at_checked(number()?)?;
+    let event = (!event.is_empty()).then(|| (Role::Listener, event.to_owned()));
     let text = text.to_owned();
-    Some((Entry { at, text, row }, rest))
+    Some((Entry { at, text, event }, rest))
 }

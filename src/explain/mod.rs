@@ -8,7 +8,7 @@
 //! With `--step` each process tells its own, as the run goes on: at each stop, what it has done since
 //! the last one. They never speak at the same time: a process tells all that it has done *before* it
 //! lets the other one go (its byte "ready", its signal, its end), and after that it is silent until
-//! the other one has let it go in turn.
+//! the other one lets it go.
 //!
 //! The texts are in `lessons.txt`, the two pictures in [`bytes`] and [`timeline`].
 
@@ -36,7 +36,7 @@ use crate::sys::trace::{self, Call, Record};
 struct Entry {
     at: Duration,
     text: String,
-    row: Option<Line>,
+    event: Option<Line>,
 }
 
 /// What is known of the two processes and the segment.
@@ -62,7 +62,7 @@ pub struct Explainer {
     link: Link,
     /// What has not been told yet, and what of the timeline has been.
     entries: Vec<Entry>,
-    rows: Vec<(Duration, Line)>,
+    events: Vec<(Duration, Line)>,
     last_step: Duration,
     /// How often this process has looked and found nothing. The first time is told as it was. What
     /// comes after it is held back until a look finds something.
@@ -83,7 +83,7 @@ impl Explainer {
             stops: live,
             link: Link::default(),
             entries: Vec::new(),
-            rows: Vec::new(),
+            events: Vec::new(),
             last_step: Duration::ZERO,
             found_nothing: 0,
             held_back: Vec::new(),
@@ -106,7 +106,7 @@ impl Explainer {
                 if is_child {
                     // What was recorded before the fork is the parent's to tell.
                     self.entries.clear();
-                    self.rows.clear();
+                    self.events.clear();
                     self.who = Role::Listener;
                 } else {
                     self.known.listener = Some(Pid::from_raw(child as i32));
@@ -127,8 +127,8 @@ impl Explainer {
             _ => record.began,
         };
         let at = at.saturating_duration_since(self.started);
-        let row = timeline::row(record, self.who, self.known.segment);
-        self.add(at, self.detail(&record.to_string()), row);
+        let event = timeline::event_of(record, self.who, self.known.segment);
+        self.add(at, self.detail(&record.to_string()), event);
     }
 
     /// Takes in a step and its lines of the transcript. In a live run, what was before it is told
@@ -206,22 +206,22 @@ impl Explainer {
         // A line that is printed when it has become true stands above the calls that made it true:
         // right after the step before.
         let heading = self.last_step + Duration::from_nanos(1);
-        let (mut at, mut row) = (now, None);
+        let (mut at, mut event) = (now, None);
         match step {
             Step::MessageSize(_) | Step::Registered => at = heading,
             Step::ReceivedSignal(_, sender) => {
                 let is_expected = Some(*sender) == self.known.sender;
                 at = if is_expected { heading } else { now };
-                row = Some(timeline::arrival(is_expected && !self.known.related));
+                event = Some(timeline::arrival(is_expected && !self.known.related));
             }
             Step::Received(message) => text += &self.stdout.block(bytes::picture(message)),
             _ => {}
         }
-        self.add(at, text, row);
+        self.add(at, text, event);
     }
 
-    fn add(&mut self, at: Duration, text: String, row: Option<Line>) {
-        let entry = Entry { at, text, row };
+    fn add(&mut self, at: Duration, text: String, event: Option<Line>) {
+        let entry = Entry { at, text, event };
         if self.found_nothing > 0 { self.held_back.push(entry) } else { self.keep(entry) }
     }
 
@@ -258,9 +258,9 @@ impl Explainer {
     /// Takes over what the child, which has ended, has recorded. In a live run it has told its own.
     fn take_over(&mut self) {
         let (entries, dropped) = self.link.receive();
-        for Entry { at, text, row } in entries {
+        for Entry { at, text, event } in entries {
             let text = if self.live { String::new() } else { text };
-            self.entries.push(Entry { at, text, row });
+            self.entries.push(Entry { at, text, event });
         }
         if dropped > 0 {
             let what = format!("Of the listener, {dropped} more entries were not recorded.");
@@ -272,9 +272,9 @@ impl Explainer {
     /// Prints what has not been told yet, in the order of time.
     fn flush(&mut self) -> Result<()> {
         self.entries.sort_by_key(|entry| entry.at);
-        for Entry { at, text, row } in self.entries.drain(..) {
+        for Entry { at, text, event } in self.entries.drain(..) {
             self.stdout.print(&text)?;
-            self.rows.extend(row.map(|row| (at, row)));
+            self.events.extend(event.map(|event| (at, event)));
         }
         Ok(())
     }
@@ -290,13 +290,13 @@ impl Explainer {
         self.link.close();
         self.flush()?;
         let is_child = self.who == Role::Listener && self.known.related;
-        if is_child || self.rows.is_empty() {
+        if is_child || self.events.is_empty() {
             return Ok(());
         }
         let name = |pid: Option<Pid>| pid.map(|pid| format!("PID {pid}")).unwrap_or_default();
         let (sender, listener) = (name(self.known.sender), name(self.known.listener));
-        let rows = std::mem::take(&mut self.rows);
-        self.stdout.print(&self.stdout.block(timeline::picture(&sender, &listener, rows)))
+        let events = std::mem::take(&mut self.events);
+        self.stdout.print(&self.stdout.block(timeline::picture(&sender, &listener, events)))
     }
 
     /// A call, or what took none, and who did it.

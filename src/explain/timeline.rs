@@ -24,7 +24,7 @@ pub enum Crosses {
 
 /// What a call is in the timeline; most are nothing. `segment` is the one that the message goes
 /// through.
-pub(super) fn row(record: &Record, who: Role, segment: Option<i32>) -> Option<Line> {
+pub(super) fn event_of(record: &Record, who: Role, segment: Option<i32>) -> Option<Line> {
     use Crosses::{Nothing, ToListener, ToSender};
     use Role::{Listener, Sender};
 
@@ -51,7 +51,7 @@ pub(super) fn row(record: &Record, who: Role, segment: Option<i32>) -> Option<Li
     Some(event(who, &what, &crosses))
 }
 
-/// The arrival of the signal. A parent has a row of its own for it; the arrow of a stranger's signal
+/// The arrival of the signal. A parent has an event of its own for it; between two programs, its arrow
 /// stands here.
 pub(super) fn arrival(has_arrow: bool) -> Line {
     let signal = Crosses::ToListener(NOTIFICATION.to_string());
@@ -59,7 +59,7 @@ pub(super) fn arrival(has_arrow: bool) -> Line {
     event(Role::Listener, "the handler stores it", &crosses)
 }
 
-/// A row of the timeline, but for its time: what one process did, and what crossed then.
+/// An event of the timeline, but for its time: what one process did, and what crossed then.
 pub fn event(who: Role, what: &str, crosses: &Crosses) -> Line {
     let (left, right) = if who == Role::Sender { (what, "") } else { ("", what) };
     // An arrow is one column shorter than its room: `----- fork ------->`
@@ -80,18 +80,18 @@ fn columns(left: &str, middle: &str, right: &str) -> String {
 ///
 /// The time is in microseconds; in a run that a class has looked at for longer than fits into the
 /// column, in milliseconds.
-pub fn picture(sender: &str, listener: &str, mut rows: Vec<(Duration, Line)>) -> Vec<Line> {
-    rows.sort_by_key(|(at, _)| *at);
-    let is_long = rows.last().is_some_and(|(at, _)| at.as_micros() >= 100_000_000);
+pub fn picture(sender: &str, listener: &str, mut events: Vec<(Duration, Line)>) -> Vec<Line> {
+    events.sort_by_key(|(at, _)| *at);
+    let is_long = events.last().is_some_and(|(at, _)| at.as_micros() >= 100_000_000);
     let (unit, name) = if is_long { ("ms", "milliseconds") } else { ("us", "microseconds") };
     let mut lines = vec![
         (Role::Detail, format!("The run, in {name} since its start:")),
         (Role::Detail, format!("{unit:>8}  {}", columns("sender", "", "listener"))),
         (Role::Detail, format!("{:>8}  {}", "", columns(sender, "", listener))),
     ];
-    lines.extend(rows.into_iter().map(|(at, (role, row))| {
+    lines.extend(events.into_iter().map(|(at, (role, event))| {
         let at = if is_long { at.as_millis() } else { at.as_micros() };
-        (role, format!("{at:>8}  {row}"))
+        (role, format!("{at:>8}  {event}"))
     }));
     lines
 }

@@ -98,7 +98,7 @@ impl Parent {
     pub fn ready(&self) -> Result<(), Error> {
         let (fd, write) = (self.ready.as_raw_fd(), || write(&*self.ready, b"!"));
         let written = trace::made(write, |&bytes| bytes as i64, |_| Call::Write(fd, 1));
-        // If both processes share a processor, this is the moment for the parent to have it.
+        // If both processes share a processor, the parent can have it now.
         thread::yield_now();
         match written {
             Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
@@ -217,7 +217,7 @@ pub fn exists(pid: Pid) -> Result<(), Error> {
 }
 
 /// Whether the process has certainly ended: there is none with this PID, or it is a zombie.
-pub fn is_gone(pid: Pid) -> bool {
+pub fn has_exited(pid: Pid) -> bool {
     // 0 or less names no process; the kernel says 0 for a process that we cannot see from here
     // (pid_namespaces(7)).
     let is_absent = |error: Error| error.errno() == Some(Errno::ESRCH);

@@ -117,7 +117,7 @@ impl Status {
             Some(("its size is not ours", false))
         } else if self.attached != 0 {
             Some(("it is attached", true))
-        } else if self.creator_pid != getpid() && !process::is_gone(self.creator_pid) {
+        } else if self.creator_pid != getpid() && !process::has_exited(self.creator_pid) {
             // (In a container the next run often gets the PID of the one that was killed.)
             Some(("its creator is alive", true))
         } else {

@@ -19,11 +19,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t announced;
+static volatile sig_atomic_t notified;
 
 static void handler(int sig) {
     (void)sig;
-    announced = 1;
+    notified = 1;
 }
 
 static int check(int result, const char *call) {
@@ -38,18 +38,18 @@ static key_t key_of(const char *path) {
     return check(ftok(path, 1), "ftok");
 }
 
-static int listener(const char *path, int ready, int lifeline, const sigset_t *waiting) {
+static int listener(const char *path, int ready, int alive, const sigset_t *waiting) {
     printf("\033[35m# Listening on PID=%d\033[0m\n", getpid());
     struct sigaction action = {.sa_handler = handler};
     check(sigaction(SIGUSR1, &action, NULL), "sigaction");
     printf("\033[35m# Registering signal handler for SIGUSR1\033[0m\n");
     check(write(ready, "!", 1), "write");
 
-    while (!announced) {
+    while (!notified) {
         fd_set fds;
         FD_ZERO(&fds);
-        FD_SET(lifeline, &fds);
-        if (pselect(lifeline + 1, &fds, NULL, NULL, NULL, waiting) != -1)
+        FD_SET(alive, &fds);
+        if (pselect(alive + 1, &fds, NULL, NULL, NULL, waiting) != -1)
             return 1; /* the parent is gone */
         if (errno != EINTR)
             check(-1, "pselect");
@@ -88,18 +88,18 @@ int main(int argc, char **argv) {
     printf("# Creating message object.\n");
     memcpy(message.text, argv[1], message.size);
 
-    int ready[2], lifeline[2];
+    int ready[2], alive[2];
     check(pipe(ready), "pipe");
-    check(pipe(lifeline), "pipe");
+    check(pipe(alive), "pipe");
     printf("# Forking...\n");
     pid_t child = check(fork(), "fork");
     if (child == 0) {
         close(ready[0]);
-        close(lifeline[1]);
-        return listener(path, ready[1], lifeline[0], &waiting);
+        close(alive[1]);
+        return listener(path, ready[1], alive[0], &waiting);
     }
     close(ready[1]);
-    close(lifeline[0]);
+    close(alive[0]);
     char byte;
     if (check(read(ready[0], &byte, 1), "read") != 1)
         return 1;

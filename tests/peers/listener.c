@@ -1,5 +1,5 @@
 /*
- * A listener in C, a stranger to the sender: all they share is a path.
+ * A listener in C, which shares nothing with the sender but a path.
  *
  *     listener PATH
  *
@@ -16,11 +16,11 @@
 #include <sys/shm.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t announced;
+static volatile sig_atomic_t notified;
 
 static void handler(int sig) {
     (void)sig;
-    announced = 1; /* nothing else is safe here: signal-safety(7) */
+    notified = 1; /* nothing else is safe here: signal-safety(7) */
 }
 
 static void fail(const char *call) {
@@ -76,9 +76,9 @@ int main(int argc, char **argv) {
     fflush(stdout);
 
     do {
-        while (!announced)
+        while (!notified)
             sigsuspend(&waiting);
-        announced = 0;
+        notified = 0;
     } while (!look(argv[1]));
     return 0;
 }

@@ -1,4 +1,4 @@
-"""A listener in Python, a stranger to the sender: all they share is a path.
+"""A listener in Python, which shares nothing with the sender but a path.
 
     listener.py PATH
 

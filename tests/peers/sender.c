@@ -1,5 +1,5 @@
 /*
- * A sender in C, a stranger to the listener: all they share is a path.
+ * A sender in C, which shares nothing with the listener but a path.
  *
  *     sender PATH PID MESSAGE
  *
@@ -72,13 +72,13 @@ int main(int argc, char **argv) {
 
     if (kill(listener, SIGUSR1) == -1)
         fail("kill");
-    const struct timespec moment = {.tv_nsec = 1000000}; /* nobody announces that it has been read */
+    const struct timespec interval = {.tv_nsec = 1000000}; /* nobody says that it has been read */
     for (int waited = 0; !is_read_by(listener); waited++) {
         if (waited == 5000) {
             fprintf(stderr, "sender: PID %d has not read the message\n", listener);
             return 1;
         }
-        nanosleep(&moment, NULL);
+        nanosleep(&interval, NULL);
     }
     printf("# All done. Freeing memory.\n");
     shmdt(shared);

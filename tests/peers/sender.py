@@ -1,4 +1,4 @@
-"""A sender in Python, a stranger to the listener: all they share is a path.
+"""A sender in Python, which shares nothing with the listener but a path.
 
     sender.py PATH PID MESSAGE
 
@@ -41,7 +41,7 @@ def main():
             os.kill(listener, signal.SIGUSR1)
 
             # The kernel's record tells that it has been read: the listener was the last to attach or detach, and
-            # only we are attached. Nobody announces that.
+            # only we are attached. Nobody says so.
             deadline = time.monotonic() + 5
             while record_of(segment) != (listener, 1):
                 if time.monotonic() > deadline:

@@ -51,7 +51,7 @@ pub enum Side {
 
 /// When to freeze a run.
 #[derive(Clone, Copy, Debug)]
-pub enum Moment {
+pub enum Point {
     /// The parent's n-th step since the program was loaded.
     Early(usize),
     /// The n-th step of one side since the parent has asked for the run lock. Before that, nothing
@@ -85,13 +85,13 @@ struct Run {
     stderr: File,
 }
 
-/// Starts the command and drives it to the moment.
+/// Starts the command and drives it to the point.
 ///
 /// If the run ends before, its outcome comes back as the error.
-pub fn freeze(command: &mut Command, moment: Moment) -> Result<Frozen, Finished> {
+pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
     let run = Run::start(command);
     let watchdog = Watchdog::over(run.parent);
-    let outcome = Tracer::new(run).drive(moment);
+    let outcome = Tracer::new(run).drive(point);
     watchdog.rest();
     outcome
 }
@@ -99,7 +99,7 @@ pub fn freeze(command: &mut Command, moment: Moment) -> Result<Frozen, Finished>
 /// Starts the command, and stops its parent right after it has made the segment. The listener spins
 /// then, and soon it sleeps: see [`Released::until_listener_sleeps`].
 pub fn start_and_stop_parent(command: &mut Command) -> Released {
-    let Ok(frozen) = freeze(command, Moment::Call(Side::Parent, libc::SYS_shmget)) else {
+    let Ok(frozen) = freeze(command, Point::Call(Side::Parent, libc::SYS_shmget)) else {
         panic!("the run has ended without making a segment");
     };
     kill(frozen.parent(), Signal::SIGSTOP).unwrap();
@@ -131,7 +131,7 @@ impl Tracer {
         }
     }
 
-    fn drive(mut self, moment: Moment) -> Result<Frozen, Finished> {
+    fn drive(mut self, point: Point) -> Result<Frozen, Finished> {
         let mut steps = 0;
         let mut has_asked_for_the_lock = false;
         resume(self.run.parent, None);
@@ -149,21 +149,21 @@ impl Tracer {
             let side = self.side(pid);
             let is_part_of_sleep = self.is_part_of_sleep(pid);
             has_asked_for_the_lock |= entered(pid) == Some(libc::SYS_flock);
-            let counted = match moment {
-                Moment::Early(_) => side == Side::Parent,
-                Moment::Step(counted, _) => {
+            let counted = match point {
+                Point::Early(_) => side == Side::Parent,
+                Point::Step(counted, _) => {
                     side == counted && has_asked_for_the_lock && !is_part_of_sleep
                 }
-                Moment::Line(_) => writes_to_stdout(pid),
-                Moment::Call(..) => false,
+                Point::Line(_) => writes_to_stdout(pid),
+                Point::Call(..) => false,
             };
-            let is_the_moment = match moment {
-                Moment::Early(number) | Moment::Step(_, number) | Moment::Line(number) => {
+            let is_the_point = match point {
+                Point::Early(number) | Point::Step(_, number) | Point::Line(number) => {
                     counted && steps == number
                 }
-                Moment::Call(caller, number) => side == caller && entered(pid) == Some(number),
+                Point::Call(caller, number) => side == caller && entered(pid) == Some(number),
             };
-            if is_the_moment {
+            if is_the_point {
                 break pid;
             }
             steps += usize::from(counted);
