@@ -81,8 +81,7 @@ pub enum Command {
     Send(Vec<u8>, Pid),
 }
 
-/// Reads the command line: what is to be done, and the run in which it is done. Does not return if it
-/// only asks for help or the version, or makes no sense.
+/// Reads the command line. Does not return if it only asks for help, or makes no sense.
 pub fn parse() -> (Command, Run) {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| exit(&error));
     let Arguments { listen, explain, step, .. } = arguments;

@@ -21,9 +21,8 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// A transcript on standard output; `colored` says whether there are colours. If it is to be
-    /// explained, `explained` says whose it is, the sender's or the listener's, and whether there are
-    /// stops.
+    /// A transcript on standard output; `colored` says whether there are colours. If it is explained,
+    /// `explained` says whose it is, the sender's or the listener's, and whether there are stops.
     pub fn new(colored: bool, explained: Option<(Role, bool)>) -> Self {
         let stdout = Stdout { colored };
         let explainer = explained.map(|(who, stops)| Explainer::start(who, stops, stdout));

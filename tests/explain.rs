@@ -243,7 +243,7 @@ fn each_call_is_told_under_the_line_that_it_belongs_to() {
         ("sender fork()", "# Forking..."),
         ("listener fork()", "# Forking..."),
         (
-            "listener sigaction([USR1], ",
+            "listener sigaction(SIGUSR1, ",
             "# Registering signal handler for SIGUSR1",
         ),
         ("sender ftok(", "\ttext:Hello, world."),
@@ -907,7 +907,7 @@ fn assert_told_in_order(text: &str) {
     let order = [
         position("sender", "fork("),
         position("listener", "fork("),
-        position("listener", "sigaction([USR1]"),
+        position("listener", "sigaction(SIGUSR1"),
         position("listener", "write("),
         position("sender", "read("),
         position("sender", "shmget("),
@@ -1648,7 +1648,7 @@ fn one_by_one(call: &Call) -> Vec<String> {
         return vec![format!("{} = {returned}", call.words)];
     };
     let (signals, handler) = rest.split_once(']').unwrap();
-    let one = |signal| format!("sigaction([{signal}]{handler} = {returned}");
+    let one = |signal| format!("sigaction(SIG{signal}{handler} = {returned}");
     signals.split(' ').map(one).collect()
 }
 
@@ -1709,7 +1709,7 @@ fn as_it_is_told(call: &Call, scratch: &Scratch, records: &[i32]) -> Option<Stri
             // Without a new action it only asks for the old one.
             let rest = rest.strip_prefix('{')?;
             let (handler, _) = rest.split_once(", ")?;
-            format!("sigaction([{signal}], {{{handler}, …}}, …)")
+            format!("sigaction(SIG{signal}, {{{handler}, …}}, …)")
         }
         "pselect6" => {
             // If no descriptor is waited for, strace does not look at the set.

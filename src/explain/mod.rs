@@ -31,8 +31,8 @@ use crate::output::stdout::{INDENT, Stdout};
 use crate::step::Step;
 use crate::sys::trace::{self, Call, Record};
 
-/// Something that a process did: when, counted from the start of the run; what is told of it, in lines
-/// as they are printed; and what it is in the timeline.
+/// Something that a process did: when, since the start; what is told of it, in lines as they are
+/// printed; and what it is in the timeline.
 struct Entry {
     at: Duration,
     text: String,

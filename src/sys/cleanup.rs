@@ -39,10 +39,9 @@ const ENDING_HERE: [Signal; 3] = [SIGSTKFLT, SIGIO, SIGPWR];
 #[cfg(not(target_os = "linux"))]
 const ENDING_HERE: [Signal; 0] = [];
 
-/// No segment. (0 is the identifier of the first one in an IPC namespace.)
+/// No segment (0 is the identifier of the first one in an IPC namespace), and no child (to kill(2), 0
+/// or less means several processes).
 const NO_SEGMENT: c_int = -1;
-
-/// No child. (To kill(2), 0 or less means several processes.)
 const NO_CHILD: c_int = 0;
 
 /// What the handler has to clean up, and whether it is installed.

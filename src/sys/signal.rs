@@ -30,7 +30,7 @@ use super::cleanup::{self, change_mask};
 use super::trace::{self, Call};
 use super::{Deadline, Error};
 
-/// Some systems refuse to sleep for years. The sleeper wakes after a day and sleeps again.
+/// Some systems refuse to sleep for years. A sleeper wakes after a day, and sleeps again.
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Prepares the signals of a program that waits for `notification`, or sends it; see sigprocmask(2)

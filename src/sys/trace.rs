@@ -144,7 +144,11 @@ impl fmt::Display for Call {
                     libc::SIG_IGN => "SIG_IGN".to_owned(),
                     address => format!("{address:#x}"),
                 };
-                write!(f, "sigaction({}, {{sa_handler={handler}, …}}, …)", names(signals))
+                let signals = match signals.iter().collect::<Vec<_>>()[..] {
+                    [signal] => signal.to_string(),
+                    _ => names(signals),
+                };
+                write!(f, "sigaction({signals}, {{sa_handler={handler}, …}}, …)")
             }
             Self::Sigprocmask(how, set) => write!(f, "sigprocmask({how:?}, {}, …)", names(set)),
             Self::Pipe(Some(ends)) => write!(f, "pipe({ends:?})"),
