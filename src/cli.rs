@@ -27,11 +27,11 @@ struct Arguments {
     #[arg(required_unless_present = "listen", conflicts_with = "listen")]
     message: Option<OsString>,
 
-    /// Fork nobody: send to PID, which listens already
+    /// Do not fork: send to PID, which is listening
     #[arg(long, value_name = "PID", value_parser = value_parser!(i32).range(1..))]
     to: Option<i32>,
 
-    /// Fork nobody: wait for a message, by default for ever
+    /// Do not fork: wait for a message, by default for ever
     #[arg(long, conflicts_with = "to")]
     listen: bool,
 
@@ -51,7 +51,7 @@ struct Arguments {
     #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
     color: Option<ColorChoice>,
 
-    /// Longest wait, but none with --step [default: 5]
+    /// Longest wait [default: 5]; with --step there is none
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 }
@@ -64,7 +64,7 @@ Colours are on even when captured; a NO_COLOR that is not empty turns them off,
 unless --color is given.
 
 Exit status: 0 if the message was delivered, 1 if it was not (standard error
-says why), 2 for bad usage; an interrupted run dies of that signal.";
+says why), 2 for bad usage. If a signal ends the run, it dies of that signal.";
 
 /// How long each wait may last if nothing else is asked for, and how long the demo's listener spins.
 const TIMEOUT: Duration = Duration::from_secs(5);
