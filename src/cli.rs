@@ -73,12 +73,9 @@ const SPIN: Duration = Duration::from_millis(100);
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The whole story, with a forked child: send this text.
-    Demo(Vec<u8>),
-    /// The listener alone.
-    Listen,
-    /// The sender alone: send this text to this process.
-    Send(Vec<u8>, Pid),
+    Demo(Vec<u8>),      // send this text to a forked child
+    Listen,             // the listener alone
+    Send(Vec<u8>, Pid), // the sender alone: send this text to this process
 }
 
 /// Reads the command line. Does not return if it only asks for help, or makes no sense.

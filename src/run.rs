@@ -10,14 +10,10 @@ use crate::transcript::Transcript;
 
 /// A run: where the two processes meet, how long they wait, and where they tell what they do.
 pub struct Run {
-    /// The file from which both make the key.
-    pub path: PathBuf,
-    /// How long each wait for the other process may last; `None` for ever.
-    pub timeout: Option<Duration>,
-    /// How long the listener spins before it sleeps.
-    pub spin: Duration,
-    /// What is printed.
-    pub transcript: Transcript,
+    pub path: PathBuf,             // the file from which both make the key
+    pub timeout: Option<Duration>, // of each wait for the other process; none: for ever
+    pub spin: Duration,            // how long the listener spins before it sleeps
+    pub transcript: Transcript,    // what is printed
 }
 
 impl Run {

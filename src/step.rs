@@ -10,30 +10,17 @@ use crate::message::Message;
 /// A step of the story.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
-    /// The sender has measured its argument, in bytes.
-    MessageSize(usize),
-    /// The sender fills in the struct.
-    CreatingMessage,
-    /// The parent is about to make a second process.
-    Forking,
-    /// The listener is there: its parent, which in the demo is the sender, and itself.
-    Listening(Option<Pid>, Pid),
-    /// The listener has registered its handler.
-    Registered,
-    /// The listener is about to tell its parent that it is ready.
-    Ready,
-    /// The listener waits no longer: the handler has run. It has spun for so many rounds.
-    Woken(u64),
-    /// What was looked for is not there yet.
-    FoundNothing,
-    /// The signal with this number, sent by this process, has brought a message.
-    ReceivedSignal(i32, Pid),
-    /// The listener has read this message.
-    Received(&'a Message),
-    /// The sender is about to write this message, for this listener.
-    Writing(&'a Message, Pid),
-    /// The message is written, and the sender is about to send the signal.
-    Notifying,
-    /// The message has been read, and the sender is about to remove the segment.
-    AllDone,
+    MessageSize(usize),          // of the argument, in bytes
+    CreatingMessage,             // the sender fills in the struct
+    Forking,                     // the parent is about to make a second process
+    Listening(Option<Pid>, Pid), // the listener's parent, which is the demo's sender; the listener
+    Registered,                  // the handler is in place
+    Ready,                       // the listener is about to say so to its parent
+    Woken(u64),                  // the handler has run; how many rounds the listener has spun
+    FoundNothing,                // what was looked for is not there yet
+    ReceivedSignal(i32, Pid),    // the signal that has brought a message, and its sender
+    Received(&'a Message),       // the listener has read it
+    Writing(&'a Message, Pid),   // the sender is about to write it, for this listener
+    Notifying,                   // the sender is about to send the signal
+    AllDone, // the message has been read; the sender is about to remove the segment
 }

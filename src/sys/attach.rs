@@ -13,7 +13,7 @@ use libc::{c_int, c_void};
 use nix::errno::Errno;
 
 use super::trace::{self, Call};
-use super::{Error, SelfContained, shm};
+use super::{Error, SelfContained, status};
 
 /// For shmat(2): attach for reading only. The libc crate does not have it for every BSD.
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
@@ -49,7 +49,7 @@ impl<T: SelfContained> Attachment<T> {
         let attachment = Self { address, holds: PhantomData };
         // Identifiers can be given out anew. This one cannot, now that we are attached: so the size
         // that the kernel names here is the size of what is mapped.
-        if shm::status(id)?.size < size_of::<T>() {
+        if status::status(id)?.size < size_of::<T>() {
             return Err(Error::call(Call::Shmat(id, flags), Errno::EINVAL));
         }
         Ok(attachment)

@@ -5,7 +5,7 @@ use std::fmt;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use super::trace::Call;
+use super::call::Call;
 
 /// Why something could not be done.
 #[derive(Debug)]

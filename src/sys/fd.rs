@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use libc::c_int;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe, read};
@@ -20,7 +21,7 @@ pub(super) fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
 /// [`Error::TimedOut`].
 pub(super) fn wait_readable(fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Result<(), Error> {
     loop {
-        let left = deadline.left();
+        let left = milliseconds(deadline.left());
         let wait = || wait_for(fd, PollFlags::POLLIN, left);
         match trace::made(wait, |&ready| ready.into(), |_| Call::Poll(fd.as_raw_fd(), left)) {
             Ok(1..) => return Ok(()),
@@ -32,19 +33,18 @@ pub(super) fn wait_readable(fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Resu
 
 /// Waits until there is room to write, at most for `timeout`; see poll(2).
 pub fn wait_writable(fd: impl AsFd, timeout: Option<Duration>) -> nix::Result<bool> {
-    Ok(wait_for(fd.as_fd(), PollFlags::POLLOUT, timeout)? > 0)
+    Ok(wait_for(fd.as_fd(), PollFlags::POLLOUT, milliseconds(timeout))? > 0)
 }
 
-fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, time: Option<Duration>) -> nix::Result<i32> {
-    let timeout = |time| PollTimeout::try_from(milliseconds(time)).unwrap_or(PollTimeout::MAX);
-    let time = time.map(timeout);
-    poll(&mut [PollFd::new(fd, event)], time)
+fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, time: c_int) -> nix::Result<c_int> {
+    poll(&mut [PollFd::new(fd, event)], PollTimeout::try_from(time).unwrap_or(PollTimeout::NONE))
 }
 
 /// A time as poll(2) takes it: in whole milliseconds, rounded up, since a wait that is too short would
-/// only be made again.
-pub(super) fn milliseconds(time: Duration) -> i32 {
-    i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+/// only be made again; -1 is for ever.
+fn milliseconds(time: Option<Duration>) -> c_int {
+    let whole = |time: Duration| time.as_nanos().div_ceil(1_000_000);
+    time.map_or(-1, |time| c_int::try_from(whole(time)).unwrap_or(c_int::MAX))
 }
 
 /// Reads one byte and no more; `None` at the end. See read(2).

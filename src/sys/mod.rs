@@ -58,6 +58,7 @@
 //! - [`trace`]: a typed record of every call, for a program that explains itself.
 
 mod attach;
+mod call;
 pub mod cleanup;
 mod deadline;
 mod error;
@@ -67,6 +68,7 @@ pub mod process;
 mod self_contained;
 pub mod shm;
 pub mod signal;
+mod status;
 pub mod trace;
 
 pub use attach::{Attachment, WritableAttachment};
@@ -74,4 +76,5 @@ pub use deadline::Deadline;
 pub use error::Error;
 pub use lock::RunLock;
 pub use self_contained::SelfContained;
-pub use shm::{Key, OwnedSegment, Segment, Status};
+pub use shm::{Key, OwnedSegment, Segment};
+pub use status::Status;

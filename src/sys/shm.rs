@@ -15,20 +15,20 @@
 use std::ffi::CString;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
-use libc::{c_int, key_t, shmid_ds};
+use libc::{c_int, key_t};
 use nix::errno::Errno;
-use nix::unistd::{Pid, Uid, getpid};
 
 use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
+use super::status::{Status, listed, status};
 use super::trace::{self, Call};
-use super::{Deadline, Error, SelfContained, cleanup, process};
+use super::{Deadline, Error, SelfContained, cleanup};
 
 /// The mode of a new segment: reading and writing for its owner, nothing for anybody else.
 const MODE: c_int = 0o600;
@@ -36,9 +36,6 @@ const MODE: c_int = 0o600;
 /// How often a segment that is in use is looked at again, and for how long if there is no timeout.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LOOK_FOR: Duration = Duration::from_secs(5);
-
-/// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
-const REMOVED: u32 = if cfg!(target_os = "linux") { 0o1000 } else { 0 };
 
 /// The number that two processes derive from the same file to find the same segment; see ftok(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,77 +60,6 @@ impl fmt::Display for Key {
     /// As ipcs(1) writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "0x{:08x}", self.0)
-    }
-}
-
-/// What the kernel knows of a segment, as `shmctl(IPC_STAT)` tells it; see shmctl(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// The segment's identifier.
-    pub id: c_int,
-    /// The permissions, as in chmod(2).
-    pub mode: u32,
-    /// Whether it has been removed, and is there only for those who are attached. `false` where the
-    /// system does not tell.
-    pub removed: bool,
-    /// The size in bytes, as asked for at its creation.
-    pub size: usize,
-    /// How many attachments there are now, in all processes together.
-    pub attached: u64,
-    /// The user who owns it.
-    pub owner: Uid,
-    /// The user who created it.
-    pub creator: Uid,
-    /// The process that created it.
-    pub creator_pid: Pid,
-    /// The process that attached or detached it last; 0 if none has.
-    pub last_pid: Pid,
-}
-
-impl Status {
-    // The fields' widths differ from system to system, and none is wider than what it is put into.
-    #[allow(clippy::unnecessary_cast)]
-    fn new(id: c_int, kernel: &shmid_ds) -> Self {
-        Self {
-            id,
-            mode: kernel.shm_perm.mode as u32 & 0o777,
-            removed: kernel.shm_perm.mode as u32 & REMOVED != 0,
-            size: kernel.shm_segsz as usize,
-            attached: kernel.shm_nattch as u64,
-            owner: Uid::from_raw(kernel.shm_perm.uid),
-            creator: Uid::from_raw(kernel.shm_perm.cuid),
-            creator_pid: Pid::from_raw(kernel.shm_cpid),
-            last_pid: Pid::from_raw(kernel.shm_lpid),
-        }
-    }
-
-    /// Why the segment must not be removed, if so, and whether that may change soon. The rules are
-    /// those by which PostgreSQL reclaims its segments (`sysv_shmem.c`).
-    fn reason_to_leave_alone(&self, size: usize) -> Option<(&'static str, bool)> {
-        let us = Uid::effective();
-        if self.owner != us || self.creator != us {
-            Some(("it is another user's", false))
-        } else if self.size != size {
-            Some(("its size is not ours", false))
-        } else if self.attached != 0 {
-            Some(("it is attached", true))
-        } else if self.creator_pid != getpid() && !process::has_exited(self.creator_pid) {
-            // (In a container the next run often gets the PID of the one that was killed.)
-            Some(("its creator is alive", true))
-        } else {
-            None
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, size, mode, attached, owner, creator, creator_pid, .. } = self;
-        write!(
-            f,
-            "segment {id} ({size} bytes, mode {mode:04o}, {attached} attached, owned by uid \
-             {owner}, created by uid {creator} in PID {creator_pid})"
-        )
     }
 }
 
@@ -285,21 +211,7 @@ fn reclaim(key: Key, size: usize) -> Result<Option<Status>, Error> {
 fn shmget(key: Key, size: usize, flags: c_int) -> Result<c_int, Error> {
     // SAFETY: shmget takes three numbers and touches no memory of ours.
     let shmget = || Errno::result(unsafe { libc::shmget(key.0, size, flags) });
-    trace::made(shmget, |&id| id.into(), |_| Call::Shmget(key, size, flags))
-}
-
-pub(super) fn status(id: c_int) -> Result<Status, Error> {
-    let stat = || {
-        let mut kernel = MaybeUninit::<shmid_ds>::zeroed();
-        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and `kernel` has room for
-        // exactly that.
-        Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, kernel.as_mut_ptr()) })?;
-        // SAFETY: the kernel has written it. Where it has not, there are zeros, which are valid for
-        // the integers of which shmid_ds consists (and for the pointer it has on some systems,
-        // which nobody follows).
-        Ok(Status::new(id, unsafe { kernel.assume_init_ref() }))
-    };
-    trace::done(stat, |status| Call::IpcStat(id, status.copied()))
+    trace::made(shmget, |&id| id.into(), |_| Call::Shmget(key.0, size, flags))
 }
 
 fn remove(id: c_int) -> Result<(), Error> {
@@ -307,26 +219,4 @@ fn remove(id: c_int) -> Result<(), Error> {
     // no memory goes away.
     let rmid = || Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) });
     trace::done(rmid, |_| Call::IpcRmid(id)).map(drop)
-}
-
-/// Finds a segment in the list that Linux keeps for everybody to read, proc_sysvipc(5), which has
-/// those that we may not ask for.
-fn listed(id: c_int) -> Option<Status> {
-    let list = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
-    // key shmid perms (octal) size cpid lpid nattch uid gid cuid
-    let mut lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let columns = lines.find(|columns| columns.get(1) == Some(&&*id.to_string()))?;
-    let number = |column: usize| columns.get(column)?.parse::<u32>().ok();
-    let mode = u32::from_str_radix(columns.get(2)?, 8).ok()?;
-    Some(Status {
-        id,
-        mode: mode & 0o777,
-        removed: mode & REMOVED != 0,
-        size: number(3)? as usize,
-        creator_pid: Pid::from_raw(number(4)? as i32),
-        last_pid: Pid::from_raw(number(5)? as i32),
-        attached: number(6)?.into(),
-        owner: Uid::from_raw(number(7)?),
-        creator: Uid::from_raw(number(9)?),
-    })
 }

@@ -1,0 +1,115 @@
+//! What a process did, as typed data, and in the notation of strace(1).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libc::{c_int, key_t, size_t};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+/// What a process did: a system call with its arguments, or a copy, which takes no system call.
+///
+/// What only the kernel knows before the call returns (a status, the ends of a pipe) is `None` if
+/// the call failed.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Open(PathBuf),            // for reading
+    Flock(c_int, c_int),      // descriptor, operation
+    Sigaction(SigSet, usize), // a call for each of the signals; the handler's address
+    Sigprocmask(SigmaskHow, SigSet),
+    Pipe(Option<[c_int; 2]>), // its two ends
+    Fork,
+    Read(c_int, Option<u8>), // descriptor, the one byte
+    Write(c_int, size_t),    // descriptor, number of bytes
+    Poll(c_int, c_int),      // descriptor to read from, timeout in milliseconds
+    Pselect(Option<c_int>, Option<Duration>, SigSet), // descriptor to read from, timeout, mask
+    Ftok(PathBuf, c_int),    // path, project
+    Shmget(key_t, size_t, c_int), // key, size, flags
+    Shmat(c_int, c_int),     // segment, flags
+    Shmdt(usize),            // address
+    IpcStat(c_int, Option<(size_t, Pid, Pid, u64)>), // shmctl: segment; size, creator, last, attached
+    IpcRmid(c_int),                                  // shmctl: segment
+    Nanosleep(Duration),                             // between two looks at the same thing
+    Kill(Pid, Option<Signal>), // no signal only asks whether the process is there
+    Waitpid(Pid, Option<WaitStatus>), // process, how it ended
+    CopyIn(size_t, usize),     // bytes into the segment attached at this address
+    CopyOut(size_t, usize),    // bytes out of it
+}
+
+impl fmt::Display for Call {
+    /// The call and its arguments as strace(1) writes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(path) => write!(f, "open({path:?}, O_RDONLY|O_NONBLOCK|O_CLOEXEC)"),
+            Self::Flock(fd, libc::LOCK_EX) => write!(f, "flock({fd}, LOCK_EX)"),
+            Self::Flock(fd, _) => write!(f, "flock({fd}, LOCK_EX|LOCK_NB)"),
+            Self::Sigaction(signals, handler) => {
+                let handler = match *handler {
+                    libc::SIG_DFL => "SIG_DFL".to_owned(),
+                    libc::SIG_IGN => "SIG_IGN".to_owned(),
+                    address => format!("{address:#x}"),
+                };
+                let signals = match signals.iter().collect::<Vec<_>>()[..] {
+                    [signal] => signal.to_string(),
+                    _ => names(signals),
+                };
+                write!(f, "sigaction({signals}, {{sa_handler={handler}, …}}, …)")
+            }
+            Self::Sigprocmask(how, set) => write!(f, "sigprocmask({how:?}, {}, …)", names(set)),
+            Self::Pipe(Some(ends)) => write!(f, "pipe({ends:?})"),
+            Self::Pipe(None) => f.write_str("pipe(…)"),
+            Self::Fork => f.write_str("fork()"),
+            Self::Read(fd, byte) => {
+                write!(f, "read({fd}, \"{}\", 1)", byte.as_slice().escape_ascii())
+            }
+            Self::Write(fd, bytes) => write!(f, "write({fd}, …, {bytes})"),
+            Self::Poll(fd, timeout) => {
+                write!(f, "poll([{{fd={fd}, events=POLLIN}}], 1, {timeout})")
+            }
+            Self::Pselect(fd, timeout, mask) => {
+                let width = fd.map_or(0, |fd| fd + 1);
+                let timeout = timeout.map_or("NULL".to_owned(), |time| {
+                    format!("{{tv_sec={}, tv_nsec={}}}", time.as_secs(), time.subsec_nanos())
+                });
+                let (read, mask) = (fd.as_slice(), names(mask));
+                write!(f, "pselect({width}, {read:?}, NULL, NULL, {timeout}, {mask})")
+            }
+            Self::Ftok(path, project) => write!(f, "ftok({path:?}, {project})"),
+            Self::Shmget(key, size, 0) => write!(f, "shmget(0x{key:08x}, {size}, 0)"),
+            Self::Shmget(key, size, flags) => {
+                let mode = flags & 0o777;
+                write!(f, "shmget(0x{key:08x}, {size}, IPC_CREAT|IPC_EXCL|0{mode:o})")
+            }
+            Self::Shmat(id, 0) => write!(f, "shmat({id}, NULL, 0)"),
+            Self::Shmat(id, _) => write!(f, "shmat({id}, NULL, SHM_RDONLY)"),
+            Self::Shmdt(address) => write!(f, "shmdt({address:#x})"),
+            Self::IpcStat(id, Some((size, creator, last, attached))) => write!(
+                f,
+                "shmctl({id}, IPC_STAT, {{shm_segsz={size}, shm_cpid={creator}, \
+                 shm_lpid={last}, shm_nattch={attached}, …}})"
+            ),
+            Self::IpcStat(id, None) => write!(f, "shmctl({id}, IPC_STAT, …)"),
+            Self::IpcRmid(id) => write!(f, "shmctl({id}, IPC_RMID, NULL)"),
+            Self::Nanosleep(time) => write!(f, "nanosleep({time:?})"),
+            Self::Kill(pid, Some(signal)) => write!(f, "kill({pid}, {signal})"),
+            Self::Kill(pid, None) => write!(f, "kill({pid}, 0)"),
+            Self::Waitpid(pid, Some(WaitStatus::Exited(_, status))) => {
+                write!(f, "waitpid({pid}, [{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}], 0)")
+            }
+            Self::Waitpid(pid, Some(WaitStatus::Signaled(_, signal, _))) => {
+                write!(f, "waitpid({pid}, [{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}], 0)")
+            }
+            Self::Waitpid(pid, _) => write!(f, "waitpid({pid}, …, 0)"),
+            Self::CopyIn(bytes, address) => write!(f, "copied {bytes} bytes to {address:#x}"),
+            Self::CopyOut(bytes, address) => write!(f, "copied {bytes} bytes from {address:#x}"),
+        }
+    }
+}
+
+/// A set of signals as strace(1) writes it.
+fn names(set: &SigSet) -> String {
+    let names: Vec<&str> = set.iter().map(|signal| &signal.as_str()[3..]).collect();
+    format!("[{}]", names.join(" "))
+}

@@ -1,0 +1,122 @@
+//! What the kernel knows of a segment, and what follows from it.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+
+use libc::{c_int, shmid_ds};
+use nix::errno::Errno;
+use nix::unistd::{Pid, Uid, getpid};
+
+use super::trace::{self, Call};
+use super::{Error, process};
+
+/// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
+const REMOVED: u32 = if cfg!(target_os = "linux") { 0o1000 } else { 0 };
+
+/// What the kernel knows of a segment, as `shmctl(IPC_STAT)` tells it; see shmctl(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The segment's identifier.
+    pub id: c_int,
+    /// The permissions, as in chmod(2).
+    pub mode: u32,
+    /// Whether it has been removed, and is there only for those who are attached. `false` where the
+    /// system does not tell.
+    pub removed: bool,
+    /// The size in bytes, as asked for at its creation.
+    pub size: usize,
+    /// How many attachments there are now, in all processes together.
+    pub attached: u64,
+    /// The user who owns it.
+    pub owner: Uid,
+    /// The user who created it.
+    pub creator: Uid,
+    /// The process that created it.
+    pub creator_pid: Pid,
+    /// The process that attached or detached it last; 0 if none has.
+    pub last_pid: Pid,
+}
+
+impl Status {
+    // The fields' widths differ from system to system, and none is wider than what it is put into.
+    #[allow(clippy::unnecessary_cast)]
+    fn new(id: c_int, kernel: &shmid_ds) -> Self {
+        Self {
+            id,
+            mode: kernel.shm_perm.mode as u32 & 0o777,
+            removed: kernel.shm_perm.mode as u32 & REMOVED != 0,
+            size: kernel.shm_segsz as usize,
+            attached: kernel.shm_nattch as u64,
+            owner: Uid::from_raw(kernel.shm_perm.uid),
+            creator: Uid::from_raw(kernel.shm_perm.cuid),
+            creator_pid: Pid::from_raw(kernel.shm_cpid),
+            last_pid: Pid::from_raw(kernel.shm_lpid),
+        }
+    }
+
+    /// Why the segment must not be removed, if so, and whether that may change soon. The rules are
+    /// those by which PostgreSQL reclaims its segments (`sysv_shmem.c`).
+    pub(super) fn reason_to_leave_alone(&self, size: usize) -> Option<(&'static str, bool)> {
+        let us = Uid::effective();
+        if self.owner != us || self.creator != us {
+            Some(("it is another user's", false))
+        } else if self.size != size {
+            Some(("its size is not ours", false))
+        } else if self.attached != 0 {
+            Some(("it is attached", true))
+        } else if self.creator_pid != getpid() && !process::has_exited(self.creator_pid) {
+            // (In a container the next run often gets the PID of the one that was killed.)
+            Some(("its creator is alive", true))
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, size, mode, attached, owner, creator, creator_pid, .. } = self;
+        write!(
+            f,
+            "segment {id} ({size} bytes, mode {mode:04o}, {attached} attached, owned by uid \
+             {owner}, created by uid {creator} in PID {creator_pid})"
+        )
+    }
+}
+
+pub(super) fn status(id: c_int) -> Result<Status, Error> {
+    let stat = || {
+        let mut kernel = MaybeUninit::<shmid_ds>::zeroed();
+        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and `kernel` has room for
+        // exactly that.
+        Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, kernel.as_mut_ptr()) })?;
+        // SAFETY: the kernel has written it. Where it has not, there are zeros, which are valid for
+        // the integers of which shmid_ds consists (and for the pointer it has on some systems,
+        // which nobody follows).
+        Ok(Status::new(id, unsafe { kernel.assume_init_ref() }))
+    };
+    let told = |it: &Status| (it.size, it.creator_pid, it.last_pid, it.attached);
+    trace::done(stat, |status| Call::IpcStat(id, status.map(told)))
+}
+
+/// Finds a segment in the list that Linux keeps for everybody to read, proc_sysvipc(5), which has
+/// those that we may not ask for.
+pub(super) fn listed(id: c_int) -> Option<Status> {
+    let list = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
+    // key shmid perms (octal) size cpid lpid nattch uid gid cuid
+    let mut lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let columns = lines.find(|columns| columns.get(1) == Some(&&*id.to_string()))?;
+    let number = |column: usize| columns.get(column)?.parse::<u32>().ok();
+    let mode = u32::from_str_radix(columns.get(2)?, 8).ok()?;
+    Some(Status {
+        id,
+        mode: mode & 0o777,
+        removed: mode & REMOVED != 0,
+        size: number(3)? as usize,
+        creator_pid: Pid::from_raw(number(4)? as i32),
+        last_pid: Pid::from_raw(number(5)? as i32),
+        attached: number(6)?.into(),
+        owner: Uid::from_raw(number(7)?),
+        creator: Uid::from_raw(number(9)?),
+    })
+}
