@@ -63,6 +63,7 @@ impl RunLock {
             if at_path.is_some() && at_path == file.metadata().map(identity).ok() {
                 return Ok(Self(file));
             }
+            deadline.check()?;
         }
     }
 }
