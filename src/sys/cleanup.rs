@@ -8,8 +8,8 @@
 //! the middle of any call that blocks.
 //!
 //! # The order, and why
-//! 1. [`process::fork`](super::process::fork) blocks these signals, forks, and installs the handlers
-//!    in the parent alone. A process that does not fork calls [`install`].
+//! 1. `process::fork` blocks these signals, forks, and installs the handlers in the parent alone. A
+//!    process that does not fork calls [`install`].
 //! 2. While a segment is created they are blocked again: there is no moment at which it exists and
 //!    the handler does not know it. They are never blocked around a wait.
 //! 3. To remove: `IPC_RMID` first, then the identifier is forgotten. To reap: the PID is forgotten

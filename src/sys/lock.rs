@@ -84,7 +84,6 @@ fn flock(file: &File, operation: c_int) -> Result<(), Error> {
     trace::done(flock, |_| Call::Flock(fd, operation)).map(drop)
 }
 
-/// Waits for the lock in flock(2).
 fn wait_for(file: &File, deadline: &mut Deadline) -> Result<(), Error> {
     loop {
         let alarm = Alarm::start(deadline.left());

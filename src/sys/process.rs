@@ -42,13 +42,13 @@ pub enum Fork {
 ///
 /// From then on, a signal that ends the parent takes along the child and the segment that the parent
 /// creates ([`cleanup`]).
-pub fn fork(name: &'static str) -> Result<Fork, Error> {
+pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
     let parent = getpid();
     let (child_reads, parent_writes) = fd::new_pipe()?;
     let (parent_reads, child_writes) = fd::new_pipe()?;
     let mask = cleanup::block()?;
-    // SAFETY: this program has one thread, so the child finds every lock free and all memory in
-    // order, and may call whatever it likes.
+    // SAFETY: this program, which alone can call this function, has one thread. So the child finds
+    // every lock free and all memory in order, and may call whatever it likes.
     let fork = || unsafe { nix::unistd::fork() };
     let number = |fork: &ForkResult| match fork {
         ForkResult::Parent { child } => child.as_raw().into(),

@@ -24,6 +24,8 @@ use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow}
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Pid, getpid};
 
+#[doc(hidden)] // For the macro.
+pub use libc;
 pub use nix::sys::signal::Signal;
 
 use super::cleanup::{self, change_mask};
@@ -101,9 +103,9 @@ macro_rules! signal_handler {
         #[allow(non_upper_case_globals, unsafe_code)] // It is named like the function it stands for.
         $visibility const $name: $crate::sys::signal::Handler = {
             extern "C" fn raw(
-                $signal: ::libc::c_int,
-                info: *mut ::libc::siginfo_t,
-                _: *mut ::libc::c_void,
+                $signal: $crate::sys::signal::libc::c_int,
+                info: *mut $crate::sys::signal::libc::siginfo_t,
+                _: *mut $crate::sys::signal::libc::c_void,
             ) {
                 // SAFETY: the kernel has handed `info` to this very handler.
                 let $sender = unsafe { $crate::sys::signal::sender(info) };
@@ -111,8 +113,9 @@ macro_rules! signal_handler {
                 $(
                     // A raw pointer to the atomic itself, and to nothing that must be made first.
                     let atomic: *const ::core::sync::atomic::AtomicI32 = &raw const $atomic;
+                    let value: i32 = $value;
                     // SAFETY: it is a static, so it is always there.
-                    unsafe { (*atomic).store($value, ::core::sync::atomic::Ordering::Relaxed) };
+                    unsafe { (*atomic).store(value, ::core::sync::atomic::Ordering::Relaxed) };
                 )+
             }
             // SAFETY: all it does is to store numbers into atomics, which a handler may do.
