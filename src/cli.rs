@@ -66,7 +66,7 @@ unless --color is given.
 Exit status: 0 if the message was delivered, 1 if it was not (standard error
 says why), 2 for bad usage. If a signal ends the run, it dies of that signal.";
 
-/// How long each wait may last if nothing else is asked for, and how long the demo's listener spins.
+/// How long each wait may last by default, and how long the demo's listener spins.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const SPIN: Duration = Duration::from_millis(100);
 

@@ -13,14 +13,13 @@ use crate::sys::{RunLock, signal};
 
 /// Sends a message to a child, and waits until the child has printed it. Fails if it has not.
 ///
-/// It returns in both processes: in the child when the listener is done, in the parent when all is
-/// done.
+/// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
     let message = Message::new(text)?;
-    // Blocked from here on, in the child too: if the signal comes before its handler, it stays pending.
+    // Blocked from here on, in the child too: a signal before its handler stays pending.
     signal::prepare(NOTIFICATION)?;
-    // flock(2): two runs at one path would use the same segment. The kernel drops the lock when both
-    // processes have ended.
+    // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
+    // both processes have ended.
     let _lock = RunLock::take(&run.path, run.timeout, || note::waiting_for_lock(&run.path))?;
 
     run.tell(Step::MessageSize(message.size))?;

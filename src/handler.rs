@@ -2,10 +2,10 @@
 //!
 //! A handler runs between any two instructions of the program. If the program is just printing a
 //! line, or just allocating memory, a handler that prints or allocates as well meets data that are
-//! half changed. The article's handler prints, attaches the segment and prints again. That goes well
-//! there only because its loop does nothing that could be interrupted halfway. Here the
-//! [listener](mod@crate::listener) does all of this in its loop, after the handler has returned. Nor
-//! does the handler register itself again: sigaction(2) keeps it.
+//! half changed. The article's handler prints, attaches the segment and prints again. That goes
+//! well there only because its loop does nothing that could be interrupted halfway. Here the
+//! [listener](mod@crate::listener) does all of this in its loop, after the handler has returned.
+//! Nor does the handler register itself again: sigaction(2) keeps it.
 //!
 //! `signal_handler!` accepts stores to atomics and nothing else: put a `println!` into the handler,
 //! and it does not compile.
@@ -31,8 +31,8 @@ pub fn has_run() -> bool {
     SIGNAL.load(Relaxed) != 0
 }
 
-/// The signal that came and its sender's PID, if the handler has run since this was last called. The
-/// signal must be blocked meanwhile, so that the two numbers belong together.
+/// The signal that came and its sender's PID, if the handler has run since this was last called.
+/// The signal must be blocked meanwhile, so that the two numbers belong together.
 pub fn take() -> Option<(i32, i32)> {
     let signal = SIGNAL.swap(0, Relaxed);
     (signal != 0).then(|| (signal, SENDER.load(Relaxed)))

@@ -1,5 +1,5 @@
-//! A parent sends a message to its child through System V shared memory, and a signal says that it is
-//! there.
+//! A parent sends a message to its child through System V shared memory, and a signal says that it
+//! is there.
 //!
 //! Shared memory carries bytes, but tells nobody that they are there. A signal tells a process that
 //! something has happened, but carries no bytes. Together they are a way for two processes to talk:
@@ -21,8 +21,8 @@
 //! ```
 //!
 //! # A tour
-//! If you know the article, you will find its functions in files of the same names. Read them in this
-//! order; you need no other file to follow the run from `main` to `Received`:
+//! If you know the article, you will find its functions in files of the same names. Read them in
+//! this order; you need no other file to follow the run from `main` to `Received`:
 //!
 //! 1. [`demo`](mod@demo) is the article's `main`: message, lock, fork, two roles, waitpid.
 //! 2. [`listener`](mod@listener) is its `listener`: register, say ready, spin, then sleep, take the

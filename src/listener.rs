@@ -36,7 +36,7 @@ pub fn register(parent: Option<Pid>, run: &mut Run) -> Result<()> {
     run.tell(Step::Registered)
 }
 
-/// Waits until the signal has come and a segment that `may_take` accepts holds a message; prints it.
+/// Waits for the signal and for a message in a segment that `may_take` accepts; prints it.
 pub fn receive(
     parent: Option<&Parent>,
     run: &mut Run,
@@ -50,7 +50,7 @@ pub fn receive(
     loop {
         rounds += spin(spin_until)?;
         let Some((number, sender)) = handler::take() else {
-            // pselect(2) lets the signal in while it sleeps: none falls between the look and the sleep.
+            // pselect(2) lets the signal in while it sleeps: none comes in between and is missed.
             let woken = signal::sleep(NOTIFICATION, parent, &mut deadline)?;
             match parent {
                 Some(parent) if !woken => parent.exit_too(),
@@ -70,8 +70,8 @@ pub fn receive(
     }
 }
 
-/// The article's endless loop, but with an end, because a loop that spins keeps a processor busy. Only
-/// meanwhile is the signal not blocked. Returns how many rounds it made.
+/// The article's endless loop, but with an end, because a loop that spins keeps a processor busy.
+/// Only meanwhile is the signal not blocked. Returns how many rounds it made.
 fn spin(until: Instant) -> Result<u64> {
     let mut rounds = 0;
     if Instant::now() < until {

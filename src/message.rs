@@ -5,8 +5,8 @@
 //! lies *in* the struct. So the struct is the whole message, and a program in any language can read
 //! it.
 //!
-//! What comes out of shared memory may have been written by anybody who was allowed to attach it. So
-//! a [`Message`] is only bytes; [`Message::text`] checks them before it returns the text.
+//! What comes out of shared memory may have been written by anybody who was allowed to attach it.
+//! So a [`Message`] is only bytes; [`Message::text`] checks them before it returns the text.
 
 use anyhow::{Result, ensure};
 use libc::{c_int, size_t};
@@ -26,8 +26,8 @@ pub const MESSAGE_ID: c_int = 1;
 /// The size of a message in bytes: that of the article's segment.
 pub const MESSAGE_SIZE: usize = 1024;
 
-/// The room for the text, in bytes: what `id`, the gap behind it and `size` leave. 1008 where pointers
-/// have 64 bits.
+/// The room for the text, in bytes: what `id`, the gap behind it and `size` leave. 1008 where
+/// pointers have 64 bits.
 const CAPACITY: usize = MESSAGE_SIZE - 2 * size_of::<size_t>();
 
 /// The longest text, in bytes. The last byte of the room is always NUL, so that a program in C can
@@ -37,7 +37,7 @@ pub const LONGEST_TEXT: usize = CAPACITY - 1;
 crate::self_contained! {
     /// The article's `s_message`. In C: `struct { int id; size_t size; char text[1008]; }`.
     pub struct Message {
-        /// The number of the message. It is written last: a reader that finds it finds the rest too.
+        /// The number of the message. It is written last: a reader that finds it finds the rest.
         pub id: c_int,
         /// The C compiler leaves the same gap.
         pub padding: [u8; size_of::<size_t>() - size_of::<c_int>()],

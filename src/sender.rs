@@ -1,5 +1,5 @@
-//! The sender: the parent's role, or that of a program of its own (`--to`). It puts the message into
-//! shared memory, and sends the signal that says so.
+//! The sender: the parent's role, or that of a program of its own (`--to`). It puts the message
+//! into shared memory, and sends the signal that says so.
 
 use anyhow::{Result, anyhow};
 use nix::unistd::Pid;
@@ -10,8 +10,8 @@ use crate::run::Run;
 use crate::step::Step;
 use crate::sys::{Error, Key, OwnedSegment, WritableAttachment, signal};
 
-/// A message that lies in shared memory. Dropping it detaches and removes the segment. Until then the
-/// sender stays attached: by that the listener knows that its parent lives.
+/// A message that lies in shared memory. Dropping it detaches and removes the segment. Until then
+/// the sender stays attached: by that the listener knows that its parent lives.
 #[derive(Debug)]
 pub struct Sent {
     message: Message,
@@ -33,8 +33,8 @@ pub fn sender(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
 pub fn write(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
     run.tell(Step::Writing(message, listener))?;
     let key = Key::from_path(&run.path, PROJECT)?; // ftok(3)
-    // shmget(2). The article's IPC_CREAT alone would take whatever segment is there, with an old message
-    // in it. This one removes what a killed run has left, and waits for a run that lives.
+    // shmget(2). The article's IPC_CREAT alone would take whatever segment is there, with an old
+    // message in it. This one removes what a killed run has left, and waits for a run that lives.
     let (segment, reclaimed) = OwnedSegment::create(key, run.timeout)?;
     if let Some(old) = reclaimed {
         note::reclaimed(&old);
@@ -60,8 +60,8 @@ impl Sent {
         }
     }
 
-    /// Frees the memory: detaches, and removes the segment. The kernel would keep it for ever. Fails
-    /// as shmctl(2) does.
+    /// Frees the memory: detaches, and removes the segment. The kernel would keep it for ever.
+    /// Fails as shmctl(2) does.
     pub fn free(self) -> Result<()> {
         drop(self.attached);
         self.segment.remove()?;

@@ -1,7 +1,7 @@
 //! The two roles as programs of their own (`--listen`, `--to`), which share nothing but a path.
 //!
 //! In the [demo](mod@crate::demo) the two processes are parent and child. Here nobody has forked
-//! anybody: the key, which both make from the same file, is all that leads them to the same segment.
+//! anybody: the key, which both make from the same file, leads them to one segment.
 //!
 //! There is no pipe between them either, and no exit status. But the kernel keeps a status of each
 //! segment: how many are attached, and who was the last to attach or detach. When the listener was
@@ -84,8 +84,8 @@ fn ensure_listening(listener: Pid) -> Result<()> {
 }
 
 /// Waits until nobody else is attached, and this process was the last to attach. From then on the
-/// status tells who attaches. Returns whether the listener has looked already, woken by the signal of
-/// somebody else while the message was being written; then it may have read it.
+/// status tells who attaches. Returns whether the listener has looked already, woken by the signal
+/// of somebody else while the message was being written; then it may have read it.
 fn wait_until_alone(sent: &Sent, listener: Pid, run: &Run) -> Result<bool> {
     let (us, mut looked) = (getpid(), false);
     wait_until(sent, "somebody else is still attached", run, |status| {

@@ -1,7 +1,7 @@
 //! The transcript: the roles tell it each step of the story, and it prints what there is to print.
 //!
-//! In a plain run that is the lines of the step. If the run is to be explained, it hands them to the
-//! [explainer](crate::explain), which prints them together with what happens between the lines.
+//! In a plain run that is the lines of the step. If the run is to be explained, it hands them to
+//! the [explainer](crate::explain), which prints them together with what happens between the lines.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,16 +21,16 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// A transcript on standard output; `colored` says whether there are colours. If it is explained,
-    /// `explained` says whose it is, the sender's or the listener's, and whether there are stops.
+    /// A transcript on standard output; `colored` says whether there are colours. If it is
+    /// explained, `explained` says whose it is, the sender's or the listener's, and whether there
+    /// are stops.
     pub fn new(colored: bool, explained: Option<(Role, bool)>) -> Self {
         let stdout = Stdout { colored };
         let explainer = explained.map(|(who, stops)| Explainer::start(who, stops, stdout));
         Self { stdout, explainer }
     }
 
-    /// Tells a step. Fails as write(2) to standard output does, or if what should be a message is
-    /// none.
+    /// Tells a step. Fails as write(2) to stdout does, or if what should be a message is none.
     pub fn tell(&mut self, step: &Step<'_>) -> Result<()> {
         let mut lines = String::new();
         if let Some((role, text)) = words::of(step)? {

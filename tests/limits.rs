@@ -1,5 +1,5 @@
-//! When there is no more to be had: processes, descriptors, segments, memory, room on the device. The
-//! error names the limit, and nothing is left.
+//! When there is no more to be had: processes, descriptors, segments, memory, room on the device.
+//! The error names the limit, and nothing is left.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // For what a child does between fork and exec.
 
@@ -23,8 +23,8 @@ const SEGMENTS: [&str; 3] = ["kernel.shmmni", "kernel.shmall", "ipcrm"];
 #[test]
 fn when_no_more_processes_may_be_started_the_error_names_rlimit_nproc() {
     let scratch = Scratch::new();
-    // The limit does not hold for root, so root runs a copy that somebody else may execute, as somebody
-    // else.
+    // The limit does not hold for root, so root runs a copy that somebody else may execute, as
+    // somebody else.
     let mut command = Command::new(scratch.copy_for_anybody());
     command
         .env_remove("NO_COLOR")
@@ -77,8 +77,8 @@ fn with_too_few_descriptors_the_error_names_rlimit_nofile() {
     }
 }
 
-/// The steps at which a limit is set: each system call has two, its entry and its exit, and it makes
-/// no difference whether a limit is set after one call or before the next.
+/// The steps at which a limit is set: each system call has two, its entry and its exit, and it
+/// makes no difference whether a limit is set after one call or before the next.
 fn steps() -> impl Iterator<Item = usize> {
     (0..).step_by(2)
 }
@@ -245,8 +245,8 @@ impl Refusal {
             len: filter.len() as u16,
             filter: filter.as_ptr().cast_mut(),
         };
-        // SAFETY: prctl reads the program, which lives until the call has returned, and no memory of ours
-        // is written.
+        // SAFETY: prctl reads the program, which lives until the call has returned, and no memory
+        // of ours is written.
         let installed = unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
                 && libc::prctl(
@@ -354,8 +354,8 @@ fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
             Refusal::of(libc::SYS_write, libc::ENOSPC).when(2, u32::MAX, line.len() as u32);
         let finished = refused(&scratch, refusal);
         if finished.code == Some(0) {
-            // Only where the length depends on a PID, and this one has more digits than the one before,
-            // or less.
+            // Only where the length depends on a PID, and this one has more digits than the one
+            // before, or less.
             let listener = listener_in(finished.text()).to_string();
             assert!(line.contains("PID="), "{line:?}");
             assert_ne!(listener.len(), listener_in(&whole).to_string().len());
@@ -379,8 +379,8 @@ fn in_a_namespace_with(limit: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
         flags |= CloneFlags::CLONE_NEWUSER;
     }
     unshare(flags)?;
-    // SAFETY: the path is NUL-terminated, the bytes written are `value`'s, and the segment made first is
-    // nobody else's.
+    // SAFETY: the path is NUL-terminated, the bytes written are `value`'s, and the segment made
+    // first is nobody else's.
     unsafe {
         // One segment, so that a limit of one is reached.
         if libc::shmget(libc::IPC_PRIVATE, 1, 0o600) < 0 {
@@ -428,7 +428,8 @@ fn when_the_system_has_no_more_segments_the_error_names_shmmni_and_shmall() {
     }
 }
 
-/// A run that is started with so many open descriptors that what it opens itself is beyond FD_SETSIZE.
+/// A run that is started with so many open descriptors that what it opens itself is beyond
+/// FD_SETSIZE.
 fn with_many_descriptors(scratch: &Scratch) -> Command {
     let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
     // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
@@ -473,7 +474,8 @@ fn a_listener_that_must_sleep_with_more_descriptors_than_can_be_waited_for_fails
     let scratch = Scratch::new();
     let point = Point::Call(Side::Parent, libc::SYS_shmget);
     let frozen = freeze(&mut with_many_descriptors(&scratch), point).expect("there is a sender");
-    // The sender is stopped when that call is done. No signal comes, and the listener stops spinning.
+    // The sender is stopped when that call is done. No signal comes, and the listener stops
+    // spinning.
     let (parent, listener) = (frozen.parent(), frozen.listener().unwrap());
     kill(parent, Signal::SIGSTOP).unwrap();
     let released = frozen.release();

@@ -1,5 +1,5 @@
-//! Many runs at one path, one after the other: each message arrives, none is another run's, and nobody
-//! waits longer than it must.
+//! Many runs at one path, one after the other: each message arrives, none is another run's, and
+//! nobody waits longer than it must.
 
 #![allow(unsafe_code)] // For what a child does between fork and exec.
 
@@ -44,7 +44,8 @@ fn waits_for_lock(scratch: &Scratch, pid: Pid) -> bool {
     let inode = format!(":{}", fs::metadata(scratch.path()).unwrap().ino());
     let locks = fs::read_to_string("/proc/locks").unwrap();
     locks.lines().any(|line| {
-        // "1: -> FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF", where the arrow says that it waits.
+        // "1: -> FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF", where the arrow says that it
+        // waits.
         let columns: Vec<&str> = line.split_whitespace().collect();
         columns[1] == "->" && columns[5] == pid.to_string() && columns[6].ends_with(&inode)
     })
@@ -100,8 +101,8 @@ fn runs_that_wait_are_served_in_the_order_in_which_they_came() {
     const WAITING: usize = 10;
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
-    // All write at the end of one file. Each has the lock for as long as it writes, so the file tells
-    // who was served when.
+    // All write at the end of one file. Each has the lock for as long as it writes, so the file
+    // tells who was served when.
     let name = scratch.dir().join("transcripts");
     let mut transcripts = File::options()
         .create_new(true)
@@ -413,8 +414,8 @@ fn an_alarm_that_is_due_later_is_set_again_with_the_time_that_is_left_of_it() {
     let log = scratch.dir().join("strace");
     let program = scratch.sigshm(["--timeout=1000", "Hello, world"]);
     let mut command = Command::new("strace");
-    // -D: this process becomes the program, and strace is another one. It uses alarm(2) itself to do
-    // that, so the starter that sets this one is a program in between.
+    // -D: this process becomes the program, and strace is another one. It uses alarm(2) itself to
+    // do that, so the starter that sets this one is a program in between.
     let starter = "import os, signal, sys; signal.alarm(1000); os.execv(sys.argv[1], sys.argv[1:])";
     command.args(["-D", "-e", "trace=setitimer", "-e", "signal=none", "-o"]);
     command.arg(&log).args(["python3", "-c", starter]);

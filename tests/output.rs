@@ -32,8 +32,8 @@ const LISTENERS: [usize; 4] = [4, 5, 9, 10];
 /// The run, started with these descriptors closed.
 fn started_without(scratch: &Scratch, descriptors: &'static [i32]) -> Command {
     let mut command = scratch.sigshm(["Hello, world"]);
-    // SAFETY: between fork and exec this closes descriptors that the new program is to be without, and
-    // allocates nothing.
+    // SAFETY: between fork and exec this closes descriptors that the new program is to be without,
+    // and allocates nothing.
     unsafe {
         command.pre_exec(move || {
             for &descriptor in descriptors {
@@ -138,7 +138,8 @@ struct Narrow(File);
 impl Narrow {
     /// Starts the run with the other end as its standard output.
     fn start(mut command: Command, flags: OFlag) -> (Running, Self) {
-        // One page is one packet, and with O_DIRECT each write is a packet of its own, however short.
+        // One page is one packet, and with O_DIRECT each write is a packet of its own, however
+        // short.
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_DIRECT;
         let (reader, writer) = pipe2(flags).unwrap();
         fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
@@ -245,8 +246,8 @@ fn a_reader_may_pause_for_longer_than_the_timeout_unless_the_listener_has_to_pri
     let (listeners, parents): (Vec<_>, Vec<_>) = runs
         .into_iter()
         .partition(|(line, ..)| LISTENERS.contains(line));
-    // The listener's printing is part of what the parent waits for. So the parent gives up, and kills
-    // the listener.
+    // The listener's printing is part of what the parent waits for. So the parent gives up, and
+    // kills the listener.
     for (line, scratch, running, mut pipe, read) in listeners {
         let finished = running.finish();
         let what = if line < 6 { "ready" } else { "done" };
@@ -346,8 +347,8 @@ impl Terminal {
         }
     }
 
-    /// From now on it takes no output. (Stopped in this way, and not by Ctrl-S, it does not go on when
-    /// Ctrl-C is pressed.)
+    /// From now on it takes no output. (Stopped in this way, and not by Ctrl-S, it does not go on
+    /// when Ctrl-C is pressed.)
     fn stop(&self) {
         tcflow(&self.program, FlowArg::TCOOFF).unwrap();
     }
@@ -370,8 +371,8 @@ impl Terminal {
     /// Makes it the standard output of the run, whatever that is already.
     fn becomes_stdout_of(&self, command: &mut Command) {
         let descriptor = self.program.as_raw_fd();
-        // SAFETY: between fork and exec this makes one system call, on a descriptor that is open for as
-        // long as the terminal is there.
+        // SAFETY: between fork and exec this makes one system call, on a descriptor that is open
+        // for as long as the terminal is there.
         unsafe {
             command.pre_exec(move || {
                 if libc::dup2(descriptor, 1) < 0 {
@@ -436,8 +437,8 @@ fn a_run_at_a_terminal_that_stops_at_any_line_can_be_ended_and_nobody_is_left() 
     }
 }
 
-/// A run at a terminal of its own. Enter is pressed so many times; from the last time on, the terminal
-/// takes no output, and then Ctrl-C is pressed.
+/// A run at a terminal of its own. Enter is pressed so many times; from the last time on, the
+/// terminal takes no output, and then Ctrl-C is pressed.
 #[track_caller]
 fn assert_ctrl_c_ends(option: &str, enters: usize) {
     let scratch = Scratch::new();

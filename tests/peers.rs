@@ -152,8 +152,8 @@ fn a_sender_in_another_language_takes_no_pid_that_means_several_processes() {
         }
         let scratch = Scratch::new();
         for pid in ["0", "abc"] {
-            // To kill(2), 0 is everybody in its process group, so it gets one of its own. (-1 would be
-            // everybody on the machine, which is not for a test to try.)
+            // To kill(2), 0 is everybody in its process group, so it gets one of its own. (-1 would
+            // be everybody on the machine, which is not for a test to try.)
             let mut command = language.sender(&scratch, pid, OsStr::new("Hello, world"));
             command.process_group(0);
             let finished = Program::start(command).finish();

@@ -312,7 +312,8 @@ fn say_hello_in_vain(scratch: &Scratch) -> Finished {
     finished
 }
 
-/// A run that fails at once: it does not wait for its timeout, which is longer than a test may take.
+/// A run that fails at once: it does not wait for its timeout, which is longer than a test may
+/// take.
 #[track_caller]
 fn say_hello_and_fail_at_once(scratch: &Scratch) -> Finished {
     assert!(TIMEOUT < Duration::from_secs(1000));
@@ -419,8 +420,8 @@ fn a_segment_left_by_a_run_whose_pid_the_new_run_has_got_is_reclaimed() {
     occupant.assert_reclaimed(&scratch, &finished);
 }
 
-/// Goes on in a new process that has this PID, a child of the test too; see clone(2), `set_tid`. The
-/// old one ends.
+/// Goes on in a new process that has this PID, a child of the test too; see clone(2), `set_tid`.
+/// The old one ends.
 ///
 /// Allocates nothing, so that it may be called between fork and exec.
 fn go_on_as(pid: i32) -> io::Result<()> {
@@ -429,8 +430,8 @@ fn go_on_as(pid: i32) -> io::Result<()> {
     arguments.flags = libc::CLONE_PARENT as u64;
     arguments.set_tid = (&raw const pid).addr() as u64;
     arguments.set_tid_size = 1;
-    // SAFETY: the kernel reads the arguments and one PID, which live until the call has returned. The
-    // new process has a copy of this one's memory, as after fork(2).
+    // SAFETY: the kernel reads the arguments and one PID, which live until the call has returned.
+    // The new process has a copy of this one's memory, as after fork(2).
     let made = unsafe {
         libc::syscall(
             libc::SYS_clone3,
@@ -678,7 +679,8 @@ struct Held {
 }
 
 impl Held {
-    /// Holds the run when the listener is about to take the step. `timeout` is the run's, in seconds.
+    /// Holds the run when the listener is about to take the step. `timeout` is the run's, in
+    /// seconds.
     fn at(step: libc::c_long, scratch: &Scratch, timeout: &str) -> Self {
         let mut command = scratch.sigshm(["--timeout", timeout, "Hello, world"]);
         let run = freeze(&mut command, Point::Call(Side::Child, step))

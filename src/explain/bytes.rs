@@ -10,8 +10,7 @@ const ACROSS: usize = 16;
 
 /// Shows the bytes of a message, field by field, in hexadecimal and as text.
 ///
-/// Each field starts a line of its own and is named there. Zeros that fill the rest are counted and
-/// not shown.
+/// Each field starts a line of its own and is named there. Zeros that fill the rest are counted.
 pub fn picture(message: &Message) -> Vec<Line> {
     let (used, unused) = message.text.split_at(message.size.min(message.text.len()));
     let (id, size) = (message.id.to_ne_bytes(), message.size.to_ne_bytes());

@@ -1,11 +1,11 @@
 //! How the child's entries reach the parent: through a pipe, each as it comes.
 //!
-//! So nothing is lost if the child is killed or stopped. The parent reads the pipe when the child has
-//! ended. Nobody ever waits for the pipe, which is non-blocking: if it is full, entries are dropped and
-//! counted.
+//! So nothing is lost if the child is killed or stopped. The parent reads the pipe when the child
+//! has ended. Nobody ever waits for the pipe, which is non-blocking: if it is full, entries are
+//! dropped and counted.
 //!
-//! With `--step`, a second pipe tells the other process that standard input has ended: it is readable
-//! from then on, and nobody reads it.
+//! With `--step`, a second pipe tells the other process that standard input has ended: it is
+//! readable from then on, and nobody reads it.
 
 use std::fs::File;
 use std::io::{Read, stdin};
@@ -108,8 +108,8 @@ impl Link {
         (entries, rest.parse().unwrap_or_default())
     }
 
-    /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the end
-    /// of standard input, and tells the other process. Fails as read(2) does.
+    /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the
+    /// end of standard input, and tells the other process. Fails as read(2) does.
     pub(super) fn wait_for_enter(&self) -> Result<bool> {
         let stdin = stdin();
         loop {

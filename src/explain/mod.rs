@@ -5,10 +5,10 @@
 //! through a pipe, as they come. When the run is over, the parent merges both by time and
 //! tells the whole. So what is on the screen is in the order in which it happened.
 //!
-//! With `--step` each process tells its own, as the run goes on: at each stop, what it has done since
-//! the last one. They never speak at the same time: a process tells all that it has done *before* it
-//! lets the other one go (its byte "ready", its signal, its end), and after that it is silent until
-//! the other one lets it go.
+//! With `--step` each process tells its own, as the run goes on: at each stop, what it has done
+//! since the last one. They never speak at the same time: a process tells all that it has done
+//! *before* it lets the other one go (its byte "ready", its signal, its end), and after that it is
+//! silent until the other one lets it go.
 //!
 //! The texts are in `lessons.txt`, the two pictures in [`bytes`] and [`timeline`].
 
@@ -173,8 +173,8 @@ impl Explainer {
 
     /// Stops before a step, until Enter.
     fn stop(&mut self, step: &Step<'_>) -> Result<()> {
-        // Woken by the signal of somebody else, the listener does not stop: the sender may stand at a
-        // stop of its own, and read Enter there.
+        // Woken by the signal of somebody else, the listener does not stop: the sender may stand at
+        // a stop of its own, and read Enter there.
         let is_stray =
             matches!(step, Step::ReceivedSignal(_, it) if Some(*it) != self.known.sender);
         if self.known.related && is_stray || self.link.input_has_ended() {
@@ -279,7 +279,7 @@ impl Explainer {
         Ok(())
     }
 
-    /// Tells what has not been told yet, and the timeline. Fails as write(2) to standard output does.
+    /// Tells what has not been told yet, and the timeline. Fails as write(2) to stdout does.
     pub fn finish(&mut self) -> Result<()> {
         self.release();
         self.take_over();

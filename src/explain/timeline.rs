@@ -22,8 +22,7 @@ pub enum Crosses {
     ToSender(String),
 }
 
-/// What a call is in the timeline; most are nothing. `segment` is the one that the message goes
-/// through.
+/// What a call is in the timeline; most are nothing. `segment` is that of the message.
 pub(super) fn event_of(record: &Record, who: Role, segment: Option<i32>) -> Option<Line> {
     use Crosses::{Nothing, ToListener, ToSender};
     use Role::{Listener, Sender};
@@ -51,8 +50,8 @@ pub(super) fn event_of(record: &Record, who: Role, segment: Option<i32>) -> Opti
     Some(event(who, &what, &crosses))
 }
 
-/// The arrival of the signal. A parent has an event of its own for it; between two programs, its arrow
-/// stands here.
+/// The arrival of the signal. A parent has an event of its own for it; between two programs, its
+/// arrow stands here.
 pub(super) fn arrival(has_arrow: bool) -> Line {
     let signal = Crosses::ToListener(NOTIFICATION.to_string());
     let crosses = if has_arrow { signal } else { Crosses::Nothing };

@@ -1,7 +1,7 @@
 //! Bytes that came from outside, made safe to print.
 //!
-//! A message that is printed as it is could recolour the terminal, move its cursor or change the reading
-//! direction. [`Escaped`] shows what a terminal would obey as an escape.
+//! A message that is printed as it is could recolour the terminal, move its cursor or change the
+//! reading direction. [`Escaped`] shows what a terminal would obey as an escape.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write};

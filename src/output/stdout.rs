@@ -1,8 +1,8 @@
 //! Standard output, a line at a time.
 //!
 //! Two processes print into one standard output. So that they never tear each other's lines, each
-//! line is one write(2). And so that nothing is printed twice, no line waits in a buffer, which `fork`
-//! would copy (as that of printf(3) does).
+//! line is one write(2). And so that nothing is printed twice, no line waits in a buffer, which
+//! `fork` would copy (as that of printf(3) does).
 
 use std::io;
 
@@ -48,8 +48,8 @@ impl Stdout {
         lines.map(|(role, line)| self.line(role, &format!("{INDENT}{line}"))).collect()
     }
 
-    /// Prints lines, each in one write(2). That the reader has left is no failure: the story goes on
-    /// without one. Else it fails as write(2) does.
+    /// Prints lines, each in one write(2). That the reader has left is no failure: the story goes
+    /// on without one. Else it fails as write(2) does.
     pub fn print(self, lines: &str) -> Result<()> {
         lines.split_inclusive('\n').try_for_each(print_line)
     }

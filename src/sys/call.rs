@@ -29,13 +29,13 @@ pub enum Call {
     Shmget(key_t, size_t, c_int), // key, size, flags
     Shmat(c_int, c_int),     // segment, flags
     Shmdt(usize),            // address
-    IpcStat(c_int, Option<(size_t, Pid, Pid, u64)>), // shmctl: segment; size, creator, last, attached
-    IpcRmid(c_int),                                  // shmctl: segment
-    Nanosleep(Duration),                             // between two looks at the same thing
+    IpcStat(c_int, Option<(size_t, Pid, Pid, u64)>), // shmctl; size, creator, last, attached
+    IpcRmid(c_int),          // shmctl: segment
+    Nanosleep(Duration),     // between two looks at the same thing
     Kill(Pid, Option<Signal>), // no signal only asks whether the process is there
     Waitpid(Pid, Option<WaitStatus>), // process, how it ended
-    CopyIn(size_t, usize),     // bytes into the segment attached at this address
-    CopyOut(size_t, usize),    // bytes out of it
+    CopyIn(size_t, usize),   // bytes into the segment attached at this address
+    CopyOut(size_t, usize),  // bytes out of it
 }
 
 impl fmt::Display for Call {

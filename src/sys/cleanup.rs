@@ -4,8 +4,8 @@
 //! catches the signals that end a program. The handler removes the segment, kills and reaps the
 //! child, and then dies of the signal as it would have without a handler. This is the second of the
 //! two common designs of a handler (The Linux Programming Interface, section 21.1). The rest of the
-//! program need not know of it: there is no flag to look at and no error to hand up, and it works in
-//! the middle of any call that blocks.
+//! program need not know of it: there is no flag to look at and no error to hand up, and it works
+//! in the middle of any call that blocks.
 //!
 //! # The order, and why
 //! 1. `process::fork` blocks these signals, forks, and installs the handlers in the parent alone. A
@@ -39,8 +39,8 @@ const ENDING_HERE: [Signal; 3] = [SIGSTKFLT, SIGIO, SIGPWR];
 #[cfg(not(target_os = "linux"))]
 const ENDING_HERE: [Signal; 0] = [];
 
-/// No segment (0 is the identifier of the first one in an IPC namespace), and no child (to kill(2), 0
-/// or less means several processes).
+/// No segment (0 is the identifier of the first one in an IPC namespace), and no child (to kill(2),
+/// 0 or less means several processes).
 const NO_SEGMENT: c_int = -1;
 const NO_CHILD: c_int = 0;
 
@@ -73,9 +73,9 @@ extern "C" fn clean_up_and_die(signal: c_int) {
     Signal::try_from(signal).map_or_else(|_| process::abort(), |signal| die_of(signal))
 }
 
-/// Ends this process by `signal`, so that its parent sees it die of that. If the signal does not kill
-/// (PID 1 of a container is spared by the kernel), the exit status is what a shell makes of it, 128
-/// and the number. Calls only what a handler may call.
+/// Ends this process by `signal`, so that its parent sees it die of that. If the signal does not
+/// kill (PID 1 of a container is spared by the kernel), the exit status is what a shell makes of
+/// it, 128 and the number. Calls only what a handler may call.
 pub fn die_of(signal: Signal) -> ! {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: no handler is installed here; the default disposition is no code of ours.
@@ -94,9 +94,9 @@ pub fn is_ending(signal: Signal) -> bool {
 /// From now on, a signal that ends this process takes along the segment that it has created; see
 /// sigaction(2), which does not fail with these arguments.
 ///
-/// A signal that is ignored stays ignored, as nohup(1) expects, and one that is blocked stays without
-/// a handler. The handlers remain until the process ends: with nothing to clean up, they do what the
-/// signal does by default.
+/// A signal that is ignored stays ignored, as nohup(1) expects, and one that is blocked stays
+/// without a handler. The handlers remain until the process ends: with nothing to clean up, they do
+/// what the signal does by default.
 pub fn install() -> Result<(), Error> {
     let before = block()?;
     install_for(None, before)
@@ -139,8 +139,8 @@ pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error>
     change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)
 }
 
-/// Creates a segment that the handler, if it is installed, removes from then on. Panics if the handler
-/// has one to remove already.
+/// Creates a segment that the handler, if it is installed, removes from then on. Panics if the
+/// handler has one to remove already.
 pub(super) fn segment(create: impl FnOnce() -> Result<c_int, Error>) -> Result<c_int, Error> {
     if !INSTALLED.load(SeqCst) {
         return create();

@@ -9,8 +9,8 @@ const STOPPED: Duration = Duration::from_secs(1);
 
 /// The end of a wait: its timeout, counted from when the wait began; none if it never ends.
 ///
-/// A process that is stopped (Ctrl-Z) cannot see the time go by. So a wait that comes back more than
-/// a second after its deadline begins anew. That needs no handler for SIGCONT.
+/// A process that is stopped (Ctrl-Z) cannot see the time go by. So a wait that comes back more
+/// than a second after its deadline begins anew. That needs no handler for SIGCONT.
 #[derive(Clone, Debug)]
 pub struct Deadline {
     end: Option<(Duration, Instant)>,
@@ -30,8 +30,8 @@ impl Deadline {
         self.end.map(|(_, at)| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Fails with [`Error::TimedOut`] if the time is up. But if the process was stopped meanwhile, the
-    /// wait begins anew.
+    /// Fails with [`Error::TimedOut`] if the time is up. But if the process was stopped meanwhile,
+    /// the wait begins anew.
     pub fn check(&mut self) -> Result<(), Error> {
         let Some((timeout, at)) = self.end else {
             return Ok(());

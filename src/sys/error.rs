@@ -13,8 +13,8 @@ pub enum Error {
     /// This system call failed with this errno(3). Shown as `shmget(0x0100c01a, 1024, 0) failed:
     /// Permission denied (EACCES)`, and the likely cause where there is one.
     Call(Box<Call>, Errno),
-    /// There is a segment at the key already, and it must not be removed. That may change soon if it
-    /// is in use.
+    /// There is a segment at the key already, and it must not be removed. That may change soon if
+    /// it is in use.
     Occupied(String, bool),
     /// What was waited for did not happen in time.
     TimedOut(String),

@@ -40,8 +40,8 @@ fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, time: c_int) -> nix::Result<c_
     poll(&mut [PollFd::new(fd, event)], PollTimeout::try_from(time).unwrap_or(PollTimeout::NONE))
 }
 
-/// A time as poll(2) takes it: in whole milliseconds, rounded up, since a wait that is too short would
-/// only be made again; -1 is for ever.
+/// A time as poll(2) takes it: in whole milliseconds, rounded up, since a wait that is too short
+/// would only be made again; -1 is for ever.
 fn milliseconds(time: Option<Duration>) -> c_int {
     let whole = |time: Duration| time.as_nanos().div_ceil(1_000_000);
     time.map_or(-1, |time| c_int::try_from(whole(time)).unwrap_or(c_int::MAX))

@@ -1,15 +1,15 @@
 //! The run lock: one run at a time for each file.
 //!
 //! The key names one segment, so two runs at one file would write over each other's message. Each
-//! takes an exclusive lock on the file first, see flock(2), and keeps it for as long as either of its
-//! processes lives. Nobody gives it back: the kernel drops it when the last process that has the
-//! file open has ended, however it ended.
+//! takes an exclusive lock on the file first, see flock(2), and keeps it for as long as either of
+//! its processes lives. Nobody gives it back: the kernel drops it when the last process that has
+//! the file open has ended, however it ended.
 //!
 //! # How a run waits for it
 //! In flock(2) itself: that costs no processor time, and the kernel serves the first to come first.
-//! flock(2) has no timeout, so a timer interrupts it, at the deadline and not earlier: a waiter that
-//! is interrupted loses its place. From then on the timer repeats, since its first firing may come
-//! just before flock(2) has begun.
+//! flock(2) has no timeout, so a timer interrupts it, at the deadline and not earlier: a waiter
+//! that is interrupted loses its place. From then on the timer repeats, since its first firing may
+//! come just before flock(2) has begun.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -31,14 +31,14 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// The most that every system's timer can hold: 10⁸ seconds, which is three years.
 const LONGEST: Duration = Duration::from_secs(100_000_000);
 
-/// The right to use the segment of a file, until this process and its children have ended or drop it.
+/// The right to use the segment of a file, until this process and its children drop it or end.
 #[derive(Debug)]
 pub struct RunLock(#[allow(dead_code)] File); // Never read: open is all that it has to be.
 
 impl RunLock {
-    /// Takes the lock on the file at `path`. If another process has it, `on_wait` is called, and then
-    /// this waits for up to `timeout` (for ever if `None`). Fails as open(2) and flock(2) do, or with
-    /// [`Error::TimedOut`].
+    /// Takes the lock on the file at `path`. If another process has it, `on_wait` is called, and
+    /// then this waits for up to `timeout` (for ever if `None`). Fails as open(2) and flock(2) do,
+    /// or with [`Error::TimedOut`].
     pub fn take(
         path: &Path,
         timeout: Option<Duration>,
@@ -57,7 +57,7 @@ impl RunLock {
                 }
                 locked => locked?,
             }
-            // The file may have been replaced while we waited, and the key is made from the new one.
+            // It may have been replaced while we waited, and the key is made from the new file.
             let identity = |file: Metadata| (file.dev(), file.ino());
             let at_path = fs::metadata(path).map(identity).ok();
             if at_path.is_some() && at_path == file.metadata().map(identity).ok() {
@@ -98,8 +98,8 @@ fn wait_for(file: &File, deadline: &mut Deadline) -> Result<(), Error> {
 
 /// The real-time timer, and a handler for its SIGALRM. Dropping it gives both back.
 ///
-/// The program that started this one may have set an alarm(2), which exec(2) keeps. It is obeyed: if
-/// it is due first, the timer fires then; and what is left of it is set again.
+/// The program that started this one may have set an alarm(2), which exec(2) keeps. It is obeyed:
+/// if it is due first, the timer fires then; and what is left of it is set again.
 struct Alarm {
     action: SigAction,
     /// The starter's alarm: when it is due, and its repetition.
@@ -120,7 +120,8 @@ extern "C" fn interrupt_or_die(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
 impl Alarm {
     /// The timer fires after `time` (never if `None`), and then again and again.
     fn start(time: Option<Duration>) -> Self {
-        // SAFETY: without a new action, the call only writes the old one, for which zeros are valid.
+        // SAFETY: without a new action, the call only writes the old one, for which zeros are
+        // valid.
         let is_ignored = unsafe {
             let mut old: libc::sigaction = mem::zeroed();
             libc::sigaction(libc::SIGALRM, ptr::null(), &mut old);
@@ -157,8 +158,8 @@ impl Drop for Alarm {
     }
 }
 
-/// Sets the timer; 0 stops it. Returns the first firing and the repetition that were set before. See
-/// setitimer(2), which does not fail with such times.
+/// Sets the timer; 0 stops it. Returns the first firing and the repetition that were set before.
+/// See setitimer(2), which does not fail with such times.
 fn set_timer(first: Duration, again: Duration) -> (Duration, Duration) {
     // In whole microseconds, rounded up: it must not fire before its time.
     let micros = |time: Duration| time.as_nanos().div_ceil(1000);

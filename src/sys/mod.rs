@@ -4,8 +4,8 @@
 //! it; it prints nothing; and it is the only place with `unsafe`.
 //!
 //! # Shared memory
-//! For two processes that need not be related and want to see the same bytes. All they have to share
-//! is a file's path. One creates the segment, the other one finds it:
+//! For two processes that need not be related and want to see the same bytes. All they have to
+//! share is a file's path. One creates the segment, the other one finds it:
 //!
 //! ```
 //! use sigshm::sys::{Key, OwnedSegment, Segment};
@@ -40,15 +40,15 @@
 //! no pointers, no references, no padding. [`self_contained!`](crate::self_contained!) checks that
 //! at compile time.
 //!
-//! **What it promises:** no reference into the segment ever exists, so the other process may write at
-//! any time. A segment is created exclusively, for this user alone, and is removed when its owner is
-//! dropped, or when a signal ends the process ([`cleanup`]). A segment that is at the key already is
-//! removed only if it is certainly abandoned. Errors name the call, its arguments, the errno and the
-//! likely cause.
+//! **What it promises:** no reference into the segment ever exists, so the other process may write
+//! at any time. A segment is created exclusively, for this user alone, and is removed when its
+//! owner is dropped, or when a signal ends the process ([`cleanup`]). A segment that is at the key
+//! already is removed only if it is certainly abandoned. Errors name the call, its arguments, the
+//! errno and the likely cause.
 //!
-//! **What it leaves to you:** to tell the other process when to look (a signal, for instance); to let
-//! only one process write at a time ([`RunLock`]); and to check what you read: it is a valid `T`, but
-//! anybody with the right permissions may have written it.
+//! **What it leaves to you:** to tell the other process when to look (a signal, for instance); to
+//! let only one process write at a time ([`RunLock`]); and to check what you read: it is a valid
+//! `T`, but anybody with the right permissions may have written it.
 //!
 //! # The others
 //! - [`signal`]: a handler that only stores, the mask, and a wait without a gap.

@@ -8,11 +8,11 @@
 //! 1. The pipes are made before `fork`, so that both processes have them.
 //! 2. Right after it, each closes the two ends that belong to the other. A process that kept the
 //!    other's writing end open would never see the end of file.
-//! 3. The parent reaps the child: until then the kernel keeps the child's exit status, and the child
-//!    is a *zombie*. The end of file comes first, so that the wait for it can have a timeout;
+//! 3. The parent reaps the child: until then the kernel keeps the child's exit status, and the
+//!    child is a *zombie*. The end of file comes first, so that the wait for it can have a timeout;
 //!    waitpid(2) has none.
-//! 4. No child outlives its parent. The parent's handlers kill it ([`cleanup`]); after a SIGKILL, the
-//!    kernel does (on Linux), or the pipe tells it.
+//! 4. No child outlives its parent. The parent's handlers kill it ([`cleanup`]); after a SIGKILL,
+//!    the kernel does (on Linux), or the pipe tells it.
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -40,8 +40,8 @@ pub enum Fork {
 /// Makes a second process out of this one, and returns in both. `name` is what errors call the
 /// child. Fails as pipe(2) and fork(2) do: no more descriptors, processes or memory are to be had.
 ///
-/// From then on, a signal that ends the parent takes along the child and the segment that the parent
-/// creates ([`cleanup`]).
+/// From then on, a signal that ends the parent takes along the child and the segment that the
+/// parent creates ([`cleanup`]).
 pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
     let parent = getpid();
     let (child_reads, parent_writes) = fd::new_pipe()?;
@@ -83,7 +83,7 @@ pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
 pub struct Parent {
     pid: Pid,
     alive: OwnedFd,
-    // Never closed by hand: its end of file says that this process has ended, not that it is about to.
+    // Never closed by hand: its end of file says that this process has really ended.
     ready: ManuallyDrop<OwnedFd>,
 }
 
@@ -93,8 +93,8 @@ impl Parent {
         self.pid
     }
 
-    /// Tells the parent that this process is ready: one byte. Fails as write(2) does, but not if the
-    /// parent has ended: the next wait sees that.
+    /// Tells the parent that this process is ready: one byte. Fails as write(2) does, but not if
+    /// the parent has ended: the next wait sees that.
     pub fn ready(&self) -> Result<(), Error> {
         let (fd, write) = (self.ready.as_raw_fd(), || write(&*self.ready, b"!"));
         let written = trace::made(write, |&bytes| bytes as i64, |_| Call::Write(fd, 1));
@@ -106,8 +106,8 @@ impl Parent {
         }
     }
 
-    /// Ends this process because the parent has ended: nobody wants to know why. (On Linux the kernel
-    /// is about to kill it; but it closes the parent's pipe first.)
+    /// Ends this process because the parent has ended: nobody wants to know why. (On Linux the
+    /// kernel is about to kill it; but it closes the parent's pipe first.)
     pub fn exit_too(&self) -> ! {
         exit(1)
     }
@@ -191,16 +191,16 @@ impl Drop for Child {
     }
 }
 
-/// Ends this process at once; see _exit(2). (exit(3) would first write out buffers, which in a forked
-/// child are copies of its parent's.)
+/// Ends this process at once; see _exit(2). (exit(3) would first write out buffers, which in a
+/// forked child are copies of its parent's.)
 pub fn exit(status: c_int) -> ! {
     // SAFETY: it does not return, and touches no memory.
     unsafe { libc::_exit(status) }
 }
 
-// The standard library refers to libgcc_s, which unwinds a panicking stack. A release build does not
-// unwind. Linked statically, that library need not be looked for and mapped at each start, which takes
-// as long as a third of the whole story (`cargo bench`).
+// The standard library refers to libgcc_s, which unwinds a panicking stack. A release build does
+// not unwind. Linked statically, that library need not be looked for and mapped at each start,
+// which takes as long as a third of the whole story (`cargo bench`).
 #[cfg(all(target_os = "linux", target_env = "gnu", not(debug_assertions)))]
 #[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
 // SAFETY: nothing is declared here, so there is nothing that could be called wrongly.
@@ -224,8 +224,8 @@ pub fn has_exited(pid: Pid) -> bool {
     pid.as_raw() > 0 && exists(pid).is_err_and(is_absent)
 }
 
-/// Whether the process has ended and has not been reaped; `None` where the system does not tell. See
-/// proc_pid_stat(5).
+/// Whether the process has ended and has not been reaped; `None` where the system does not tell.
+/// See proc_pid_stat(5).
 fn is_zombie(pid: Pid) -> Option<bool> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // "PID (command) state …", where the command may contain anything, parentheses too.

@@ -1,16 +1,16 @@
 //! Keys and segments: who creates, who finds, who removes; see sysvipc(7).
 //!
 //! # The order, and why
-//! 1. [`Key::from_path`]: both processes make the same number from the same file, without talking to
-//!    each other.
+//! 1. [`Key::from_path`]: both processes make the same number from the same file, without talking
+//!    to each other.
 //! 2. [`OwnedSegment::create`] in one process, [`Segment::find`] in the other. Creation is
 //!    *exclusive*. With `IPC_CREAT` alone, as in the article, the second process silently gets the
-//!    segment of the first one, with the message in it. What is at the key already is looked at, and
-//!    is removed only if it is certainly abandoned.
+//!    segment of the first one, with the message in it. What is at the key already is looked at,
+//!    and is removed only if it is certainly abandoned.
 //! 3. Attach; write or read a whole value; detach: see [`Attachment`].
-//! 4. Remove. The kernel holds a segment, not a process: what nobody removes stays until the machine
-//!    restarts. So an [`OwnedSegment`] removes itself when it is dropped. Who is attached then stays
-//!    attached; the kernel frees the memory when the last process has detached.
+//! 4. Remove. The kernel holds a segment, not a process: what nobody removes stays until the
+//!    machine restarts. So an [`OwnedSegment`] removes itself when it is dropped. Who is attached
+//!    then stays attached; the kernel frees the memory when the last process has detached.
 
 use std::ffi::CString;
 use std::fmt;
@@ -73,8 +73,8 @@ pub struct Segment<T> {
 }
 
 impl<T: SelfContained> Segment<T> {
-    /// Asks for the segment at `key`; `None` if there is none that could hold a `T`. Else it fails as
-    /// shmget(2) does.
+    /// Asks for the segment at `key`; `None` if there is none that could hold a `T`. Else it fails
+    /// as shmget(2) does.
     pub fn find(key: Key) -> Result<Option<Self>, Error> {
         match shmget(key, size_of::<T>(), 0) {
             Ok(id) => Ok(Some(Self { id, holds: PhantomData })),
@@ -84,8 +84,8 @@ impl<T: SelfContained> Segment<T> {
         }
     }
 
-    /// Asks the kernel for the segment's status. Fails as shmctl(2) does: EACCES if this user may not
-    /// read it, EINVAL or EIDRM if it has been removed.
+    /// Asks the kernel for the segment's status. Fails as shmctl(2) does: EACCES if this user may
+    /// not read it, EINVAL or EIDRM if it has been removed.
     pub fn status(&self) -> Result<Status, Error> {
         status(self.id)
     }
@@ -114,8 +114,8 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// A segment that is there already is removed first if it is certainly abandoned: owned and
     /// created by this user, as large as a `T`, attached by nobody, its creator dead. Its status is
     /// returned beside the new segment. One that is in use is looked at again every 10 ms, until
-    /// `timeout` is over (5 seconds if it is `None`). Fails with [`Error::Occupied`] if the segment that
-    /// is there must not be removed, or as shmget(2) does.
+    /// `timeout` is over (5 seconds if it is `None`). Fails with [`Error::Occupied`] if the segment
+    /// that is there must not be removed, or as shmget(2) does.
     pub fn create(key: Key, timeout: Option<Duration>) -> Result<(Self, Option<Status>), Error> {
         let mut deadline = Deadline::after(timeout.or(Some(LOOK_FOR)), "");
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
@@ -176,8 +176,8 @@ fn remove_owned(id: c_int) -> Result<(), Error> {
     removed
 }
 
-/// Removes the segment at `key` if it is certainly abandoned, and returns its status; `None` if there
-/// is none any more.
+/// Removes the segment at `key` if it is certainly abandoned, and returns its status; `None` if
+/// there is none any more.
 fn reclaim(key: Key, size: usize) -> Result<Option<Status>, Error> {
     let id = match shmget(key, 0, 0) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),

@@ -2,17 +2,18 @@
 //! see signal(7).
 //!
 //! # The order, and why
-//! 1. [`prepare`], before anything else: the signal that is waited for is *blocked*. A blocked signal
-//!    is not lost, it stays pending. So one that comes before its handler is in place does not kill
-//!    the process, which is what SIGUSR1 does by default.
+//! 1. [`prepare`], before anything else: the signal that is waited for is *blocked*. A blocked
+//!    signal is not lost, it stays pending. So one that comes before its handler is in place does
+//!    not kill the process, which is what SIGUSR1 does by default.
 //! 2. [`register`], in the process that waits for it: the handler.
 //! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. To look whether a
-//!    signal has come and *then* to go to sleep would leave a gap between the two: a signal that came
-//!    there would be slept through. So `sleep` lets it in and sleeps in one system call, pselect(2).
+//!    signal has come and *then* to go to sleep would leave a gap between the two: a signal that
+//!    came there would be slept through. So `sleep` lets it in and sleeps in one system call,
+//!    pselect(2).
 //!
 //! A handler runs between any two instructions of the program, so it may do very little; see
-//! signal-safety(7). [`signal_handler!`](crate::signal_handler!) accepts stores to atomics and nothing
-//! else: that is why to register such a handler is safe.
+//! signal-safety(7). [`signal_handler!`](crate::signal_handler!) accepts stores to atomics and
+//! nothing else: that is why to register such a handler is safe.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -38,11 +39,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Prepares the signals of a program that waits for `notification`, or sends it; see sigprocmask(2)
 /// and sigaction(2), which do not fail with these arguments.
 ///
-/// The mask becomes that one signal, whatever the program that started this one had blocked. SIGCHLD
-/// gets its default disposition: if it were ignored, the kernel would throw away the exit status of
-/// a child. SIGXFSZ is ignored: a file that may not grow any more is an error of write(2), and no
-/// reason to die. PID 1 of a container is spared by the kernel from signals of default disposition, so
-/// there the handlers of [`cleanup`] see to it that it can be ended.
+/// The mask becomes that one signal, whatever the program that started this one had blocked.
+/// SIGCHLD gets its default disposition: if it were ignored, the kernel would throw away the exit
+/// status of a child. SIGXFSZ is ignored: a file that may not grow any more is an error of
+/// write(2), and no reason to die. PID 1 of a container is spared by the kernel from signals of
+/// default disposition, so there the handlers of [`cleanup`] see to it that it can be ended.
 pub fn prepare(notification: Signal) -> Result<(), Error> {
     change_mask(SigmaskHow::SIG_SETMASK, notification.into())?;
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
@@ -100,7 +101,7 @@ macro_rules! signal_handler {
         }
     ) => {
         $(#[$attribute])*
-        #[allow(non_upper_case_globals, unsafe_code)] // It is named like the function it stands for.
+        #[allow(non_upper_case_globals, unsafe_code)] // Named like the function it is.
         $visibility const $name: $crate::sys::signal::Handler = {
             extern "C" fn raw(
                 $signal: $crate::sys::signal::libc::c_int,
@@ -166,9 +167,9 @@ pub fn block(signal: Signal) -> Result<(), Error> {
     change_mask(SigmaskHow::SIG_BLOCK, signal.into()).map(drop)
 }
 
-/// Lets in `signal`, which is blocked, and sleeps until a handler has run. Returns `false` if `peer`
-/// was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or with EINVAL if the
-/// descriptor of `peer` is not below `FD_SETSIZE`.
+/// Lets in `signal`, which is blocked, and sleeps until a handler has run. Returns `false` if
+/// `peer` was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or with EINVAL
+/// if the descriptor of `peer` is not below `FD_SETSIZE`.
 pub fn sleep(
     signal: Signal,
     peer: Option<impl AsFd>,

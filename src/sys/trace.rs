@@ -1,9 +1,9 @@
 //! The record of system calls: which call, its arguments, its result and its times.
 //!
-//! Every call that belongs to the story goes through `made`, which describes it as a typed [`Call`].
-//! One that fails becomes an [`Error`] that names it. While a [`record`] is kept, each call is also
-//! handed to the recorder as it returns. Otherwise nothing is noted, and a call costs no more than
-//! itself.
+//! Every call that belongs to the story goes through `made`, which describes it as a typed
+//! [`Call`]. One that fails becomes an [`Error`] that names it. While a [`record`] is kept, each
+//! call is also handed to the recorder as it returns. Otherwise nothing is noted, and a call costs
+//! no more than itself.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -37,8 +37,8 @@ pub fn record(recorder: impl FnMut(&Record) + 'static) {
     RECORDER.set(Some(Box::new(recorder)));
 }
 
-/// Makes a system call. `number` is what strace(1) would show of its result, and `call` describes the
-/// call, given its result if it succeeded.
+/// Makes a system call. `number` is what strace(1) would show of its result, and `call` describes
+/// the call, given its result if it succeeded.
 pub(super) fn made<T>(
     make: impl FnOnce() -> nix::Result<T>,
     number: impl FnOnce(&T) -> i64,

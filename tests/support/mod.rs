@@ -42,9 +42,10 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Self {
-        // ftok(3) takes only 16 bits of the inode number, and file systems like to give out the same
-        // ones: two folders at a time can well have the same key. So each reserves its own, by a name
-        // that the kernel gives back when the test ends. Others are kept meanwhile, with their inodes.
+        // ftok(3) takes only 16 bits of the inode number, and file systems like to give out the
+        // same ones: two folders at a time can well have the same key. So each reserves its own, by
+        // a name that the kernel gives back when the test ends. Others are kept meanwhile, with
+        // their inodes.
         let mut unfit = Vec::new();
         loop {
             let dir = TempDir::new().unwrap();
@@ -89,14 +90,14 @@ impl Scratch {
         command
     }
 
-    /// A copy of the program in this folder, which anybody may run. (The way to the program itself may
-    /// be closed to others.)
+    /// A copy of the program in this folder, which anybody may run. (The way to the program itself
+    /// may be closed to others.)
     pub fn copy_for_anybody(&self) -> PathBuf {
         let copy = self.dir().join("sigshm");
         if !copy.exists() {
             fs::set_permissions(self.dir(), Permissions::from_mode(0o755)).unwrap();
-            // By another process: while this one writes to the file, a child that another test starts
-            // has it open for writing too, and then it cannot be run ("Text file busy").
+            // By another process: while this one writes to the file, a child that another test
+            // starts has it open for writing too, and then it cannot be run ("Text file busy").
             let mut cp = Command::new("cp");
             cp.arg(env!("CARGO_BIN_EXE_sigshm")).arg(&copy);
             assert_eq!(run(&mut cp).code, Some(0), "{cp:?}");
@@ -244,8 +245,9 @@ pub fn start_into(command: &mut Command, stdout: impl Into<Stdio>) -> Running {
     Running { child: Some(child) }
 }
 
-/// Starts the command with a standard output that nobody reads, and that has room for so many bytes:
-/// the first write after them blocks. That lasts until the reading end, which comes back, is dropped.
+/// Starts the command with a standard output that nobody reads, and that has room for so many
+/// bytes: the first write after them blocks. That lasts until the reading end, which comes back, is
+/// dropped.
 pub fn start_with_room_for(bytes: usize, command: &mut Command) -> (Running, OwnedFd) {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     // The least that there is, a page. The kernel adds a write to a page as a whole or not at all.
@@ -291,7 +293,8 @@ impl Running {
     pub fn finish(mut self) -> Finished {
         let pid = self.pid();
         let child = self.child.take().unwrap();
-        // A thread reads, so that a full pipe cannot stop the program, and this one watches the clock.
+        // A thread reads, so that a full pipe cannot stop the program, and this one watches the
+        // clock.
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
         match receiver.recv_timeout(TIMEOUT) {
@@ -452,8 +455,8 @@ pub fn is_gone(pid: Pid) -> bool {
     kill(pid, None) == Err(Errno::ESRCH)
 }
 
-/// Says aloud that `what` is not tested, and why. (Not by `eprintln!`: what a test says in that way is
-/// shown only if it fails.)
+/// Says aloud that `what` is not tested, and why. (Not by `eprintln!`: what a test says in that way
+/// is shown only if it fails.)
 pub fn not_tested(what: &str, why: &str) {
     let line = format!("\nNOT TESTED, because {why}: {what}\n");
     io::stderr().write_all(line.as_bytes()).unwrap();

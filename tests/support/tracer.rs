@@ -14,11 +14,11 @@
 //! Every run is a process group of its own. Only the thread that has started a run can trace it.
 //!
 //! # The steps of a sleep do not count
-//! A listener spins for 100 ms and then sleeps. A traced run is over in a few milliseconds. But on a
-//! busy machine some listeners get as far as their sleep, and make calls that the others do not
+//! A listener spins for 100 ms and then sleeps. A traced run is over in a few milliseconds. But on
+//! a busy machine some listeners get as far as their sleep, and make calls that the others do not
 //! make. If these counted, the same number would be another step from run to run, and a loop over
-//! all numbers would miss some. So they do not count, and each number is the same step in every run.
-//! A test that wants the sleep asks for it: [`Released::until_listener_sleeps`].
+//! all numbers would miss some. So they do not count, and each number is the same step in every
+//! run. A test that wants the sleep asks for it: [`Released::until_listener_sleeps`].
 
 #![allow(unsafe_code)] // ptrace(2) with arguments for which nix has no wrapper.
 
