@@ -1746,16 +1746,29 @@ fn is_free(call: &Call, records: &[i32]) -> bool {
 
 /// A call, with names instead of what differs from run to run.
 fn outline(call: &Call, names: &[(String, String)], pipes: &[i32]) -> String {
-    let Call {
-        words, returned, ..
-    } = call;
+    let mut returned = call.returned.as_str();
+    // Some PIDs are also sizes.
+    let sizes = [
+        ("(512 ", "(SMALL "),
+        ("(1024 ", "(SIZE "),
+        (", 1024,", ", SIZE,"),
+    ];
+    let words = call.words.clone();
+    let words = sizes
+        .iter()
+        .fold(words, |words, (size, name)| words.replace(size, name));
     let until = |mark: &str| words.split(mark).next().unwrap().to_owned();
     let words = match call.name() {
         // The times in them differ, and the timeout that is left.
         "shmctl" if call.is_status() => {
-            let mut status: Vec<_> = call.status().into_iter().collect();
-            status.sort();
-            format!("{}{status:?}", until("{"))
+            let fields = ["shm_cpid", "shm_lpid", "shm_nattch"];
+            let fields = fields.map(|label| format!("{label}={}", call.field(label)));
+            format!("{}{fields:?}", until("{"))
+        }
+        // How long a line is depends on how long the PIDs in it are.
+        "write" if words.starts_with("write(2, ") => {
+            returned = "LENGTH";
+            words.rsplit_once(", ").unwrap().0.to_owned()
         }
         "statx" | "newfstatat" => until("{"),
         "setitimer" | "pselect6" | "pipe2" | "clone" => call.name().to_owned(),

@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -528,8 +528,7 @@ fn as_pid_1(scratch: &Scratch, argument: &str) -> Option<Command> {
     };
     let tried = unshare().arg("true").stderr(Stdio::null()).status();
     if !tried.is_ok_and(|status| status.success()) {
-        let line = "\nNOT TESTED, because it needs root and unshare(1): signals to PID 1\n";
-        io::stderr().write_all(line.as_bytes()).unwrap();
+        not_tested("signals to PID 1", "it needs root and unshare(1)");
         return None;
     }
     let program = scratch.sigshm(["--timeout=60", argument]);

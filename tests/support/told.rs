@@ -1,7 +1,5 @@
 //! What an explained run tells, read back: its transcript, its calls, its timeline.
 
-use std::collections::HashMap;
-
 use super::plain;
 
 /// Explanations are indented by four columns. Lines of the transcript begin with `#` or a tab.
@@ -48,13 +46,6 @@ impl Call {
     /// Whether it asks for a segment's status.
     pub fn is_status(&self) -> bool {
         self.words.starts_with("shmctl(") && self.words.contains(", IPC_STAT, ")
-    }
-
-    /// Those fields of a segment's status that are told.
-    pub fn status(&self) -> HashMap<&'static str, String> {
-        ["shm_segsz", "shm_cpid", "shm_lpid", "shm_nattch"]
-            .map(|label| (label, self.field(label).to_owned()))
-            .into()
     }
 }
 
