@@ -91,8 +91,8 @@ pub fn is_ending(signal: Signal) -> bool {
     ENDING.contains(&signal) || ENDING_HERE.contains(&signal)
 }
 
-/// From now on, a signal that ends this process takes along the segment that it has created; see
-/// sigaction(2), which does not fail with these arguments.
+/// From now on, a signal that ends this process takes along the segment that it creates
+/// afterwards; see sigaction(2), which does not fail with these arguments.
 ///
 /// A signal that is ignored stays ignored, as nohup(1) expects, and one that is blocked stays
 /// without a handler. The handlers remain until the process ends: with nothing to clean up, they do
@@ -152,9 +152,9 @@ pub(super) fn segment(create: impl FnOnce() -> Result<c_int, Error>) -> Result<c
     created
 }
 
-/// The segment has been removed.
-pub(super) fn forget_segment() {
-    SEGMENT.store(NO_SEGMENT, SeqCst);
+/// The segment `id` has been removed. The handler may know of another one, and keeps it.
+pub(super) fn forget_segment(id: c_int) {
+    let _ = SEGMENT.compare_exchange(id, NO_SEGMENT, SeqCst, SeqCst);
 }
 
 /// The child is about to be reaped.

@@ -42,9 +42,9 @@
 //!
 //! **What it promises:** no reference into the segment ever exists, so the other process may write
 //! at any time. A segment is created exclusively, for this user alone, and is removed when its
-//! owner is dropped, or when a signal ends the process ([`cleanup`]). A segment that is at the key
-//! already is removed only if it is certainly abandoned. Errors name the call, its arguments, the
-//! errno and the likely cause.
+//! owner is dropped, and after [`cleanup::install`] also when a signal ends the process. A segment
+//! that is at the key already is removed only if it is certainly abandoned. Errors name the call,
+//! its arguments, the errno and the likely cause.
 //!
 //! **What it leaves to you:** to tell the other process when to look (a signal, for instance); to
 //! let only one process write at a time ([`RunLock`]); and to check what you read: it is a valid

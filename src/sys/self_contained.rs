@@ -44,19 +44,34 @@ unsafe impl<T: SelfContained, const N: usize> SelfContained for [T; N] {}
 ///     struct Reading { sensor: u32, gap: [u8; 4], name: *const u8 }
 /// }
 /// ```
+///
+/// The only attributes are doc comments, since others could change what has been counted:
+///
+/// ```compile_fail
+/// sigshm::self_contained! {
+///     struct Reading { sensor: u8, #[cfg(any())] gap: [u8; 3], celsius: i32 }
+/// }
+/// ```
+///
+/// ```compile_fail,E0080
+/// macro_rules! assert { ($($anything:tt)*) => {} }
+/// sigshm::self_contained! {
+///     struct Reading { sensor: u8, celsius: i32 }
+/// }
+/// ```
 #[macro_export]
 macro_rules! self_contained {
     (
-        $(#[$attribute:meta])*
+        $(#[doc = $doc:expr])*
         $visibility:vis struct $name:ident {
-            $($(#[$field_attribute:meta])* $field_visibility:vis $field:ident: $type:ty),+ $(,)?
+            $($(#[doc = $field_doc:expr])* $field_visibility:vis $field:ident: $type:ty),+ $(,)?
         }
     ) => {
-        $(#[$attribute])*
+        $(#[doc = $doc])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         $visibility struct $name {
-            $($(#[$field_attribute])* $field_visibility $field: $type),+
+            $($(#[doc = $field_doc])* $field_visibility $field: $type),+
         }
 
         const _: () = {
@@ -64,12 +79,12 @@ macro_rules! self_contained {
                 ::core::mem::size_of::<T>()
             }
             let fields = 0 $(+ size_of_self_contained::<$type>())+;
-            assert!(fields == ::core::mem::size_of::<$name>(), "there is padding between the fields");
+            ::core::assert!(fields == ::core::mem::size_of::<$name>(), "there is padding between the fields");
         };
 
         // SAFETY: the constant above does not compile unless every field is self-contained, which
         // covers bit patterns and addresses, and unless the fields fill the struct, which leaves no
-        // padding.
+        // padding. No attribute can change either: only doc comments are accepted.
         #[allow(unsafe_code)]
         unsafe impl $crate::sys::SelfContained for $name {}
     };

@@ -116,6 +116,8 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// returned beside the new segment. One that is in use is looked at again every 10 ms, until
     /// `timeout` is over (5 seconds if it is `None`). Fails with [`Error::Occupied`] if the segment
     /// that is there must not be removed, or as shmget(2) does.
+    ///
+    /// Panics if a signal would already take along another segment ([`cleanup`]).
     pub fn create(key: Key, timeout: Option<Duration>) -> Result<(Self, Option<Status>), Error> {
         let mut deadline = Deadline::after(timeout.or(Some(LOOK_FOR)), "");
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
@@ -172,7 +174,7 @@ impl<T> Drop for OwnedSegment<T> {
 
 fn remove_owned(id: c_int) -> Result<(), Error> {
     let removed = remove(id);
-    cleanup::forget_segment();
+    cleanup::forget_segment(id);
     removed
 }
 
