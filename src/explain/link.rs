@@ -91,13 +91,17 @@ impl Link {
         }
     }
 
-    /// All that the child, which has ended, has handed over; and how many entries it has dropped.
-    pub(super) fn receive(&mut self) -> (Vec<Entry>, usize) {
+    /// All that the child, which has ended, has handed over; and how many entries it has dropped,
+    /// `None` if its last word is not there: it was killed, or the pipe was full even for that.
+    pub(super) fn receive(&mut self) -> (Vec<Entry>, Option<usize>) {
         let mut bytes = Vec::new();
         match std::mem::take(&mut self.entries) {
             // What was read before an error is worth telling.
             Entries::FromChild(fd) => drop(File::from(fd).read_to_end(&mut bytes)),
-            entries => self.entries = entries,
+            entries => {
+                self.entries = entries;
+                return (Vec::new(), Some(0));
+            }
         }
         let text = String::from_utf8_lossy(&bytes);
         let (mut entries, mut rest) = (Vec::new(), &*text);
@@ -105,7 +109,7 @@ impl Link {
             entries.push(entry);
             rest = after;
         }
-        (entries, rest.parse().unwrap_or_default())
+        (entries, rest.parse().ok())
     }
 
     /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the

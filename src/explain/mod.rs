@@ -155,7 +155,7 @@ impl Explainer {
                 self.known.listener = Some(*listener);
             }
             Step::Writing(_, listener) => self.known.listener = Some(*listener),
-            Step::AllDone => self.take_over(),
+            Step::AllDone => self.take_over(true),
             _ => {}
         }
         self.release();
@@ -256,14 +256,16 @@ impl Explainer {
     }
 
     /// Takes over what the child, which has ended, has recorded. In a live run it has told its own.
-    fn take_over(&mut self) {
+    /// If it was killed, it is told as far as it came.
+    fn take_over(&mut self, was_successful: bool) {
         let (entries, dropped) = self.link.receive();
         for Entry { at, text, event } in entries {
             let text = if self.live { String::new() } else { text };
             self.entries.push(Entry { at, text, event });
         }
-        if dropped > 0 {
-            let what = format!("Of the listener, {dropped} more entries were not recorded.");
+        if dropped.map_or(was_successful, |dropped| dropped > 0) {
+            let count = dropped.map(|dropped| format!("{dropped} ")).unwrap_or_default();
+            let what = format!("Of the listener, {count}more entries were not recorded.");
             let text = self.stdout.paragraph(Role::Lesson, "* ", &what);
             self.add(self.started.elapsed(), text, None);
         }
@@ -282,7 +284,7 @@ impl Explainer {
     /// Tells what has not been told yet, and the timeline. Fails as write(2) to stdout does.
     pub fn finish(&mut self) -> Result<()> {
         self.release();
-        self.take_over();
+        self.take_over(false);
         if self.who == Role::Listener {
             let end = timeline::event(self.who, "ends", &Crosses::Nothing);
             self.add(self.started.elapsed(), String::new(), Some(end));
