@@ -266,8 +266,8 @@ fn a_run_whose_file_is_replaced_again_and_again_still_gives_up_at_the_deadline()
 #[track_caller]
 fn assert_gives_up(scratch: &Scratch, finished: &Finished, seconds: &str) {
     let expected = format!(
-        "{}sigshm: error: flock({:?}, LOCK_EX): another process kept the lock; it was not free within \
-         {seconds} seconds; if it is only slow, wait longer with --timeout\n",
+        "{}sigshm: error: flock({:?}, LOCK_EX): another process kept the lock; it was not free \
+         within {seconds} seconds; if it is only slow, wait longer with --timeout\n",
         note(scratch),
         scratch.path(),
     );

@@ -296,23 +296,28 @@ fn a_nonblocking_pipe_that_is_read_slowly_gets_every_line_whole() {
 
 #[test]
 fn a_standard_error_that_nobody_reads_holds_nothing_up() {
-    // Each run has one thing to say: that it waits for another run, and that its path is missing.
-    let (waits, fails) = (Scratch::new(), Scratch::new());
-    let lock = Flock::lock(File::open(waits.path()).unwrap(), FlockArg::LockExclusive).unwrap();
-    fs::remove_file(fails.path()).unwrap();
-    let mut runs = [&waits, &fails].map(|scratch| {
+    // The first gets the lock while it has no room to say that it waits, the second does not get it
+    // in time, and the third has a path that is missing.
+    let scratches = [(); 3].map(|()| Scratch::new());
+    let lock = |scratch: &Scratch| {
+        let file = File::open(scratch.path()).unwrap();
+        Flock::lock(file, FlockArg::LockExclusive).unwrap()
+    };
+    let (first_lock, _second_lock) = (lock(&scratches[0]), lock(&scratches[1]));
+    fs::remove_file(scratches[2].path()).unwrap();
+    let mut runs = Vec::new();
+    for (scratch, timeout) in scratches.iter().zip(["60", "0.3", "60"]) {
         let (reader, writer) = full_pipe();
-        let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
+        let mut command = scratch.sigshm(["--timeout", timeout, "Hello, world"]);
         let child = command.stdout(Stdio::null()).stderr(writer).spawn();
-        (child.unwrap(), reader)
-    });
-    let [(run, _), _] = &runs;
-    let waiting = Pid::from_raw(run.id() as i32);
+        runs.push((child.unwrap(), reader));
+    }
+    let waiting = Pid::from_raw(runs[0].0.id() as i32);
     wait_until("there is no room for what the run has to say", || {
         blocked_in(waiting).is_some_and(|call| call != libc::SYS_flock)
     });
-    drop(lock);
-    for ((run, _reader), code) in runs.iter_mut().zip([0, 1]) {
+    drop(first_lock);
+    for ((run, _reader), code) in runs.iter_mut().zip([0, 1, 1]) {
         let mut status = None;
         wait_until("the run ends", || {
             status = run.try_wait().unwrap();
@@ -320,8 +325,9 @@ fn a_standard_error_that_nobody_reads_holds_nothing_up() {
         });
         assert_eq!(status.unwrap().code(), Some(code));
     }
-    waits.assert_nothing_left();
-    fails.assert_nothing_left();
+    for scratch in &scratches {
+        scratch.assert_nothing_left();
+    }
 }
 
 // Terminals. One takes no more output if the user has pressed Ctrl-S, or if nobody reads it.
