@@ -66,8 +66,10 @@ unless --color is given.
 Exit status: 0 if the message was delivered, 1 if it was not (standard error
 says why), 2 for bad usage. If a signal ends the run, it dies of that signal.";
 
-/// How long each wait may last by default, and how long the demo's listener spins.
+/// How long each wait may last by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the demo's listener spins before it sleeps.
 const SPIN: Duration = Duration::from_millis(100);
 
 /// What is to be done.
@@ -87,7 +89,7 @@ pub fn parse() -> (Command, Run) {
     let transcript = Transcript::new(is_colored(arguments.color), explained);
     let run = Run {
         path: arguments.path,
-        // A class looks around for as long as it likes.
+        // With --step a stop may last as long as a lesson.
         timeout: arguments.timeout.or((!listen).then_some(TIMEOUT)).filter(|_| !step),
         spin: if listen { Duration::ZERO } else { SPIN },
         transcript,
@@ -122,7 +124,7 @@ fn exit(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         error.exit();
     }
-    // What is wrong is quoted in the error, and must not be obeyed by the terminal either.
+    // The error quotes the argument, and the terminal must not obey that either.
     for line in error.to_string().lines() {
         note::line(Escaped::os(line));
     }

@@ -16,17 +16,17 @@ use crate::sys::{RunLock, signal};
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
     let message = Message::new(text)?;
-    // Blocked from here on, in the child too: a signal before its handler stays pending.
+    // Blocked from here on, in the child too: a signal that comes before its handler stays pending.
     signal::prepare(NOTIFICATION)?;
     // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
-    // both processes have ended.
+    // both processes have closed the file.
     let _lock = RunLock::take(&run.path, run.timeout, || note::waiting_for_lock(&run.path))?;
 
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;
     run.tell(Step::Forking)?;
     match fork("the listener")? {
-        // This is the child, and with it comes its parent.
+        // This is the child. `parent` is its end of two pipes.
         Fork::Child(parent) => listener(&parent, run),
         // This is the parent. If it returns early, its child is killed and reaped.
         Fork::Parent(mut child) => {

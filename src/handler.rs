@@ -5,14 +5,14 @@
 //! half changed. The article's handler prints, attaches the segment and prints again. That goes
 //! well there only because its loop does nothing that could be interrupted halfway. Here the
 //! [listener](mod@crate::listener) does all of this in its loop, after the handler has returned.
-//! Nor does the handler register itself again: sigaction(2) keeps it.
+//! And the handler need not register itself again: sigaction(2) keeps it.
 //!
 //! `signal_handler!` accepts stores to atomics and nothing else: put a `println!` into the handler,
 //! and it does not compile.
 
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
-/// The signal that came, or 0: none has come yet.
+/// The signal that came; 0 if none has come since the last `take`.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// The PID of the process that sent it.
@@ -26,7 +26,7 @@ crate::signal_handler! {
     }
 }
 
-/// Whether the handler has run.
+/// Whether the handler has run since the last `take`.
 pub fn has_run() -> bool {
     SIGNAL.load(Relaxed) != 0
 }

@@ -32,12 +32,12 @@
 //! 5. [`message`] is its `s_message`, with the text inside.
 //!
 //! [`standalone`] starts the same two roles in two terminals, as programs that share only a path.
-//! What both roles need is a [`run`](mod@run). They tell each [`step`] to the [`transcript`], which
-//! prints it.
+//! A [`run`](mod@run) holds what both roles need. They tell each [`step`] to the [`transcript`],
+//! which prints it.
 //!
-//! Below the story are three folders. You can read each of them without the others:
+//! Below the story are three folders:
 //!
-//! - [`sys`]: the kernel's services made safe, and the only `unsafe`.
+//! - [`sys`]: the kernel's services made safe, and the only `unsafe`; it needs no other.
 //! - [`output`]: what is printed: words, colours, lines, escaping.
 //! - [`explain`]: the system calls behind the lines (`--explain`, `--step`).
 //!

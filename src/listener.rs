@@ -12,14 +12,14 @@ use crate::handler::{self, handler};
 use crate::message::{Message, NOTIFICATION, PROJECT};
 use crate::run::Run;
 use crate::step::Step;
-use crate::sys::process::Parent;
+use crate::sys::process::{self, Parent};
 use crate::sys::{Deadline, Error, Key, Segment, signal};
 
-/// Waits for the parent's message, and prints it. Fails if what came is no message.
+/// Waits for the parent's message, and prints it. Fails if the message is not valid.
 pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
     register(Some(parent.pid()), run)?;
     run.tell(Step::Ready)?;
-    parent.ready()?;
+    parent.notify_ready()?;
     // A run that was killed leaves its segment behind, message and all. So take only a segment that
     // our parent has created, and that somebody is attached to.
     receive(Some(parent), run, |segment| {
@@ -50,12 +50,12 @@ pub fn receive(
     loop {
         rounds += spin(spin_until)?;
         let Some((number, sender)) = handler::take() else {
-            // pselect(2) lets the signal in while it sleeps: none comes in between and is missed.
-            let woken = signal::sleep(NOTIFICATION, parent, &mut deadline)?;
-            match parent {
-                Some(parent) if !woken => parent.exit_too(),
-                _ => continue,
+            // pselect(2) unblocks the signal and sleeps in one call, so none is missed.
+            if !signal::sleep(NOTIFICATION, parent, &mut deadline)? {
+                // The parent has ended, and nobody wants to know more.
+                process::exit(1);
             }
+            continue;
         };
         run.tell(Step::Woken(rounds))?;
         rounds = 0;
@@ -65,13 +65,13 @@ pub fn receive(
             continue;
         };
         run.tell(Step::ReceivedSignal(number, Pid::from_raw(sender)))?;
-        // Checks the message, and prints "# Received: …".
+        // Checks the message (`Message::text`), and prints "# Received: …".
         return run.tell(Step::Received(&message));
     }
 }
 
 /// The article's endless loop, but with an end, because a loop that spins keeps a processor busy.
-/// Only meanwhile is the signal not blocked. Returns how many rounds it made.
+/// The signal is unblocked only here and in `signal::sleep`. Returns how many rounds it made.
 fn spin(until: Instant) -> Result<u64> {
     let mut rounds = 0;
     if Instant::now() < until {

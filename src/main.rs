@@ -6,7 +6,6 @@ use sigshm::demo::demo;
 use sigshm::output::note;
 use sigshm::run::Run;
 use sigshm::standalone;
-use sigshm::sys::signal::Signal;
 use sigshm::sys::{Error, cleanup, process};
 
 fn main() {
@@ -21,9 +20,12 @@ fn main() {
 
 /// The one place where an outcome becomes an exit status. (Bad usage is clap's, and is 2.)
 fn status(outcome: Result<()>, run: &mut Run) -> i32 {
-    if let Some(signal) = outcome.as_ref().err().and_then(ended_by) {
-        cleanup::die_of(signal);
+    match outcome.as_ref().err().and_then(|error| error.downcast_ref()) {
+        // Somebody has ended the child by this signal: the parent ends by it too.
+        Some(Error::Killed(_, signal)) if cleanup::is_ending(*signal) => cleanup::die_of(*signal),
+        _ => {}
     }
+    // A run that has failed is told too, as far as it came.
     let Err(error) = outcome.and(run.transcript.finish()) else {
         return 0;
     };
@@ -32,12 +34,4 @@ fn status(outcome: Result<()>, run: &mut Run) -> i32 {
         note::error(&error);
     }
     1
-}
-
-/// The signal by which somebody has ended the child: the parent ends by it too.
-fn ended_by(error: &anyhow::Error) -> Option<Signal> {
-    match error.downcast_ref() {
-        Some(Error::Killed(_, signal)) if cleanup::is_ending(*signal) => Some(*signal),
-        _ => None,
-    }
 }

@@ -34,8 +34,10 @@ const CAPACITY: usize = MESSAGE_SIZE - 2 * size_of::<size_t>();
 /// read the text as a string.
 pub const LONGEST_TEXT: usize = CAPACITY - 1;
 
+// Checks that the struct has no padding without a name, and no address.
 crate::self_contained! {
-    /// The article's `s_message`. In C: `struct { int id; size_t size; char text[1008]; }`.
+    /// The article's `s_message`. In C, where pointers have 64 bits:
+    /// `struct { int id; size_t size; char text[1008]; }`.
     pub struct Message {
         /// The number of the message. It is written last: a reader that finds it finds the rest.
         pub id: c_int,
@@ -67,7 +69,7 @@ impl Message {
         self.id != 0
     }
 
-    /// The text, once the numbers have been checked. Fails if no sender can have meant these bytes.
+    /// The text, once the numbers have been checked. Fails if these bytes are not a message.
     pub fn text(&self) -> Result<&[u8]> {
         let Self { id, size, text, .. } = self;
         let what = "what the segment holds is not a message";

@@ -17,7 +17,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Tells a step of the story. Fails as write(2) to standard output does.
+    /// Tells a step: prints its lines (output/words.rs). Fails as write(2) to standard output does,
+    /// or if the step's message is not valid.
     pub fn tell(&mut self, step: Step<'_>) -> Result<()> {
         self.transcript.tell(&step)
     }

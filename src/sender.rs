@@ -11,7 +11,7 @@ use crate::step::Step;
 use crate::sys::{Error, Key, OwnedSegment, WritableAttachment, signal};
 
 /// A message that lies in shared memory. Dropping it detaches and removes the segment. Until then
-/// the sender stays attached: by that the listener knows that its parent lives.
+/// the sender stays attached: so the listener sees that a live process holds the message.
 #[derive(Debug)]
 pub struct Sent {
     message: Message,
@@ -40,7 +40,7 @@ pub fn write(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
         note::reclaimed(&old);
     }
     let mut attached = segment.attach()?; // shmat(2)
-    attached.write(message); // the id last
+    attached.write(message); // the id last: it says that the rest is there
     Ok(Sent { message: *message, attached, segment })
 }
 

@@ -23,7 +23,7 @@ use crate::sys::{Deadline, Error, RunLock, Segment, Status};
 use crate::sys::{cleanup, process, signal, trace};
 
 /// How often the sender looks at the segment's status: nobody tells it that it has changed.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Waits for a message from anybody, and prints it: `--listen`. Fails if none has come.
 pub fn listen(run: &mut Run) -> Result<()> {
@@ -35,13 +35,14 @@ pub fn listen(run: &mut Run) -> Result<()> {
 /// Whether the segment may hold a message for this listener. A sender that was killed leaves its
 /// segment behind, message and all; the signal of somebody else must not deliver it.
 fn may_take(segment: &Segment<Message>) -> Result<bool, Error> {
-    match segment.status() {
-        Err(error) if error.is_forbidden() => note::still_listening(&error),
+    let why_not = match segment.status() {
+        Err(error) if error.is_forbidden() => error.to_string(),
         Ok(status) if process::has_exited(status.creator_pid) => {
-            note::still_listening(&format_args!("{status} was left behind"));
+            format!("{status} was left behind")
         }
         status => return status.map(|_| true),
-    }
+    };
+    note::still_listening(&why_not);
     Ok(false)
 }
 
@@ -57,15 +58,15 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     cleanup::install()?;
     let sent = sender::write(&message, listener, run)?;
     let looked = wait_until_alone(&sent, listener, run)?;
-    let is_read = || is_read(&sent, listener, looked);
+    let has_read = || is_read(&sent, listener, looked);
     if let Err(error) = sender::notify(listener, run) {
         // The signal of somebody else may have made the listener read it, and end.
-        if !is_read()? {
+        if !has_read()? {
             return Err(error);
         }
     }
     let what = format!("PID {listener} has not read the message");
-    wait_until(&sent, &what, run, |_| is_read())?;
+    wait_until(&sent, &what, run, |_| has_read())?;
     run.tell(Step::AllDone)?;
     sent.free()
 }
@@ -73,7 +74,7 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
 /// Makes sure that a process is there and has a handler: without one, the signal would kill it.
 fn ensure_listening(listener: Pid) -> Result<()> {
     let hint = "start a listener (sigshm --listen) and use the PID it prints";
-    process::exists(listener).map_err(|error| anyhow!("{error}; {hint}"))?;
+    process::ensure_exists(listener).map_err(|error| anyhow!("{error}; {hint}"))?;
     if process::has_handler(listener, NOTIFICATION) == Some(false) {
         bail!(
             "PID {listener} has no handler for {NOTIFICATION} (SigCgt in /proc/{listener}/status), \
@@ -91,7 +92,7 @@ fn wait_until_alone(sent: &Sent, listener: Pid, run: &Run) -> Result<bool> {
     wait_until(sent, "somebody else is still attached", run, |status| {
         looked |= status.last_pid == listener;
         if status.attached == 1 && status.last_pid != us {
-            // The next look finds that we were the last.
+            // Attach and detach: then we are the last.
             drop(sent.segment.attach_read_only()?);
         }
         Ok(status.attached == 1 && status.last_pid == us)
@@ -100,10 +101,10 @@ fn wait_until_alone(sent: &Sent, listener: Pid, run: &Run) -> Result<bool> {
 }
 
 /// Whether the listener has read the message: it was the last to attach or detach, and only we are
-/// attached now. Or it has looked early and has ended, which it does when it has read. (One that
-/// looked too early to find the message, and was killed right after, looks the same.)
+/// attached now. Or it has looked early and has ended, which it does when it has read. (A listener
+/// that looked too early, and was then killed, is taken for one that has read.)
 fn is_read(sent: &Sent, listener: Pid, looked: bool) -> Result<bool> {
-    // Asked first: what it did before it ended must not be missed.
+    // Asked first, so that the status has all that it did before it ended.
     let exited = process::has_exited(listener);
     let status = sent.segment.status()?;
     let read = status.last_pid == listener && status.attached == 1;
@@ -130,6 +131,6 @@ fn wait_until(
             bail!("somebody else has removed segment {}", status.id);
         }
         deadline.check()?;
-        trace::sleep(LOOK_AGAIN);
+        trace::sleep(POLL_INTERVAL);
     }
 }

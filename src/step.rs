@@ -1,7 +1,7 @@
 //! The steps of the story: what the roles tell the [transcript](crate::transcript).
 //!
-//! Most steps are lines of the transcript. All of them are what the [explainer](crate::explain)
-//! explains, and where `--step` can stop.
+//! Most steps are lines of the transcript. Most are also what the [explainer](crate::explain)
+//! explains, and where `--step` stops.
 
 use nix::unistd::Pid;
 

@@ -30,7 +30,7 @@ impl Transcript {
         Self { stdout, explainer }
     }
 
-    /// Tells a step. Fails as write(2) to stdout does, or if what should be a message is none.
+    /// Tells a step. Fails as write(2) to stdout does, or if the step's message is not valid.
     pub fn tell(&mut self, step: &Step<'_>) -> Result<()> {
         let mut lines = String::new();
         if let Some((role, text)) = words::of(step)? {

@@ -111,7 +111,7 @@ fn when_its_sender_fails_the_listener_spins_on_without_a_parent() {
     assert_eq!(left.len(), 1, "{left:?}");
     let listener = Pid::from_raw(left[0]);
     assert_ne!(listener, sender_pid);
-    // Its parent is gone, and nobody else sends it a signal: it runs until somebody kills it. A
+    // Its parent has ended, and nobody else sends it a signal: it runs until somebody kills it. A
     // tenth of a second of processor time is far more than all it does before the endless loop.
     wait_until("the listener has kept a processor busy", || {
         ticks(listener) >= ticks_per_second() / 10

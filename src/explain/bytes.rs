@@ -15,7 +15,7 @@ pub fn picture(message: &Message) -> Vec<Line> {
     let (used, unused) = message.text.split_at(message.size.min(message.text.len()));
     let (id, size) = (message.id.to_ne_bytes(), message.size.to_ne_bytes());
     let (gap, number, text) = (size_of::<c_int>(), size_of::<size_t>(), 2 * size_of::<size_t>());
-    let zeros = if unused.iter().all(|&byte| byte == 0) { Some("") } else { None };
+    let zeros = unused.iter().all(|&byte| byte == 0).then_some("");
     let (id_is, size_is) = (format!("= {}", message.id), format!("= {}", message.size));
     let fields: [(_, _, _, &[u8], _); 5] = [
         (Role::Number, "id", 0, &id, Some(id_is.as_str())),
@@ -35,7 +35,7 @@ pub fn picture(message: &Message) -> Vec<Line> {
     lines
 }
 
-/// Shows one field; beside its bytes what they mean, or else themselves as text.
+/// Shows one field: its bytes, and beside them what they mean, or else their text.
 fn rows(name: &str, offset: usize, bytes: &[u8], meaning: Option<&str>) -> Vec<String> {
     let at = |index: usize| format!("{:03x}", offset + index * ACROSS);
     if bytes.is_empty() {
@@ -53,9 +53,8 @@ fn rows(name: &str, offset: usize, bytes: &[u8], meaning: Option<&str>) -> Vec<S
             break;
         }
         let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
-        let is_graphic = |byte| (b' '..=b'~').contains(byte);
-        let text = chunk.iter().map(|byte| if is_graphic(byte) { char::from(*byte) } else { '.' });
-        let text: String = text.collect();
+        let letter = |&byte| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '.' };
+        let text: String = chunk.iter().map(letter).collect();
         lines.push(row(name, &at(index), &hex.join(" "), meaning.unwrap_or(&text)));
     }
     lines

@@ -30,20 +30,14 @@ const LIMIT: usize = 60 * 1024;
 /// The pipes between the two processes of a run that is explained.
 #[derive(Default)]
 pub(super) struct Link {
-    entries: Entries,
+    /// The two ends of the pipe of entries. After the fork the parent has the reading end and the
+    /// child the other one.
+    read: Option<OwnedFd>,
+    write: Option<OwnedFd>,
     input_ended: Option<(OwnedFd, OwnedFd)>,
     /// How many bytes of entries have been written, and how many entries dropped.
     written: usize,
     dropped: usize,
-}
-
-#[derive(Default)]
-enum Entries {
-    #[default]
-    Nobody, // there is no other process, or it has ended
-    Both(OwnedFd, OwnedFd), // before the fork: both ends
-    ToParent(OwnedFd),      // in the child
-    FromChild(OwnedFd),     // in the parent
 }
 
 impl Link {
@@ -53,7 +47,8 @@ impl Link {
         let (read, write) = pipe()?;
         fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
-            entries: Entries::Both(read, write),
+            read: Some(read),
+            write: Some(write),
             input_ended: live.then(pipe).transpose()?,
             ..Self::default()
         })
@@ -61,15 +56,12 @@ impl Link {
 
     /// Keeps the end of this process, after the fork.
     pub(super) fn divide(&mut self, is_child: bool) {
-        if let Entries::Both(read, write) = std::mem::take(&mut self.entries) {
-            self.entries =
-                if is_child { Entries::ToParent(write) } else { Entries::FromChild(read) };
-        }
+        drop(if is_child { self.read.take() } else { self.write.take() });
     }
 
     /// Hands an entry to the parent. Returns `false` if there is none to hand it to.
     pub(super) fn send(&mut self, entry: &Entry) -> bool {
-        let Entries::ToParent(fd) = &self.entries else {
+        let (None, Some(fd)) = (&self.read, &self.write) else {
             return false;
         };
         let text = encode(entry);
@@ -77,7 +69,8 @@ impl Link {
         if fits && write(fd, text.as_bytes()) == Ok(text.len()) {
             self.written += text.len();
         } else {
-            // Nothing after a gap: what cannot be read to its end would spoil what comes after it.
+            // From the first that does not fit, all are dropped: half of it may be in the pipe, and
+            // nobody could find the next one.
             (self.written, self.dropped) = (LIMIT, self.dropped + 1);
         }
         true
@@ -85,7 +78,7 @@ impl Link {
 
     /// The last word of the child: how many entries it has dropped.
     pub(super) fn close(&mut self) {
-        if let Entries::ToParent(fd) = &self.entries {
+        if let (None, Some(fd)) = (&self.read, &self.write) {
             // If the parent has ended, nobody asks for it.
             let _ = write(fd, self.dropped.to_string().as_bytes());
         }
@@ -94,15 +87,14 @@ impl Link {
     /// All that the child, which has ended, has handed over; and how many entries it has dropped,
     /// `None` if its last word is not there: it was killed, or the pipe was full even for that.
     pub(super) fn receive(&mut self) -> (Vec<Entry>, Option<usize>) {
+        let Some(read) = self.read.take() else {
+            return (Vec::new(), Some(0));
+        };
+        // If there was no fork, it is still here, and the pipe would have no end.
+        self.write = None;
         let mut bytes = Vec::new();
-        match std::mem::take(&mut self.entries) {
-            // What was read before an error is worth telling.
-            Entries::FromChild(fd) => drop(File::from(fd).read_to_end(&mut bytes)),
-            entries => {
-                self.entries = entries;
-                return (Vec::new(), Some(0));
-            }
-        }
+        // What was read before an error is worth telling.
+        let _ = File::from(read).read_to_end(&mut bytes);
         let text = String::from_utf8_lossy(&bytes);
         let (mut entries, mut rest) = (Vec::new(), &*text);
         while let Some((entry, after)) = decode(rest) {
@@ -119,7 +111,7 @@ impl Link {
         loop {
             let mut fds = vec![PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
             // Nothing is asked for; but poll(2) says anyway that nobody has the other end open.
-            if let Entries::ToParent(fd) | Entries::FromChild(fd) = &self.entries {
+            if let Some(fd) = self.read.as_ref().or(self.write.as_ref()) {
                 fds.push(PollFd::new(fd.as_fd(), PollFlags::empty()));
             }
             let _ = poll(&mut fds, PollTimeout::NONE);
@@ -165,6 +157,5 @@ fn decode(bytes: &str) -> Option<(Entry, &str)> {
     let (text, rest) = rest.split_at_checked(number()?)?;
     let (event, rest) = rest.split_at_checked(number()?)?;
     let event = (!event.is_empty()).then(|| (Role::Listener, event.to_owned()));
-    let text = text.to_owned();
-    Some((Entry { at, text, event }, rest))
+    Some((Entry { at, text: text.to_owned(), event }, rest))
 }

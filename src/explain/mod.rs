@@ -1,9 +1,9 @@
 //! What happens between the lines: recorded while the run goes on, told afterwards.
 //!
-//! An explained run is a plain run: it makes the same system calls, and prints nothing meanwhile.
-//! Each process records its steps and calls, all on one clock. The child hands them to the parent
-//! through a pipe, as they come. When the run is over, the parent merges both by time and
-//! tells the whole. So what is on the screen is in the order in which it happened.
+//! An explained run is a plain run: it makes the same system calls, and prints nothing meanwhile
+//! (only `--listen` does, before it waits). Each process records its steps and calls, all on one
+//! clock. The child hands them to the parent through a pipe, as they come. When the run is over,
+//! the parent merges both by time and tells the whole, in the order in which it happened.
 //!
 //! With `--step` each process tells its own, as the run goes on: at each stop, what it has done
 //! since the last one. They never speak at the same time: a process tells all that it has done
@@ -65,7 +65,7 @@ pub struct Explainer {
     events: Vec<(Duration, Line)>,
     last_step: Duration,
     /// How often this process has looked and found nothing. The first time is told as it was. What
-    /// comes after it is held back until a look finds something.
+    /// follows is held back until a look finds something.
     found_nothing: usize,
     held_back: Vec<Entry>,
 }
@@ -113,13 +113,13 @@ impl Explainer {
                 }
             }
             (Call::Shmget(..), Ok(id)) => self.known.segment = Some(id as i32),
-            (Call::IpcStat(_, Some((_, creator, ..))), _) if self.who == Role::Listener => {
-                self.known.sender = Some(*creator);
+            (Call::IpcStat(_, Some(status)), _) if self.who == Role::Listener => {
+                self.known.sender = Some(status.creator_pid);
             }
             _ => {}
         }
-        // The other process can see the effect of a call from its beginning on. But what a call has
-        // waited for was there at its end.
+        // A call may take effect from its beginning on. A call that waits has what it waited for at
+        // its end.
         let at = match record.call {
             Call::Fork if is_child => record.ended,
             Call::Read(..) | Call::Poll(..) | Call::Pselect(..) => record.ended,
@@ -203,8 +203,8 @@ impl Explainer {
         for (_, lesson) in lines.iter().filter(|(kind, _)| *kind == '*') {
             text += &self.stdout.paragraph(Role::Lesson, "* ", lesson);
         }
-        // A line that is printed when it has become true stands above the calls that made it true:
-        // right after the step before.
+        // These lines are printed after their calls, because the calls make them true. They stand
+        // above the calls: right after the step before.
         let heading = self.last_step + Duration::from_nanos(1);
         let (mut at, mut event) = (now, None);
         match step {
@@ -226,7 +226,7 @@ impl Explainer {
     }
 
     fn keep(&mut self, entry: Entry) {
-        // What the parent has been handed, it will tell; but in a live run each tells its own.
+        // The parent tells what it has been handed. But in a live run each tells its own.
         if !self.link.send(&entry) || self.live {
             self.entries.push(entry);
         }

@@ -11,7 +11,7 @@ use crate::message::NOTIFICATION;
 use crate::output::palette::{Line, Role};
 use crate::sys::trace::{Call, Record};
 
-/// The widths of the sender's column, and of the one in which things cross.
+/// The widths of the sender's column and of the column of arrows.
 const LEFT: usize = 22;
 const MIDDLE: usize = 22;
 
@@ -22,7 +22,7 @@ pub enum Crosses {
     ToSender(String),
 }
 
-/// What a call is in the timeline; most are nothing. `segment` is that of the message.
+/// The event of a call; most calls have none. `segment` is that of the message.
 pub(super) fn event_of(record: &Record, who: Role, segment: Option<i32>) -> Option<Line> {
     use Crosses::{Nothing, ToListener, ToSender};
     use Role::{Listener, Sender};
@@ -50,8 +50,7 @@ pub(super) fn event_of(record: &Record, who: Role, segment: Option<i32>) -> Opti
     Some(event(who, &what, &crosses))
 }
 
-/// The arrival of the signal. A parent has an event of its own for it; between two programs, its
-/// arrow stands here.
+/// The arrival of the signal. In the demo the arrow stands at the parent's kill(), otherwise here.
 pub(super) fn arrival(has_arrow: bool) -> Line {
     let signal = Crosses::ToListener(NOTIFICATION.to_string());
     let crosses = if has_arrow { signal } else { Crosses::Nothing };
@@ -77,8 +76,7 @@ fn columns(left: &str, middle: &str, right: &str) -> String {
 
 /// Draws a run in two columns, the sender's and the listener's, time running down.
 ///
-/// The time is in microseconds; in a run that a class has looked at for longer than fits into the
-/// column, in milliseconds.
+/// The time is in microseconds, or in milliseconds if the run was too long for the column.
 pub fn picture(sender: &str, listener: &str, mut events: Vec<(Duration, Line)>) -> Vec<Line> {
     events.sort_by_key(|(at, _)| *at);
     let is_long = events.last().is_some_and(|(at, _)| at.as_micros() >= 100_000_000);

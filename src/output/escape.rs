@@ -32,9 +32,7 @@ impl fmt::Display for Escaped<'_> {
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
                 match character {
-                    '\t' => f.write_str(r"\t")?,
-                    '\n' => f.write_str(r"\n")?,
-                    '\r' => f.write_str(r"\r")?,
+                    '\t' | '\n' | '\r' => write!(f, "{}", character.escape_default())?,
                     '\0'..='\x1f' | '\x7f' => write!(f, r"\x{:02x}", u32::from(character))?,
                     '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                         write!(f, "{}", character.escape_unicode())?;

@@ -10,13 +10,12 @@ use crate::message::NOTIFICATION;
 use crate::sys::trace::Call;
 use crate::sys::{Error, Status, fd};
 
-/// How long there may be no room for a line. Nobody waits longer for a user who does not read it.
+/// How long to wait for room on standard error. After that the line is dropped.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Another run has the lock on this file.
 pub fn waiting_for_lock(path: &Path) {
-    let path = Escaped::os(path);
-    line(format_args!("sigshm: waiting for another run at {path} to end"));
+    line(format_args!("sigshm: waiting for another run at {} to end", Escaped::os(path)));
 }
 
 /// A segment that was abandoned has been removed.
@@ -25,7 +24,7 @@ pub fn reclaimed(segment: &Status) {
 }
 
 /// A signal has come, but not a message.
-pub fn still_listening(why: &dyn Display) {
+pub fn still_listening(why: &str) {
     line(format_args!("sigshm: {NOTIFICATION} came, but {why}: still listening"));
 }
 

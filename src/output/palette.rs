@@ -5,7 +5,7 @@ use owo_colors::{OwoColorize, Style};
 /// Whose line it is, or what it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    Parent, // before and after it is the sender
+    Parent, // the sender's process before and after its role
     Listener,
     Sender,
     Receiver, // the listener, once the signal has come

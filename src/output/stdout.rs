@@ -48,8 +48,8 @@ impl Stdout {
         lines.map(|(role, line)| self.line(role, &format!("{INDENT}{line}"))).collect()
     }
 
-    /// Prints lines, each in one write(2). That the reader has left is no failure: the story goes
-    /// on without one. Else it fails as write(2) does.
+    /// Prints lines, each in one write(2). If the reader has closed its end, the story goes on
+    /// without one. Otherwise it fails as write(2) does.
     pub fn print(self, lines: &str) -> Result<()> {
         lines.split_inclusive('\n').try_for_each(print_line)
     }

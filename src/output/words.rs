@@ -8,8 +8,8 @@ use super::palette::Role;
 use crate::message::NOTIFICATION;
 use crate::step::Step;
 
-/// The lines of the transcript at a step, and whose they are. Some steps have none. Fails if what
-/// should be a message is none.
+/// The lines of the transcript at a step, and whose they are. Some steps have none. Fails if the
+/// step's message is not valid.
 pub fn of(step: &Step<'_>) -> Result<Option<(Role, String)>> {
     use Role::{Listener, Parent, Receiver, Sender};
 

@@ -1,7 +1,7 @@
 //! A segment in a process's memory: what is read and written there is always a whole value, copied.
 //!
-//! The other process can write at any moment. A reference into the segment would be a promise that
-//! nobody can keep, so there is none: values are copied in and out, word by word, as atomics.
+//! The other process can write at any moment. A `&T` into the segment would promise that nobody
+//! does, so there is none: values are copied in and out, word by word, as atomics.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -29,7 +29,7 @@ pub struct Attachment<T> {
 }
 
 impl<T: SelfContained> Attachment<T> {
-    /// The memory is read and written in words of this type.
+    /// How many words a `T` has: the memory is read and written in words of 32 bits.
     const WORDS: usize = {
         let is_whole = size_of::<T>() > 0 && size_of::<T>() % size_of::<AtomicU32>() == 0;
         assert!(is_whole, "a shared type consists of whole words");
@@ -45,7 +45,7 @@ impl<T: SelfContained> Attachment<T> {
             if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(address) }
         };
         let number = |address: &*mut c_void| address.addr() as i64;
-        let address = trace::made(shmat, number, |_| Call::Shmat(id, flags))?;
+        let address = trace::traced(shmat, number, |_| Call::Shmat(id, flags))?;
         let attachment = Self { address, holds: PhantomData };
         // Identifiers can be given out anew. This one cannot, now that we are attached: so the size
         // that the kernel names here is the size of what is mapped.
@@ -73,7 +73,7 @@ impl<T: SelfContained> Attachment<T> {
                 fence(Ordering::Acquire);
             }
         }
-        trace::happened(Call::CopyOut(size_of::<T>(), self.address.addr()));
+        trace::traced_copy(Call::CopyOut(size_of::<T>(), self.address.addr()));
         // SAFETY: all WORDS of it are written, which is the whole of it, and a T is valid for every
         // pattern of bits.
         unsafe { value.assume_init() }
@@ -95,7 +95,7 @@ impl<T> Drop for Attachment<T> {
         // into the segment outlives the borrow of `self` that it was made from.
         let shmdt = || Errno::result(unsafe { libc::shmdt(self.address) });
         // It fails only if nothing is attached there, and then there is nothing left to do.
-        let _ = trace::done(shmdt, |_| Call::Shmdt(self.address.addr()));
+        let _ = trace::traced_zero(shmdt, |_| Call::Shmdt(self.address.addr()));
     }
 }
 
@@ -117,6 +117,6 @@ impl<T: SelfContained> WritableAttachment<T> {
             // Only the first word, which is stored last, has to come after the others.
             word.store(bits, if index == 0 { Ordering::Release } else { Ordering::Relaxed });
         }
-        trace::happened(Call::CopyIn(size_of::<T>(), self.0.address.addr()));
+        trace::traced_copy(Call::CopyIn(size_of::<T>(), self.0.address.addr()));
     }
 }

@@ -9,6 +9,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
+use super::status::Status;
+
 /// What a process did: a system call with its arguments, or a copy, which takes no system call.
 ///
 /// What only the kernel knows before the call returns (a status, the ends of a pipe) is `None` if
@@ -29,10 +31,10 @@ pub enum Call {
     Shmget(key_t, size_t, c_int), // key, size, flags
     Shmat(c_int, c_int),     // segment, flags
     Shmdt(usize),            // address
-    IpcStat(c_int, Option<(size_t, Pid, Pid, u64)>), // shmctl; size, creator, last, attached
+    IpcStat(c_int, Option<Status>), // shmctl: segment, its status
     IpcRmid(c_int),          // shmctl: segment
     Nanosleep(Duration),     // between two looks at the same thing
-    Kill(Pid, Option<Signal>), // no signal only asks whether the process is there
+    Kill(Pid, Option<Signal>), // without a signal it only checks the PID
     Waitpid(Pid, Option<WaitStatus>), // process, how it ended
     CopyIn(size_t, usize),   // bytes into the segment attached at this address
     CopyOut(size_t, usize),  // bytes out of it
@@ -85,11 +87,10 @@ impl fmt::Display for Call {
             Self::Shmat(id, 0) => write!(f, "shmat({id}, NULL, 0)"),
             Self::Shmat(id, _) => write!(f, "shmat({id}, NULL, SHM_RDONLY)"),
             Self::Shmdt(address) => write!(f, "shmdt({address:#x})"),
-            Self::IpcStat(id, Some((size, creator, last, attached))) => write!(
-                f,
-                "shmctl({id}, IPC_STAT, {{shm_segsz={size}, shm_cpid={creator}, \
-                 shm_lpid={last}, shm_nattch={attached}, …}})"
-            ),
+            Self::IpcStat(id, Some(Status { size, creator_pid, last_pid, attached, .. })) => {
+                write!(f, "shmctl({id}, IPC_STAT, {{shm_segsz={size}, shm_cpid={creator_pid}, ")?;
+                write!(f, "shm_lpid={last_pid}, shm_nattch={attached}, …}})")
+            }
             Self::IpcStat(id, None) => write!(f, "shmctl({id}, IPC_STAT, …)"),
             Self::IpcRmid(id) => write!(f, "shmctl({id}, IPC_RMID, NULL)"),
             Self::Nanosleep(time) => write!(f, "nanosleep({time:?})"),

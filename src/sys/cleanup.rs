@@ -1,4 +1,5 @@
-//! "Clean up and die": what this process owns goes with it, whichever signal ends it.
+//! "Clean up and die": a signal that ends this process and can be caught first removes what the
+//! process owns.
 //!
 //! A segment outlives its processes, and a child its parent. So a process that owns one of them
 //! catches the signals that end a program. The handler removes the segment, kills and reaps the
@@ -10,8 +11,8 @@
 //! # The order, and why
 //! 1. `process::fork` blocks these signals, forks, and installs the handlers in the parent alone. A
 //!    process that does not fork calls [`install`].
-//! 2. While a segment is created they are blocked again: there is no moment at which it exists and
-//!    the handler does not know it. They are never blocked around a wait.
+//! 2. While a segment is created they are blocked again: the handler knows it
+//!    as soon as it exists. They are never blocked around a wait.
 //! 3. To remove: `IPC_RMID` first, then the identifier is forgotten. To reap: the PID is forgotten
 //!    first, because after waitpid(2) it may be somebody else's.
 //!
@@ -86,13 +87,13 @@ pub fn die_of(signal: Signal) -> ! {
     unsafe { libc::_exit(128 + signal as c_int) }
 }
 
-/// Whether a process that died of `signal` was ended by somebody, and did not fail by itself.
+/// Whether `signal` is one of those that [`install`] catches.
 pub fn is_ending(signal: Signal) -> bool {
     ENDING.contains(&signal) || ENDING_HERE.contains(&signal)
 }
 
-/// From now on, a signal that ends this process takes along the segment that it creates
-/// afterwards; see sigaction(2), which does not fail with these arguments.
+/// From now on, a signal that ends this process removes the segment that the process has created
+/// since this call; see sigaction(2), which does not fail with these arguments.
 ///
 /// A signal that is ignored stays ignored, as nohup(1) expects, and one that is blocked stays
 /// without a handler. The handlers remain until the process ends: with nothing to clean up, they do
@@ -110,7 +111,7 @@ pub(super) fn block() -> Result<SigSet, Error> {
 
 /// Changes the mask of this thread, and returns the one from before.
 pub(super) fn change_mask(how: SigmaskHow, set: SigSet) -> Result<SigSet, Error> {
-    trace::done(|| set.thread_swap_mask(how), |_| Call::Sigprocmask(how, set))
+    trace::traced_zero(|| set.thread_swap_mask(how), |_| Call::Sigprocmask(how, set))
 }
 
 /// Installs the handlers, for a process that may have a child, and puts back the mask that
@@ -134,14 +135,16 @@ pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error>
             })
         };
         let address = clean_up_and_die as *const () as usize;
-        trace::done(install, |_| Call::Sigaction(caught, address))?;
+        trace::traced_zero(install, |_| Call::Sigaction(caught, address))?;
     }
     change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)
 }
 
 /// Creates a segment that the handler, if it is installed, removes from then on. Panics if the
 /// handler has one to remove already.
-pub(super) fn segment(create: impl FnOnce() -> Result<c_int, Error>) -> Result<c_int, Error> {
+pub(super) fn create_segment(
+    create: impl FnOnce() -> Result<c_int, Error>,
+) -> Result<c_int, Error> {
     if !INSTALLED.load(SeqCst) {
         return create();
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Error;
 
-/// A wait that returns this long after its deadline was not late: the process was stopped.
+/// If a wait returns this long after its deadline, the process was stopped meanwhile.
 const STOPPED: Duration = Duration::from_secs(1);
 
 /// The end of a wait: its timeout, counted from when the wait began; none if it never ends.
@@ -20,7 +20,7 @@ pub struct Deadline {
 impl Deadline {
     /// The deadline of a wait that begins now. `what` says what has not happened if it is missed.
     pub fn after(timeout: Option<Duration>, what: &str) -> Self {
-        // One that is later than an Instant can say is none.
+        // A timeout that is too long for an Instant is none.
         let end = timeout.and_then(|timeout| Some((timeout, Instant::now().checked_add(timeout)?)));
         Self { end, what: what.to_owned() }
     }
@@ -37,15 +37,13 @@ impl Deadline {
             return Ok(());
         };
         match Instant::now().checked_duration_since(at) {
-            None => Ok(()),
-            Some(late) if late > STOPPED => {
-                *self = Self::after(Some(timeout), &self.what);
-                Ok(())
-            }
+            None => {}
+            Some(late) if late > STOPPED => *self = Self::after(Some(timeout), &self.what),
             Some(_) => {
                 let (what, seconds) = (&self.what, timeout.as_secs_f64());
-                Err(Error::TimedOut(format!("{what} within {seconds} seconds")))
+                return Err(Error::TimedOut(format!("{what} within {seconds} seconds")));
             }
         }
+        Ok(())
     }
 }

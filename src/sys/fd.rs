@@ -14,7 +14,7 @@ use super::{Deadline, Error};
 /// Makes a pipe: what is written into its second end is read from the first; see pipe(2).
 pub(super) fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     let ends = |(read, write): &(OwnedFd, OwnedFd)| [read.as_raw_fd(), write.as_raw_fd()];
-    trace::done(pipe, |made| Call::Pipe(made.map(ends)))
+    trace::traced_zero(pipe, |made| Call::Pipe(made.map(ends)))
 }
 
 /// Waits until there is something to read, or the end of it. Fails as poll(2) does, or with
@@ -23,7 +23,7 @@ pub(super) fn wait_readable(fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Resu
     loop {
         let left = milliseconds(deadline.left());
         let wait = || wait_for(fd, PollFlags::POLLIN, left);
-        match trace::made(wait, |&ready| ready.into(), |_| Call::Poll(fd.as_raw_fd(), left)) {
+        match trace::traced(wait, |&ready| ready.into(), |_| Call::Poll(fd.as_raw_fd(), left)) {
             Ok(1..) => return Ok(()),
             Err(error) if error.errno() != Some(Errno::EINTR) => return Err(error),
             _ => deadline.check()?,

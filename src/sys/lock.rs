@@ -1,9 +1,8 @@
 //! The run lock: one run at a time for each file.
 //!
 //! The key names one segment, so two runs at one file would write over each other's message. Each
-//! takes an exclusive lock on the file first, see flock(2), and keeps it for as long as either of
-//! its processes lives. Nobody gives it back: the kernel drops it when the last process that has
-//! the file open has ended, however it ended.
+//! takes an exclusive lock on the file first, see flock(2). The kernel drops the lock when both of
+//! its processes have closed the file, or have ended, however they ended.
 //!
 //! # How a run waits for it
 //! In flock(2) itself: that costs no processor time, and the kernel serves the first to come first.
@@ -11,29 +10,31 @@
 //! that is interrupted loses its place. From then on the timer repeats, since its first firing may
 //! come just before flock(2) has begun.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{mem, ptr};
 
 use libc::{c_int, c_void, itimerval, siginfo_t, timeval};
 use nix::errno::Errno;
+use nix::fcntl::{self, OFlag};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use nix::sys::stat::Mode;
 
 use super::trace::{self, Call};
 use super::{Deadline, Error, cleanup, signal};
 
 /// How often the timer fires after its first time.
-const AGAIN: Duration = Duration::from_millis(10);
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// The most that every system's timer can hold: 10⁸ seconds, which is three years.
 const LONGEST: Duration = Duration::from_secs(100_000_000);
 
 /// The right to use the segment of a file, until this process and its children drop it or end.
 #[derive(Debug)]
-pub struct RunLock(#[allow(dead_code)] File); // Never read: open is all that it has to be.
+pub struct RunLock(#[allow(dead_code)] File); // Never read: it only has to stay open.
 
 impl RunLock {
     /// Takes the lock on the file at `path`. If another process has it, `on_wait` is called, and
@@ -44,15 +45,17 @@ impl RunLock {
         timeout: Option<Duration>,
         on_wait: impl FnOnce(),
     ) -> Result<Self, Error> {
-        let what = "another process kept the lock; it was not free";
-        let what = format!("flock({path:?}, LOCK_EX): {what}");
+        let what =
+            format!("flock({path:?}, LOCK_EX): another process kept the lock; it was not free");
         let mut deadline = Deadline::after(timeout, &what);
         let mut on_wait = Some(on_wait);
         loop {
             let file = open(path)?;
             match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
                 Err(error) if error.errno() == Some(Errno::EWOULDBLOCK) => {
-                    on_wait.take().into_iter().for_each(|on_wait| on_wait());
+                    if let Some(on_wait) = on_wait.take() {
+                        on_wait();
+                    }
                     wait_for(&file, &mut deadline)?;
                 }
                 locked => locked?,
@@ -71,17 +74,17 @@ impl RunLock {
 fn open(path: &Path) -> Result<File, Error> {
     let open = || {
         // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-        file.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        fcntl::open(path, flags, Mode::empty()).map(File::from)
     };
-    trace::made(open, |file| file.as_raw_fd().into(), |_| Call::Open(path.to_owned()))
+    trace::traced(open, |file| file.as_raw_fd().into(), |_| Call::Open(path.to_owned()))
 }
 
 fn flock(file: &File, operation: c_int) -> Result<(), Error> {
     let fd = file.as_raw_fd();
     // SAFETY: flock takes two numbers and touches no memory of ours.
     let flock = || Errno::result(unsafe { libc::flock(fd, operation) });
-    trace::done(flock, |_| Call::Flock(fd, operation)).map(drop)
+    trace::traced_zero(flock, |_| Call::Flock(fd, operation)).map(drop)
 }
 
 fn wait_for(file: &File, deadline: &mut Deadline) -> Result<(), Error> {
@@ -137,7 +140,7 @@ impl Alarm {
         let first = time.into_iter().chain(starters.map(|_| left)).min();
         if let Some(first) = first {
             // 0 would stop it.
-            set_timer(first.clamp(Duration::from_micros(1), LONGEST), AGAIN);
+            set_timer(first.clamp(Duration::from_micros(1), LONGEST), INTERVAL);
         }
         Self { action, starters }
     }

@@ -40,8 +40,8 @@
 //! no pointers, no references, no padding. [`self_contained!`](crate::self_contained!) checks that
 //! at compile time.
 //!
-//! **What it promises:** no reference into the segment ever exists, so the other process may write
-//! at any time. A segment is created exclusively, for this user alone, and is removed when its
+//! **What it promises:** there is no `&T` into the segment, only atomics, so the other process may
+//! write at any time. A segment is created exclusively, for this user alone. It is removed when its
 //! owner is dropped, and after [`cleanup::install`] also when a signal ends the process. A segment
 //! that is at the key already is removed only if it is certainly abandoned. Errors name the call,
 //! its arguments, the errno and the likely cause.
@@ -52,10 +52,10 @@
 //!
 //! # The others
 //! - [`signal`]: a handler that only stores, the mask, and a wait without a gap.
-//! - [`cleanup`]: what a process owns goes with it, whichever signal ends it.
-//! - [`process`]: fork, and how each process learns that the other one is ready, or has ended.
+//! - [`cleanup`]: what a process owns is removed if a signal ends it (but not SIGKILL).
+//! - [`process`]: fork, and how each process learns of the other one's end.
 //! - [`lock`]: one run at a time.
-//! - [`trace`]: a typed record of every call, for a program that explains itself.
+//! - [`trace`]: a typed record of the calls, for a program that explains itself.
 
 mod attach;
 mod call;

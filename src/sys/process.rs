@@ -1,8 +1,8 @@
 //! Two processes out of one: fork, two pipes, and reaping.
 //!
 //! Each process holds the reading end of a pipe whose only writing end the other one holds. A byte
-//! through it says "ready". Its *end of file* says that the other process has ended, however that
-//! came about, because the kernel closes what a dying process had open.
+//! from the child says "ready". The *end of file* says that the other process has ended, in
+//! whatever way, because the kernel closes what a dying process had open.
 //!
 //! # The order, and why
 //! 1. The pipes are made before `fork`, so that both processes have them.
@@ -12,7 +12,7 @@
 //!    child is a *zombie*. The end of file comes first, so that the wait for it can have a timeout;
 //!    waitpid(2) has none.
 //! 4. No child outlives its parent. The parent's handlers kill it ([`cleanup`]); after a SIGKILL,
-//!    the kernel does (on Linux), or the pipe tells it.
+//!    the kernel does (on Linux, just after it has closed the pipe), or the pipe tells it.
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -31,17 +31,17 @@ use super::{Deadline, Error, cleanup, fd, signal};
 /// Which of the two processes this is.
 #[derive(Debug)]
 pub enum Fork {
-    /// The new one; with it comes its parent.
+    /// The child, and its ends of the two pipes.
     Child(Parent),
-    /// The old one; with it comes its child.
+    /// The parent, and its child.
     Parent(Child),
 }
 
 /// Makes a second process out of this one, and returns in both. `name` is what errors call the
 /// child. Fails as pipe(2) and fork(2) do: no more descriptors, processes or memory are to be had.
 ///
-/// From then on, a signal that ends the parent takes along the child and the segment that the
-/// parent creates ([`cleanup`]).
+/// From then on, a signal that ends the parent also kills the child and removes the segment that
+/// the parent creates ([`cleanup`]).
 pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
     let parent = getpid();
     let (child_reads, parent_writes) = fd::new_pipe()?;
@@ -54,7 +54,7 @@ pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
         ForkResult::Parent { child } => child.as_raw().into(),
         ForkResult::Child => 0,
     };
-    let forked = trace::made(fork, number, |_| Call::Fork);
+    let forked = trace::traced(fork, number, |_| Call::Fork);
     if let Ok(ForkResult::Parent { child: pid }) = forked {
         drop((child_reads, child_writes));
         let child = Child { name, pid, ready: parent_reads, _alive: parent_writes, reaped: false };
@@ -65,7 +65,7 @@ pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
     forked?;
     drop((parent_reads, parent_writes));
     #[cfg(target_os = "linux")]
-    // It can only fail for a number that is no signal. SIGKILL ends also a process that is stopped,
+    // It can only fail for a number that is no signal. SIGKILL also ends a process that is stopped,
     // or blocked in a write that nobody reads.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     // If the parent has ended before that call, nobody sends the signal any more, and this process
@@ -95,21 +95,15 @@ impl Parent {
 
     /// Tells the parent that this process is ready: one byte. Fails as write(2) does, but not if
     /// the parent has ended: the next wait sees that.
-    pub fn ready(&self) -> Result<(), Error> {
+    pub fn notify_ready(&self) -> Result<(), Error> {
         let (fd, write) = (self.ready.as_raw_fd(), || write(&*self.ready, b"!"));
-        let written = trace::made(write, |&bytes| bytes as i64, |_| Call::Write(fd, 1));
+        let written = trace::traced(write, |&bytes| bytes as i64, |_| Call::Write(fd, 1));
         // If both processes share a processor, the parent can have it now.
         thread::yield_now();
         match written {
             Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
             _ => Ok(()),
         }
-    }
-
-    /// Ends this process because the parent has ended: nobody wants to know why. (On Linux the
-    /// kernel is about to kill it; but it closes the parent's pipe first.)
-    pub fn exit_too(&self) -> ! {
-        exit(1)
     }
 }
 
@@ -141,7 +135,7 @@ impl Child {
         self.wait_readable("ready", timeout)?;
         let (fd, read) = (self.ready.as_raw_fd(), || fd::read_byte(&self.ready));
         let call = |byte: Option<&Option<u8>>| Call::Read(fd, byte.copied().flatten());
-        if trace::made(read, |byte| byte.is_some().into(), call)?.is_some() {
+        if trace::traced(read, |byte| byte.is_some().into(), call)?.is_some() {
             return Ok(());
         }
         self.reap()?;
@@ -166,7 +160,7 @@ impl Child {
         self.reaped = true;
         let (pid, wait) = (self.pid, || waitpid(self.pid, None));
         let call = |status: Option<&WaitStatus>| Call::Waitpid(pid, status.copied());
-        match trace::made(wait, |_| pid.as_raw().into(), call)? {
+        match trace::traced(wait, |_| pid.as_raw().into(), call)? {
             WaitStatus::Exited(_, 0) => Ok(()),
             WaitStatus::Signaled(_, signal, _) => Err(Error::Killed(self.to_string(), signal)),
             _ => Err(Error::Failed(self.to_string())),
@@ -208,8 +202,8 @@ unsafe extern "C" {}
 
 /// Makes sure that there is such a process, which is no zombie, and that this user may signal it.
 /// Fails as kill(2) does: ESRCH if there is none, EPERM if this user may not.
-pub fn exists(pid: Pid) -> Result<(), Error> {
-    trace::done(|| kill(pid, None), |_| Call::Kill(pid, None))?;
+pub fn ensure_exists(pid: Pid) -> Result<(), Error> {
+    trace::traced_zero(|| kill(pid, None), |_| Call::Kill(pid, None))?;
     if is_zombie(pid) == Some(true) {
         return Err(Error::call(Call::Kill(pid, None), Errno::ESRCH));
     }
@@ -221,7 +215,7 @@ pub fn has_exited(pid: Pid) -> bool {
     // 0 or less names no process; the kernel says 0 for a process that we cannot see from here
     // (pid_namespaces(7)).
     let is_absent = |error: Error| error.errno() == Some(Errno::ESRCH);
-    pid.as_raw() > 0 && exists(pid).is_err_and(is_absent)
+    pid.as_raw() > 0 && ensure_exists(pid).is_err_and(is_absent)
 }
 
 /// Whether the process has ended and has not been reaped; `None` where the system does not tell.

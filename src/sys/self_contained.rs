@@ -79,7 +79,7 @@ macro_rules! self_contained {
                 ::core::mem::size_of::<T>()
             }
             let fields = 0 $(+ size_of_self_contained::<$type>())+;
-            ::core::assert!(fields == ::core::mem::size_of::<$name>(), "there is padding between the fields");
+            ::core::assert!(fields == ::core::mem::size_of::<$name>(), "padding between fields");
         };
 
         // SAFETY: the constant above does not compile unless every field is self-contained, which

@@ -33,9 +33,11 @@ use super::{Deadline, Error, SelfContained, cleanup};
 /// The mode of a new segment: reading and writing for its owner, nothing for anybody else.
 const MODE: c_int = 0o600;
 
-/// How often a segment that is in use is looked at again, and for how long if there is no timeout.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-const LOOK_FOR: Duration = Duration::from_secs(5);
+/// How often a segment that is in use is looked at again.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// For how long, if there is no timeout.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number that two processes derive from the same file to find the same segment; see ftok(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Key {
             Errno::result(unsafe { libc::ftok(path.as_ptr(), project) })
         };
         let call = |_: Option<&key_t>| Call::Ftok(path.to_owned(), project);
-        trace::made(ftok, |&key| key.into(), call).map(Self)
+        trace::traced(ftok, |&key| key.into(), call).map(Self)
     }
 }
 
@@ -117,19 +119,19 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// `timeout` is over (5 seconds if it is `None`). Fails with [`Error::Occupied`] if the segment
     /// that is there must not be removed, or as shmget(2) does.
     ///
-    /// Panics if a signal would already take along another segment ([`cleanup`]).
+    /// Panics if [`cleanup`] already has a segment to remove.
     pub fn create(key: Key, timeout: Option<Duration>) -> Result<(Self, Option<Status>), Error> {
-        let mut deadline = Deadline::after(timeout.or(Some(LOOK_FOR)), "");
+        let mut deadline = Deadline::after(timeout.or(Some(DEFAULT_TIMEOUT)), "");
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
         let mut reclaimed = None;
         loop {
-            match cleanup::segment(|| shmget(key, size_of::<T>(), flags)) {
+            match cleanup::create_segment(|| shmget(key, size_of::<T>(), flags)) {
                 Err(error) if error.errno() == Some(Errno::EEXIST) => {}
                 id => return Ok((Self(Segment { id: id?, holds: PhantomData }), reclaimed)),
             }
             match reclaim(key, size_of::<T>()) {
                 Err(Error::Occupied(_, true)) if deadline.check().is_ok() => {
-                    trace::sleep(LOOK_AGAIN);
+                    trace::sleep(POLL_INTERVAL);
                 }
                 outcome => reclaimed = outcome?.or(reclaimed),
             }
@@ -150,7 +152,7 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// shmctl(2) does, but not if it has been removed already.
     pub fn remove(self) -> Result<(), Error> {
         // What Drop would do, but here somebody can be told how it went.
-        match remove_owned(ManuallyDrop::new(self).id) {
+        match remove(ManuallyDrop::new(self).id) {
             Err(error) if !error.is_removed() => Err(error),
             _ => Ok(()),
         }
@@ -168,14 +170,8 @@ impl<T> Deref for OwnedSegment<T> {
 impl<T> Drop for OwnedSegment<T> {
     fn drop(&mut self) {
         // We are here because something else has failed already, and that is what the user is told.
-        let _ = remove_owned(self.0.id);
+        let _ = remove(self.0.id);
     }
-}
-
-fn remove_owned(id: c_int) -> Result<(), Error> {
-    let removed = remove(id);
-    cleanup::forget_segment(id);
-    removed
 }
 
 /// Removes the segment at `key` if it is certainly abandoned, and returns its status; `None` if
@@ -213,12 +209,14 @@ fn reclaim(key: Key, size: usize) -> Result<Option<Status>, Error> {
 fn shmget(key: Key, size: usize, flags: c_int) -> Result<c_int, Error> {
     // SAFETY: shmget takes three numbers and touches no memory of ours.
     let shmget = || Errno::result(unsafe { libc::shmget(key.0, size, flags) });
-    trace::made(shmget, |&id| id.into(), |_| Call::Shmget(key.0, size, flags))
+    trace::traced(shmget, |&id| id.into(), |_| Call::Shmget(key.0, size, flags))
 }
 
 fn remove(id: c_int) -> Result<(), Error> {
     // SAFETY: IPC_RMID does not look at its third argument. Whoever is attached stays attached, so
     // no memory goes away.
     let rmid = || Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) });
-    trace::done(rmid, |_| Call::IpcRmid(id)).map(drop)
+    let removed = trace::traced_zero(rmid, |_| Call::IpcRmid(id));
+    cleanup::forget_segment(id);
+    removed.map(drop)
 }

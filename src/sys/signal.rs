@@ -7,8 +7,8 @@
 //!    not kill the process, which is what SIGUSR1 does by default.
 //! 2. [`register`], in the process that waits for it: the handler.
 //! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. To look whether a
-//!    signal has come and *then* to go to sleep would leave a gap between the two: a signal that
-//!    came there would be slept through. So `sleep` lets it in and sleeps in one system call,
+//!    signal has come and *then* to go to sleep would leave a gap: a signal that came in between
+//!    would be missed. So `sleep` lets it in and sleeps in one system call,
 //!    pselect(2).
 //!
 //! A handler runs between any two instructions of the program, so it may do very little; see
@@ -42,8 +42,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The mask becomes that one signal, whatever the program that started this one had blocked.
 /// SIGCHLD gets its default disposition: if it were ignored, the kernel would throw away the exit
 /// status of a child. SIGXFSZ is ignored: a file that may not grow any more is an error of
-/// write(2), and no reason to die. PID 1 of a container is spared by the kernel from signals of
-/// default disposition, so there the handlers of [`cleanup`] see to it that it can be ended.
+/// write(2), and no reason to die. The kernel does not end PID 1 of a container by a signal that
+/// has no handler, so there the handlers of [`cleanup`] are installed.
 pub fn prepare(notification: Signal) -> Result<(), Error> {
     change_mask(SigmaskHow::SIG_SETMASK, notification.into())?;
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
@@ -112,7 +112,7 @@ macro_rules! signal_handler {
                 let $sender = unsafe { $crate::sys::signal::sender(info) };
                 let _ = ($signal, $sender);
                 $(
-                    // A raw pointer to the atomic itself, and to nothing that must be made first.
+                    // Of the atomic itself: dereferencing something else could run code (LazyLock).
                     let atomic: *const ::core::sync::atomic::AtomicI32 = &raw const $atomic;
                     let value: i32 = $value;
                     // SAFETY: it is a static, so it is always there.
@@ -154,7 +154,7 @@ fn set_disposition(signal: Signal, handler: SigHandler, address: usize) -> Resul
     // SAFETY: what is installed is the default, ignoring, or a `Handler`, which only does what a
     // handler may do.
     let sigaction = || unsafe { signal::sigaction(signal, &action) };
-    trace::done(sigaction, |_| Call::Sigaction(signal.into(), address)).map(drop)
+    trace::traced_zero(sigaction, |_| Call::Sigaction(signal.into(), address)).map(drop)
 }
 
 /// Lets `signal` in: its handler may run at any moment from now on. See sigprocmask(2).
@@ -175,6 +175,7 @@ pub fn sleep(
     peer: Option<impl AsFd>,
     deadline: &mut Deadline,
 ) -> Result<bool, Error> {
+    // This only asks for the mask.
     let mut mask = change_mask(SigmaskHow::SIG_BLOCK, SigSet::empty())?;
     mask.remove(signal);
     let peer = peer.as_ref().map(AsFd::as_fd);
@@ -190,7 +191,7 @@ pub fn sleep(
             peer.into_iter().for_each(|fd| readable.insert(fd));
             pselect(None, &mut readable, None, None, &left.map(TimeSpec::from), &mask)
         };
-        match trace::made(sleep, |&ready| ready.into(), |_| Call::Pselect(number, left, mask)) {
+        match trace::traced(sleep, |&ready| ready.into(), |_| Call::Pselect(number, left, mask)) {
             Err(error) if error.errno() == Some(Errno::EINTR) => return Ok(true),
             Ok(0) => {}
             ready => return ready.map(|_| false),
@@ -201,5 +202,5 @@ pub fn sleep(
 /// Sends `signal` to a process. Fails as kill(2) does: ESRCH if there is no such process, EPERM if
 /// this user may not signal it.
 pub fn send(pid: Pid, signal: Signal) -> Result<(), Error> {
-    trace::done(|| signal::kill(pid, signal), |_| Call::Kill(pid, Some(signal)))
+    trace::traced_zero(|| signal::kill(pid, signal), |_| Call::Kill(pid, Some(signal)))
 }

@@ -95,8 +95,7 @@ pub(super) fn status(id: c_int) -> Result<Status, Error> {
         // which nobody follows).
         Ok(Status::new(id, unsafe { kernel.assume_init_ref() }))
     };
-    let told = |it: &Status| (it.size, it.creator_pid, it.last_pid, it.attached);
-    trace::done(stat, |status| Call::IpcStat(id, status.map(told)))
+    trace::traced_zero(stat, |status| Call::IpcStat(id, status.copied()))
 }
 
 /// Finds a segment in the list that Linux keeps for everybody to read, proc_sysvipc(5), which has

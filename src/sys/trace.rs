@@ -1,9 +1,8 @@
 //! The record of system calls: which call, its arguments, its result and its times.
 //!
-//! Every call that belongs to the story goes through `made`, which describes it as a typed
+//! Every call that belongs to the story goes through `traced`, which describes it as a typed
 //! [`Call`]. One that fails becomes an [`Error`] that names it. While a [`record`] is kept, each
-//! call is also handed to the recorder as it returns. Otherwise nothing is noted, and a call costs
-//! no more than itself.
+//! call is also handed to the recorder as it returns.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -39,14 +38,11 @@ pub fn record(recorder: impl FnMut(&Record) + 'static) {
 
 /// Makes a system call. `number` is what strace(1) would show of its result, and `call` describes
 /// the call, given its result if it succeeded.
-pub(super) fn made<T>(
+pub(super) fn traced<T>(
     make: impl FnOnce() -> nix::Result<T>,
     number: impl FnOnce(&T) -> i64,
     call: impl FnOnce(Option<&T>) -> Call,
 ) -> Result<T, Error> {
-    if RECORDER.with_borrow(Option::is_none) {
-        return make().map_err(|errno| Error::call(call(None), errno));
-    }
     let began = Instant::now();
     let outcome = make();
     let ended = Instant::now();
@@ -56,12 +52,12 @@ pub(super) fn made<T>(
     outcome.map_err(|errno| Error::call(call, errno))
 }
 
-/// As [`made`], for a call that returns 0.
-pub(super) fn done<T>(
+/// As [`traced`], for a call that returns 0.
+pub(super) fn traced_zero<T>(
     make: impl FnOnce() -> nix::Result<T>,
     call: impl FnOnce(Option<&T>) -> Call,
 ) -> Result<T, Error> {
-    made(make, |_| 0, call)
+    traced(make, |_| 0, call)
 }
 
 /// Sleeps between two looks at the same thing.
@@ -70,11 +66,11 @@ pub fn sleep(time: Duration) {
         std::thread::sleep(time);
         Ok(())
     };
-    let _ = done(sleep, |_| Call::Nanosleep(time));
+    let _ = traced_zero(sleep, |_| Call::Nanosleep(time));
 }
 
-/// Notes something that took no system call.
-pub(super) fn happened(call: Call) {
+/// Notes a copy, which takes no system call.
+pub(super) fn traced_copy(call: Call) {
     let now = Instant::now();
     note(Record { call, result: Ok(0), began: now, ended: now });
 }

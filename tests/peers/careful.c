@@ -50,7 +50,7 @@ static int listener(const char *path, int ready, int alive, const sigset_t *wait
         FD_ZERO(&fds);
         FD_SET(alive, &fds);
         if (pselect(alive + 1, &fds, NULL, NULL, NULL, waiting) != -1)
-            return 1; /* the parent is gone */
+            return 1; /* the parent has ended */
         if (errno != EINTR)
             check(-1, "pselect");
     }
