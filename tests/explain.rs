@@ -977,17 +977,6 @@ fn explain_with_strays(scratch: &Scratch, strays: usize) -> Finished {
     run.finish(TIMEOUT)
 }
 
-/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
-fn is_pending(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let pending = status
-        .lines()
-        .find_map(|line| line.strip_prefix("ShdPnd:"))
-        .unwrap();
-    let pending = u64::from_str_radix(pending.trim(), 16).unwrap();
-    pending & 1 << (libc::SIGUSR1 - 1) != 0
-}
-
 // What goes wrong.
 
 #[test]

@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -13,7 +12,6 @@ use std::process::{Command, Stdio};
 use std::ptr;
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, signal};
 use nix::unistd::Pid;
@@ -269,12 +267,6 @@ fn a_run_that_is_blocked_in_a_write_dies_of_an_ending_signal() {
 
 // While another run has the lock.
 
-/// Takes the lock on the scratch folder's file.
-fn take_lock(scratch: &Scratch) -> Flock<File> {
-    let file = File::open(scratch.path()).unwrap();
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
-}
-
 /// Waits until the run is blocked in flock(2).
 fn until_blocked(pid: Pid) {
     wait_until("the run waits for the lock", || {
@@ -434,9 +426,7 @@ fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
 
 /// Whether none of these signals is waiting to be taken by the process; see proc_pid_status(5).
 fn has_taken_all(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let (_, rest) = status.split_once("ShdPnd:").unwrap();
-    u64::from_str_radix(rest.lines().next().unwrap().trim(), 16) == Ok(0)
+    signals(pid, "ShdPnd:") == 0
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal, sigprocmask};
 use nix::unistd::Pid;
@@ -24,12 +24,6 @@ use support::*;
 
 /// How many runs at once.
 const RUNS: usize = 40;
-
-/// Takes the run lock, as a run would that does not end.
-fn take_lock(scratch: &Scratch) -> Flock<File> {
-    let file = File::open(scratch.path()).unwrap();
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
-}
 
 /// What a run says when it has to wait.
 fn note(scratch: &Scratch) -> String {

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sigshm::message::{LONGEST_TEXT, MESSAGE_SIZE, Message};
 use sigshm::output::escape::Escaped;
@@ -128,10 +127,7 @@ fn a_listener_in_another_language_goes_on_after_a_signal_without_a_message() {
         let scratch = Scratch::new();
         let listener = language.listen(&scratch);
         for _ in 0..3 {
-            kill(listener.pid(), Signal::SIGUSR1).unwrap();
-            wait_until("it has looked, and waits again", || {
-                !is_pending(listener.pid()) && state(listener.pid()) == Some('S')
-            });
+            send_stray(listener.pid());
         }
         assert_passes(
             &scratch,
@@ -253,32 +249,18 @@ impl Language {
     }
 
     fn sent(self, message: &OsStr, shown: &str) -> String {
-        let done = "# All done. Freeing memory.\n";
-        if self != Self::Rust {
-            return done.to_owned();
+        if self == Self::Rust {
+            sent(message.len(), shown)
+        } else {
+            "# All done. Freeing memory.\n".to_owned()
         }
-        let size = message.len();
-        format!(
-            "# Message size is: {size}\n\
-             # Creating message object.\n\
-             \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
-             \x1b[36m\tid=1\x1b[0m\n\
-             \x1b[36m\ttext:{shown}.\x1b[0m\n\
-             {done}"
-        )
     }
 
     fn received(self, listener: Pid, message: &OsStr, shown: &str) -> Vec<u8> {
-        let signal = libc::SIGUSR1;
         if self == Self::Rust {
-            return format!(
-                "\x1b[35m# Listening on PID={listener}\x1b[0m\n\
-                 \x1b[35m# Registering signal handler for SIGUSR1\x1b[0m\n\
-                 \x1b[33m# PID={listener} received signal {signal}\x1b[0m\n\
-                 \x1b[33m# Received: {shown}\x1b[0m\n"
-            )
-            .into_bytes();
+            return received(listener, shown).into_bytes();
         }
+        let signal = libc::SIGUSR1;
         // The peers print the bytes as they are.
         let lines = format!(
             "# Listening on PID={listener}\n# PID={listener} received signal {signal}\n# Received: "
@@ -365,12 +347,4 @@ fn numbers(finished: &Finished) -> Vec<usize> {
     assert_eq!(finished.code, Some(0), "{finished:#?}");
     let words = finished.text().split_whitespace();
     words.map(|word| word.parse().unwrap()).collect()
-}
-
-fn is_pending(pid: Pid) -> bool {
-    // Sent to a process or to one of its threads; see proc_pid_status(5).
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
-    let bits = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
-    bits & 1 << (libc::SIGUSR1 - 1) != 0
 }

@@ -788,10 +788,7 @@ fn a_signal_without_a_message_is_not_a_message() {
     let scratch = Scratch::new();
     let listener = listen(&scratch, &[]);
     for _ in 0..10 {
-        kill(listener.pid(), Signal::SIGUSR1).unwrap();
-        wait_until("it has looked, and waits again", || {
-            !is_pending(listener.pid()) && state(listener.pid()) == Some('S')
-        });
+        send_stray(listener.pid());
     }
     assert_eq!(listener.printed(), registered(listener.pid()));
     assert_delivered(&scratch, listener, "Hello, world", str::to_owned);
@@ -906,10 +903,7 @@ fn a_segment_that_is_too_small_for_a_message_is_none() {
     let scratch = Scratch::new();
     let listener = listen(&scratch, &[]);
     let planted = Planted::new(&scratch, &message(1, 12, b"Hello, world")[..512]);
-    kill(listener.pid(), Signal::SIGUSR1).unwrap();
-    wait_until("it has looked, and waits again", || {
-        !is_pending(listener.pid()) && state(listener.pid()) == Some('S')
-    });
+    send_stray(listener.pid());
     assert_eq!(listener.printed(), registered(listener.pid()));
     drop(planted);
     assert_delivered(&scratch, listener, "Hello, world", str::to_owned);
@@ -917,33 +911,6 @@ fn a_segment_that_is_too_small_for_a_message_is_none() {
 }
 
 // What they say, as a whole.
-
-fn registered(listener: Pid) -> String {
-    format!(
-        "\x1b[35m# Listening on PID={listener}\x1b[0m\n\
-         \x1b[35m# Registering signal handler for SIGUSR1\x1b[0m\n"
-    )
-}
-
-fn received(listener: Pid, shown: &str) -> String {
-    let signal = libc::SIGUSR1;
-    registered(listener)
-        + &format!(
-            "\x1b[33m# PID={listener} received signal {signal}\x1b[0m\n\
-             \x1b[33m# Received: {shown}\x1b[0m\n"
-        )
-}
-
-fn sent(size: usize, shown: &str) -> String {
-    format!(
-        "# Message size is: {size}\n\
-         # Creating message object.\n\
-         \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
-         \x1b[36m\tid=1\x1b[0m\n\
-         \x1b[36m\ttext:{shown}.\x1b[0m\n\
-         # All done. Freeing memory.\n"
-    )
-}
 
 /// The run succeeded, and said this and nothing else.
 #[track_caller]
@@ -1094,22 +1061,8 @@ fn leave_behind(scratch: &Scratch, listener: &Program) -> Segment {
     segment
 }
 
-/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
-fn is_pending(pid: Pid) -> bool {
-    has_sigusr1(pid, "ShdPnd:")
-}
-
 fn has_handler(pid: Pid) -> bool {
-    has_sigusr1(pid, "SigCgt:")
-}
-
-/// Whether SIGUSR1 is in one of the sets that proc_pid_status(5) shows.
-#[track_caller]
-fn has_sigusr1(pid: Pid, set: &str) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(set));
-    let bits = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
-    bits & 1 << (libc::SIGUSR1 - 1) != 0
+    signals(pid, "SigCgt:") & SIGUSR1 != 0
 }
 
 /// Sends SIGUSR1 to a process, over and over, until it is dropped. Drop it before the process is

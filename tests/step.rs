@@ -485,29 +485,9 @@ fn assert_ends_when_killed(number: usize, killed: Side) {
     scratch.assert_nothing_left();
 }
 
-/// SIGUSR1 in a set of signals as `/proc/PID/status` shows it.
-const SIGUSR1: u64 = 1 << (libc::SIGUSR1 - 1);
-
-/// One of the sets of signals in `/proc/PID/status`; see proc_pid_status(5).
-fn signals(pid: Pid, label: &str) -> u64 {
-    u64::from_str_radix(&status(pid, label), 16).unwrap()
-}
-
-/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
-fn is_pending(pid: Pid) -> bool {
-    signals(pid, "ShdPnd:") & SIGUSR1 != 0
-}
-
 /// Whether the process sleeps and has taken every signal before.
 fn sleeps(pid: Pid) -> bool {
     !is_pending(pid) && state(pid) == Some('S')
-}
-
-fn status(pid: Pid, label: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let mut lines = status.lines();
-    let value = lines.find_map(|line| line.strip_prefix(label));
-    value.expect(label).trim().to_owned()
 }
 
 /// Where a segment is in a process's memory.

@@ -5,14 +5,12 @@
 
 mod support;
 
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, signal};
-use nix::unistd::Pid;
 
 use support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
 use support::*;
@@ -80,14 +78,6 @@ fn signals_that_end_nothing_by_default_do_nothing_at_any_step() {
     }
 }
 
-/// Whether a SIGUSR1 is waiting to be taken by the process; see proc_pid_status(5).
-fn has_sigusr1_pending(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let (_, rest) = status.split_once("ShdPnd:").unwrap();
-    let pending = u64::from_str_radix(rest.lines().next().unwrap().trim(), 16).unwrap();
-    pending & 1 << (libc::SIGUSR1 - 1) != 0
-}
-
 /// Lets the parent go on, which was stopped. The message arrives, and nothing else has been taken
 /// for it meanwhile.
 fn continue_and_deliver(released: Released, scratch: &Scratch) {
@@ -109,7 +99,7 @@ fn a_thousand_strays_one_by_one_are_looked_into_and_none_is_taken_for_the_messag
     let listener = released.listener().unwrap();
     for _ in 0..1000 {
         kill(listener, Signal::SIGUSR1).unwrap();
-        wait_until("the signal is taken", || !has_sigusr1_pending(listener));
+        wait_until("the signal is taken", || !is_pending(listener));
     }
     released.until_listener_sleeps();
     continue_and_deliver(released, &scratch);
@@ -123,7 +113,7 @@ fn a_stray_that_wakes_the_listener_from_its_sleep_is_not_taken_for_the_message()
     for _ in 0..3 {
         released.until_listener_sleeps();
         kill(listener, Signal::SIGUSR1).unwrap();
-        wait_until("the signal is taken", || !has_sigusr1_pending(listener));
+        wait_until("the signal is taken", || !is_pending(listener));
     }
     released.until_listener_sleeps();
     continue_and_deliver(released, &scratch);
@@ -144,7 +134,7 @@ fn a_stray_does_not_deliver_what_a_dead_run_has_left() {
     let listener = released.listener().unwrap();
     for _ in 0..3 {
         kill(listener, Signal::SIGUSR1).unwrap();
-        wait_until("the signal is taken", || !has_sigusr1_pending(listener));
+        wait_until("the signal is taken", || !is_pending(listener));
         released.until_listener_sleeps();
     }
     assert_eq!(scratch.segments(), [old]);

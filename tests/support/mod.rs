@@ -25,7 +25,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::{Pid, dup2_stdout, pipe2, write};
 use tempfile::TempDir;
@@ -382,6 +382,36 @@ pub fn transcript(listener: i32, size: usize, shown: &str) -> String {
     )
 }
 
+/// What `--listen` prints until it waits.
+pub fn registered(listener: Pid) -> String {
+    format!(
+        "\x1b[35m# Listening on PID={listener}\x1b[0m\n\
+         \x1b[35m# Registering signal handler for SIGUSR1\x1b[0m\n"
+    )
+}
+
+/// All that `--listen` prints.
+pub fn received(listener: Pid, shown: &str) -> String {
+    let signal = libc::SIGUSR1;
+    registered(listener)
+        + &format!(
+            "\x1b[33m# PID={listener} received signal {signal}\x1b[0m\n\
+             \x1b[33m# Received: {shown}\x1b[0m\n"
+        )
+}
+
+/// All that `--to` prints.
+pub fn sent(size: usize, shown: &str) -> String {
+    format!(
+        "# Message size is: {size}\n\
+         # Creating message object.\n\
+         \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
+         \x1b[36m\tid=1\x1b[0m\n\
+         \x1b[36m\ttext:{shown}.\x1b[0m\n\
+         # All done. Freeing memory.\n"
+    )
+}
+
 /// The PID in the line `# Listening on PID=…`.
 pub fn listener_in(transcript: &str) -> i32 {
     let (_, rest) = transcript
@@ -516,4 +546,42 @@ impl Drop for Busy {
             thread.join().unwrap();
         }
     }
+}
+
+/// What `/proc/PID/status` has behind this label; see proc_pid_status(5).
+#[track_caller]
+pub fn status(pid: Pid, label: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(label));
+    value.expect(label).trim().to_owned()
+}
+
+/// One of the sets of signals there.
+#[track_caller]
+pub fn signals(pid: Pid, label: &str) -> u64 {
+    u64::from_str_radix(&status(pid, label), 16).unwrap()
+}
+
+/// SIGUSR1 in such a set.
+pub const SIGUSR1: u64 = 1 << (libc::SIGUSR1 - 1);
+
+/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
+#[track_caller]
+pub fn is_pending(pid: Pid) -> bool {
+    signals(pid, "ShdPnd:") & SIGUSR1 != 0
+}
+
+/// Sends a listener that sleeps a SIGUSR1, and waits until it has looked and sleeps again.
+#[track_caller]
+pub fn send_stray(listener: Pid) {
+    kill(listener, Signal::SIGUSR1).unwrap();
+    wait_until("it has looked, and waits again", || {
+        !is_pending(listener) && state(listener) == Some('S')
+    });
+}
+
+/// Takes the lock on this folder's `shared_path`, as a run does.
+pub fn take_lock(scratch: &Scratch) -> Flock<File> {
+    let file = File::open(scratch.path()).unwrap();
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
 }
