@@ -1200,10 +1200,36 @@ fn at_each_step(
 fn if_the_pipe_of_records_is_full_the_run_goes_on_and_says_how_many_are_missing() {
     let scratch = Scratch::new();
     let longest = "x".repeat(1007);
-    let mut command = scratch.sigshm(["--explain", "--color", "never", &longest]);
+    // What the listener hands over needs more than a page.
+    let finished = explain_through_a_pipe_of(4096, &scratch, &longest);
+    let text = finished.text();
+    let (before, _) = text
+        .split_once(" more entries were not recorded")
+        .expect("it says so");
+    let missing: usize = before.rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!(missing > 0, "{text}");
+    assert_told_in_part(text, &scratch, &longest);
+}
+
+#[test]
+fn if_the_pipe_of_records_is_full_even_for_their_number_the_run_says_that_some_are_missing() {
+    let scratch = Scratch::new();
+    // One entry is longer than what a pipe takes as a whole, so the pipe is filled to the last byte.
+    let longest = "\x1b".repeat(1007);
+    let finished = explain_through_a_pipe_of(8192, &scratch, &longest);
+    let text = finished.text();
+    let says = "Of the listener, more entries were not recorded.";
+    assert!(text.contains(says), "{text}");
+    assert_told_in_part(text, &scratch, &longest);
+}
+
+/// Runs `--explain`, and makes the pipe of records smaller before the listener uses it.
+#[track_caller]
+fn explain_through_a_pipe_of(bytes: i32, scratch: &Scratch, message: &str) -> Finished {
+    let mut command = scratch.sigshm(["--explain", "--color", "never", message]);
     let point = Point::Call(Side::Parent, libc::SYS_clone);
     let frozen = freeze(&mut command, point).expect("the run has not ended");
-    // What the listener hands over needs more than a page. The pipe for it is the first one made.
+    // The pipe is the first one made.
     let folder = format!("/proc/{}/fd", frozen.parent());
     let numbers = fs::read_dir(&folder).unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -1215,21 +1241,20 @@ fn if_the_pipe_of_records_is_full_the_run_goes_on_and_says_how_many_are_missing(
     let mut options = File::options();
     let options = options.read(true).custom_flags(libc::O_NONBLOCK);
     let pipe = options.open(format!("{folder}/{first}")).unwrap();
-    let size = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-    assert_eq!(size, 4096, "the pages are larger here");
+    let size = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(bytes)).unwrap();
+    assert_eq!(size, bytes, "the pages are larger here");
     drop(pipe);
 
     let finished = frozen.release().finish(TIMEOUT);
     let outcome = (finished.code, finished.stderr.as_str());
     assert_eq!(outcome, (Some(0), ""), "{finished:#?}");
-    let text = finished.text();
-    let (before, _) = text
-        .split_once(" more entries were not recorded")
-        .expect("it says so");
-    let missing: usize = before.rsplit_once(' ').unwrap().1.parse().unwrap();
-    assert!(missing > 0, "{text}");
-    // What the sender has done is all there, and of the listener what came first.
-    let whole = explain(&scratch, "never", &longest);
+    finished
+}
+
+/// What the sender has done is all there, and of the listener what came first.
+#[track_caller]
+fn assert_told_in_part(text: &str, scratch: &Scratch, message: &str) {
+    let whole = explain(scratch, "never", message);
     let [told, all] = [text, whole.text()].map(|text| names_told(text, "sender"));
     assert_eq!(told, all);
     let [told, all] = [text, whole.text()].map(listener_names);

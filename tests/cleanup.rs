@@ -1,0 +1,65 @@
+//! `sys::cleanup` for whoever uses it alone: which segment a signal removes.
+
+#![allow(unsafe_code)] // To fork.
+
+mod support;
+
+use nix::sys::signal::{Signal, raise};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+use sigshm::sys::{Error, Key, OwnedSegment, cleanup};
+
+use support::*;
+
+/// Does the work in a new process. SIGTERM must end it there.
+#[track_caller]
+fn assert_sigterm_ends(work: impl FnOnce() -> Result<(), Error>) {
+    // SAFETY: glibc keeps memory allocation in order across a fork, and the child does not return.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let _ = work();
+            // SAFETY: this ends the process at once.
+            unsafe { libc::_exit(1) }
+        }
+        ForkResult::Parent { child } => {
+            let mut status = WaitStatus::StillAlive;
+            wait_until("the child has ended", || {
+                status = waitpid(child, Some(WaitPidFlag::WNOHANG)).unwrap();
+                status != WaitStatus::StillAlive
+            });
+            assert_eq!(status, WaitStatus::Signaled(child, Signal::SIGTERM, false));
+        }
+    }
+}
+
+fn create(scratch: &Scratch) -> Result<OwnedSegment<u32>, Error> {
+    let key = Key::from_path(&scratch.path(), 1)?;
+    Ok(OwnedSegment::create(key, None)?.0)
+}
+
+#[test]
+fn a_signal_removes_the_segment_that_was_created_after_the_handler_was_installed() {
+    let scratch = Scratch::new();
+    assert_sigterm_ends(|| {
+        cleanup::install()?;
+        let _segment = create(&scratch)?;
+        let _ = raise(Signal::SIGTERM);
+        Ok(())
+    });
+    assert_eq!(scratch.segments(), []);
+}
+
+#[test]
+fn to_remove_another_segment_does_not_make_the_handler_forget_its_own() {
+    let (earlier, later) = (Scratch::new(), Scratch::new());
+    assert_sigterm_ends(|| {
+        let other = create(&earlier)?;
+        cleanup::install()?;
+        let _segment = create(&later)?;
+        other.remove()?;
+        let _ = raise(Signal::SIGTERM);
+        Ok(())
+    });
+    assert_eq!(earlier.segments(), []);
+    assert_eq!(later.segments(), []);
+}
