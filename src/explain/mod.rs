@@ -113,8 +113,8 @@ impl Explainer {
                 }
             }
             (Call::Shmget(..), Ok(id)) => self.known.segment = Some(id as i32),
-            (Call::IpcStat(_, Some(status)), _) if self.who == Role::Listener => {
-                self.known.sender = Some(status.creator_pid);
+            (Call::IpcStat(_, Some((_, creator, ..))), _) if self.who == Role::Listener => {
+                self.known.sender = Some(*creator);
             }
             _ => {}
         }

@@ -9,8 +9,6 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use super::status::Status;
-
 /// What a process did: a system call with its arguments, or a copy, which takes no system call.
 ///
 /// What only the kernel knows before the call returns (a status, the ends of a pipe) is `None` if
@@ -31,7 +29,7 @@ pub enum Call {
     Shmget(key_t, size_t, c_int), // key, size, flags
     Shmat(c_int, c_int),     // segment, flags
     Shmdt(usize),            // address
-    IpcStat(c_int, Option<Status>), // shmctl: segment, its status
+    IpcStat(c_int, Option<(size_t, Pid, Pid, u64)>), // shmctl; size, creator, last, attached
     IpcRmid(c_int),          // shmctl: segment
     Nanosleep(Duration),     // between two looks at the same thing
     Kill(Pid, Option<Signal>), // without a signal it only checks the PID
@@ -87,9 +85,9 @@ impl fmt::Display for Call {
             Self::Shmat(id, 0) => write!(f, "shmat({id}, NULL, 0)"),
             Self::Shmat(id, _) => write!(f, "shmat({id}, NULL, SHM_RDONLY)"),
             Self::Shmdt(address) => write!(f, "shmdt({address:#x})"),
-            Self::IpcStat(id, Some(Status { size, creator_pid, last_pid, attached, .. })) => {
-                write!(f, "shmctl({id}, IPC_STAT, {{shm_segsz={size}, shm_cpid={creator_pid}, ")?;
-                write!(f, "shm_lpid={last_pid}, shm_nattch={attached}, …}})")
+            Self::IpcStat(id, Some((size, creator, last, attached))) => {
+                write!(f, "shmctl({id}, IPC_STAT, {{shm_segsz={size}, shm_cpid={creator}, ")?;
+                write!(f, "shm_lpid={last}, shm_nattch={attached}, …}})")
             }
             Self::IpcStat(id, None) => write!(f, "shmctl({id}, IPC_STAT, …)"),
             Self::IpcRmid(id) => write!(f, "shmctl({id}, IPC_RMID, NULL)"),

@@ -95,7 +95,8 @@ pub(super) fn status(id: c_int) -> Result<Status, Error> {
         // which nobody follows).
         Ok(Status::new(id, unsafe { kernel.assume_init_ref() }))
     };
-    trace::traced_zero(stat, |status| Call::IpcStat(id, status.copied()))
+    let told = |it: &Status| (it.size, it.creator_pid, it.last_pid, it.attached);
+    trace::traced_zero(stat, |status| Call::IpcStat(id, status.map(told)))
 }
 
 /// Finds a segment in the list that Linux keeps for everybody to read, proc_sysvipc(5), which has
