@@ -16,7 +16,9 @@ use crate::message::Message;
 use crate::output::escape::Escaped;
 use crate::output::note;
 use crate::output::palette::Role;
+use crate::output::stdout::Stdout;
 use crate::run::Run;
+use crate::sys::trace::shortened;
 use crate::transcript::Transcript;
 
 /// Send a message to another process through System V shared memory and SIGUSR1
@@ -68,6 +70,9 @@ says why), 2 for bad usage. If a signal ends the run, it dies of that signal.";
 
 /// How long each wait may last by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest line of an error that quotes an argument, in characters.
+const LONGEST_LINE: usize = 300;
 
 /// How long the demo's listener spins before it sleeps.
 const SPIN: Duration = Duration::from_millis(100);
@@ -122,18 +127,26 @@ fn is_colored(choice: Option<ColorChoice>) -> bool {
 /// Prints what clap has to say, and ends.
 fn exit(error: &clap::Error) -> ! {
     if !error.use_stderr() {
-        error.exit();
+        let printed = Stdout { colored: false }.print(&error.to_string());
+        printed.unwrap_or_else(|error| {
+            note::error(&error);
+            process::exit(1)
+        });
+        process::exit(0)
     }
     // The error quotes the argument, and the terminal must not obey that either.
     for line in error.to_string().lines() {
-        note::line(Escaped::os(line));
+        note::line(shortened(&Escaped::os(line).to_string(), LONGEST_LINE));
     }
     process::exit(error.exit_code())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse().map(Duration::try_from_secs_f64) {
-        Ok(Ok(duration)) if !duration.is_zero() => Ok(duration),
+    match text.parse() {
+        // What is too long for a Duration is for ever, and what is too short is not nothing.
+        Ok(seconds) if seconds > 0.0 => Ok(Duration::try_from_secs_f64(seconds)
+            .unwrap_or(Duration::MAX)
+            .max(Duration::from_nanos(1))),
         _ => Err("a number of seconds greater than 0 is needed, such as 5 or 0.5".to_owned()),
     }
 }

@@ -20,7 +20,7 @@ pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
     signal::prepare(NOTIFICATION)?;
     // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
     // both processes have closed the file.
-    let _lock = RunLock::take(&run.path, run.timeout, || note::waiting_for_lock(&run.path))?;
+    let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
 
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;
@@ -32,9 +32,10 @@ pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
         Fork::Parent(mut child) => {
             // The article's parent goes on at once, and its signal often comes too early.
             child.wait_until_ready(run.timeout)?;
-            let sent = sender(&message, child.pid(), run)?;
+            let listener = child.pid();
+            let sent = sender(&message, listener, run)?;
             // waitpid(2). A child that has failed is an error here.
-            child.wait(run.timeout).map_err(|error| sent.with_cause(error))?;
+            child.wait(run.timeout, || sent.segment.ensure_reachable(listener))?;
             run.tell(Step::AllDone)?;
             sent.free()
         }

@@ -5,11 +5,12 @@ use std::hint;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::unistd::{Pid, getpid};
 
 use crate::handler::{self, handler};
 use crate::message::{Message, NOTIFICATION, PROJECT};
+use crate::output::note;
 use crate::run::Run;
 use crate::step::Step;
 use crate::sys::process::{self, Parent};
@@ -22,9 +23,12 @@ pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
     parent.notify_ready()?;
     // A run that was killed leaves its segment behind, message and all. So take only a segment that
     // our parent has created, and that somebody is attached to.
-    receive(Some(parent), run, |segment| {
+    receive(Some(parent), run, |segment, _| {
         let status = segment.status()?;
-        Ok(status.creator_pid == parent.pid() && status.attached > 0)
+        if status.creator_pid == parent.pid() && status.attached > 0 {
+            return Ok(());
+        }
+        Err(segment.rejected("our parent has not created it"))
     })
 }
 
@@ -36,14 +40,16 @@ pub fn register(parent: Option<Pid>, run: &mut Run) -> Result<()> {
     run.tell(Step::Registered)
 }
 
-/// Waits for the signal and for a message in a segment that `may_take` accepts; prints it.
+/// Waits for the signal and for a message, and prints it. `may_take` is given the segment and the
+/// signal's sender; it fails if that segment's message is not for this listener.
 pub fn receive(
     parent: Option<&Parent>,
     run: &mut Run,
-    may_take: impl Fn(&Segment<Message>) -> Result<bool, Error>,
+    may_take: impl Fn(&Segment<Message>, Pid) -> Result<(), Error>,
 ) -> Result<()> {
     // In the demo it is the parent that gives up.
     let timeout = if parent.is_some() { None } else { run.timeout };
+    let from = parent.map(Parent::pid);
     let mut deadline = Deadline::after(timeout, "no message came");
     let spin_until = Instant::now() + run.spin;
     let mut rounds = 0;
@@ -59,12 +65,21 @@ pub fn receive(
         };
         run.tell(Step::Woken(rounds))?;
         rounds = 0;
-        // Anybody may send the signal at any time. If there is no message, the listener goes on.
-        let Some(message) = take_message(&run.path, &may_take)? else {
-            run.tell(Step::FoundNothing)?;
-            continue;
+        let sender = Pid::from_raw(sender);
+        let message = match take_message(&run.path, |segment| may_take(segment, sender)) {
+            Ok(message) => message,
+            // Our parent sends the signal when its message is there. Anybody else may send it at
+            // any time: then the listener goes on. (0 is a process that cannot be seen from here.)
+            Err(why) if why.is_absence() && (sender.as_raw() == 0 || Some(sender) != from) => {
+                run.tell(Step::FoundNothing(&why))?;
+                if parent.is_none() {
+                    note::still_listening(&run.path, &why);
+                }
+                continue;
+            }
+            Err(error) => return Err(error).with_context(|| note::no_message(&run.path)),
         };
-        run.tell(Step::ReceivedSignal(number, Pid::from_raw(sender)))?;
+        run.tell(Step::ReceivedSignal(number, sender))?;
         // Checks the message (`Message::text`), and prints "# Received: …".
         return run.tell(Step::Received(&message));
     }
@@ -88,19 +103,12 @@ fn spin(until: Instant) -> Result<u64> {
 /// Looks into shared memory, knowing nothing but the path.
 fn take_message(
     path: &Path,
-    may_take: impl Fn(&Segment<Message>) -> Result<bool, Error>,
-) -> Result<Option<Message>> {
-    let look = || -> Result<_, Error> {
-        let key = Key::from_path(path, PROJECT)?; // ftok(3)
-        match Segment::find(key)? {
-            // Copied once, and detached at once: from here on nobody can change it.
-            Some(segment) if may_take(&segment)? => Ok(Some(segment.attach_read_only()?.read())),
-            _ => Ok(None),
-        }
-    };
-    match look() {
-        // Its creator has removed it meanwhile.
-        Err(error) if error.is_removed() => Ok(None),
-        found => Ok(found?.filter(Message::is_written)),
-    }
+    may_take: impl Fn(&Segment<Message>) -> Result<(), Error>,
+) -> Result<Message, Error> {
+    let key = Key::from_path(path, PROJECT)?; // ftok(3)
+    let segment = Segment::find(&key)?; // shmget(2)
+    may_take(&segment)?;
+    // Copied once, and detached at once: from here on nobody can change it.
+    let message = segment.attach_read_only()?.read(); // shmat(2)
+    if message.is_written() { Ok(message) } else { Err(segment.rejected("it holds no message")) }
 }

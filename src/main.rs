@@ -9,8 +9,10 @@ use sigshm::standalone;
 use sigshm::sys::{Error, cleanup, process};
 
 fn main() {
+    let prepared = cleanup::install_if_first();
     let (command, mut run) = cli::parse();
     let outcome = match &command {
+        _ if prepared.is_err() => prepared.map_err(Into::into),
         Command::Demo(text) => demo(text, &mut run),
         Command::Listen => standalone::listen(&mut run),
         Command::Send(text, listener) => standalone::send(text, *listener, &mut run),

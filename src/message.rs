@@ -71,8 +71,11 @@ impl Message {
 
     /// The text, once the numbers have been checked. Fails if these bytes are not a message.
     pub fn text(&self) -> Result<&[u8]> {
-        let Self { id, size, text, .. } = self;
-        let what = "what the segment holds is not a message";
+        let Self { id, padding, size, text } = self;
+        let what = match padding.iter().any(|&byte| byte != 0) {
+            true => "what the segment holds is not a message (it looks like a 32-bit program's)",
+            false => "what the segment holds is not a message",
+        };
         ensure!(*id == MESSAGE_ID, "{what}: its id is {id}, and only {MESSAGE_ID} is ever sent");
         ensure!(
             *size <= LONGEST_TEXT,
@@ -80,6 +83,7 @@ impl Message {
         );
         let ends = text[*size] == 0 && text[LONGEST_TEXT] == 0;
         ensure!(ends, "{what}: its text does not end in NUL");
+        ensure!(!text[..*size].contains(&0), "{what}: there is a NUL within its size");
         Ok(&text[..*size])
     }
 }

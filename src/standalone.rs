@@ -8,19 +8,19 @@
 //! the last, and only the sender is attached, the message has been read. So a listener in any
 //! language will do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, Uid, getpid};
 
 use crate::listener::{receive, register};
-use crate::message::{Message, NOTIFICATION};
+use crate::message::{MESSAGE_SIZE, Message, NOTIFICATION, PROJECT};
 use crate::output::note;
 use crate::run::Run;
 use crate::sender::{self, Sent};
 use crate::step::Step;
-use crate::sys::{Deadline, Error, RunLock, Segment, Status};
-use crate::sys::{cleanup, process, signal, trace};
+use crate::sys::{Deadline, Error, Key, RunLock, Segment, Status};
+use crate::sys::{cleanup, fd, proc, process, signal, trace};
 
 /// How often the sender looks at the segment's status: nobody tells it that it has changed.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
@@ -28,29 +28,36 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// Waits for a message from anybody, and prints it: `--listen`. Fails if none has come.
 pub fn listen(run: &mut Run) -> Result<()> {
     signal::prepare(NOTIFICATION)?;
+    // Without the file nobody could ever reach this listener.
+    Key::from_path(&run.path, PROJECT)?;
     register(None, run)?;
     receive(None, run, may_take)
 }
 
-/// Whether the segment may hold a message for this listener. A sender that was killed leaves its
-/// segment behind, message and all; the signal of somebody else must not deliver it.
-fn may_take(segment: &Segment<Message>) -> Result<bool, Error> {
-    let why_not = match segment.status() {
-        Err(error) if error.is_forbidden() => error.to_string(),
-        Ok(status) if process::has_exited(status.creator_pid) => {
-            format!("{status} was left behind")
-        }
-        status => return status.map(|_| true),
-    };
-    note::still_listening(&why_not);
-    Ok(false)
+/// Makes sure that the segment's message is for this listener: its creator has sent the signal, or
+/// is there and attached. A sender may end right after it has sent the signal. But one that was
+/// killed leaves its message behind, and the signal of somebody else must not deliver it.
+fn may_take(segment: &Segment<Message>, sender: Pid) -> Result<(), Error> {
+    let status = segment.status()?;
+    let creator = status.creator_pid;
+    if status.owner != Uid::effective() {
+        Err(segment.rejected("it is another user's"))
+    } else if status.size != MESSAGE_SIZE {
+        Err(segment.rejected("its size is not that of a message"))
+    } else if creator == sender && creator.as_raw() > 0 && creator != getpid()
+        || status.attached > 0 && !status.creator_has_exited()
+    {
+        Ok(())
+    } else {
+        Err(segment.rejected("it was left behind"))
+    }
 }
 
 /// Sends a message to a process that listens already: `--to`. Fails if it has not been read.
 pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     let message = Message::new(text)?;
     signal::prepare(NOTIFICATION)?;
-    let _lock = RunLock::take(&run.path, run.timeout, || note::waiting_for_lock(&run.path))?;
+    let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
     ensure_listening(listener)?;
 
     run.tell(Step::MessageSize(message.size))?;
@@ -59,29 +66,46 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     let sent = sender::write(&message, listener, run)?;
     let looked = wait_until_alone(&sent, listener, run)?;
     let has_read = || is_read(&sent, listener, looked);
-    if let Err(error) = sender::notify(listener, run) {
+    if let Err(error) = sender::notify(&sent, listener, run) {
         // The signal of somebody else may have made the listener read it, and end.
         if !has_read()? {
             return Err(error);
         }
     }
     let what = format!("PID {listener} has not read the message");
-    wait_until(&sent, &what, run, |_| has_read())?;
+    wait_until(&sent, listener, &what, run, |_| has_read())?;
     run.tell(Step::AllDone)?;
     sent.free()
 }
 
-/// Makes sure that a process is there and has a handler: without one, the signal would kill it.
+/// Makes sure that a process is there, can read the message, and has a handler: without one, the
+/// signal would kill it.
 fn ensure_listening(listener: Pid) -> Result<()> {
     let hint = "start a listener (sigshm --listen) and use the PID it prints";
+    let has_handler = proc::has_handler(listener, NOTIFICATION);
     process::ensure_exists(listener).map_err(|error| anyhow!("{error}; {hint}"))?;
-    if process::has_handler(listener, NOTIFICATION) == Some(false) {
-        bail!(
-            "PID {listener} has no handler for {NOTIFICATION} (SigCgt in /proc/{listener}/status), \
+    let (program, us) = (proc::describe(listener), Uid::effective());
+    let user = proc::user(listener).filter(|&user| user != us && !user.is_root());
+    match (has_handler, user) {
+        (Some(false), _) => bail!(
+            "{program} has no handler for {NOTIFICATION} (SigCgt in /proc/{listener}/status), \
              which would kill it or be ignored; {hint}"
-        );
+        ),
+        (None, _) if cfg!(target_os = "linux") => bail!(
+            "nobody can tell whether PID {listener} has a handler for {NOTIFICATION}, which would \
+             kill it otherwise: there is no /proc of this PID namespace; mount it (unshare \
+             --mount-proc)"
+        ),
+        (_, Some(user)) => bail!(
+            "{program} is user {user}'s, and could not read the message, which is for user {us} \
+             alone; run both as one user"
+        ),
+        _ if proc::shares_ipc(listener) == Some(false) => bail!(
+            "{program} is in another IPC namespace, and could not find the message; run both in \
+             one"
+        ),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Waits until nobody else is attached, and this process was the last to attach. From then on the
@@ -89,7 +113,7 @@ fn ensure_listening(listener: Pid) -> Result<()> {
 /// of somebody else while the message was being written; then it may have read it.
 fn wait_until_alone(sent: &Sent, listener: Pid, run: &Run) -> Result<bool> {
     let (us, mut looked) = (getpid(), false);
-    wait_until(sent, "somebody else is still attached", run, |status| {
+    wait_until(sent, listener, "somebody else is still attached", run, |status| {
         looked |= status.last_pid == listener;
         if status.attached == 1 && status.last_pid != us {
             // Attach and detach: then we are the last.
@@ -117,20 +141,42 @@ fn is_read(sent: &Sent, listener: Pid, looked: bool) -> Result<bool> {
 /// Looks at the segment's status until it is as it should be.
 fn wait_until(
     sent: &Sent,
+    listener: Pid,
     what: &str,
     run: &Run,
     mut holds: impl FnMut(&Status) -> Result<bool>,
 ) -> Result<()> {
     let mut deadline = Deadline::after(run.timeout, what);
+    let mut next_check = Instant::now() + fd::LOOK_INTERVAL;
     loop {
         let status = sent.segment.status()?;
         if holds(&status)? {
             return Ok(());
         }
-        if status.removed {
-            bail!("somebody else has removed segment {}", status.id);
+        if status.removed || Instant::now() > next_check {
+            trace::untraced(|| sent.segment.ensure_reachable(listener))?;
+            next_check += fd::LOOK_INTERVAL;
         }
-        deadline.check()?;
+        deadline.check().map_err(|error| anyhow!("{error}: {}", cause(sent, listener)))?;
         trace::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Why the listener has not read the message, as far as the system tells.
+fn cause(sent: &Sent, listener: Pid) -> String {
+    let Ok(Status { id, attached, last_pid, .. }) = sent.segment.status() else {
+        return "its status cannot be read".to_owned();
+    };
+    if proc::is_stopped(listener) == Some(true) {
+        format!("a signal has stopped PID {listener}; let it go on (fg, kill -CONT)")
+    } else if last_pid == listener || attached > 1 || last_pid != getpid() {
+        let last = proc::describe(last_pid);
+        format!("{last} was the last to attach or detach segment {id}, attached now: {attached}")
+    } else {
+        let key = sent.segment.key();
+        format!(
+            "it has not looked at segment {id}, whose key is {key}; let it listen at the same \
+             file (its standard error names what it found), or wait longer with --timeout"
+        )
     }
 }

@@ -6,21 +6,22 @@
 use nix::unistd::Pid;
 
 use crate::message::Message;
+use crate::sys::{Error, OwnedSegment};
 
 /// A step of the story.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
-    MessageSize(usize),          // of the argument, in bytes
-    CreatingMessage,             // the sender fills in the struct
-    Forking,                     // the parent is about to make a second process
+    MessageSize(usize),                   // of the argument, in bytes
+    CreatingMessage,                      // the sender fills in the struct
+    Forking,                              // the parent is about to make a second process
     Listening(Option<Pid>, Pid), // the listener's parent, which is the demo's sender; the listener
     Registered,                  // the handler is in place
     Ready,                       // the listener is about to say so to its parent
     Woken(u64),                  // the handler has run; how many rounds the listener has spun
-    FoundNothing,                // what was looked for is not there yet
+    FoundNothing(&'a Error),     // there is no message, and why
     ReceivedSignal(i32, Pid),    // the signal that has brought a message, and its sender
     Received(&'a Message),       // the listener has read it
     Writing(&'a Message, Pid),   // the sender is about to write it, for this listener
-    Notifying,                   // the sender is about to send the signal
+    Notifying(&'a OwnedSegment<Message>), // the sender is about to send the signal
     AllDone, // the message has been read; the sender is about to remove the segment
 }

@@ -34,7 +34,7 @@ fn assert_sigterm_ends(work: impl FnOnce() -> Result<(), Error>) {
 
 fn create(scratch: &Scratch) -> Result<OwnedSegment<u32>, Error> {
     let key = Key::from_path(&scratch.path(), 1)?;
-    Ok(OwnedSegment::create(key, None)?.0)
+    Ok(OwnedSegment::create(&key, None)?.0)
 }
 
 #[test]

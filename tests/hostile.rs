@@ -133,7 +133,7 @@ fn meaning(bytes: &[u8]) -> Result<&[u8], Wrong> {
 fn a_segment_with_arbitrary_content_is_read_as_exactly_the_message_it_holds_or_refused() {
     let scratch = Scratch::new();
     let key = Key::from_path(&scratch.path(), PROJECT).unwrap();
-    let (segment, _) = OwnedSegment::<Raw>::create(key, None).unwrap();
+    let (segment, _) = OwnedSegment::<Raw>::create(&key, None).unwrap();
     let attached = RefCell::new(segment.attach().unwrap());
     let seen = RefCell::new(BTreeMap::new());
 
@@ -143,9 +143,7 @@ fn a_segment_with_arbitrary_content_is_read_as_exactly_the_message_it_holds_or_r
         };
         attached.borrow_mut().write(&raw);
         // As the listener does it, which knows nothing but the key.
-        let found = Segment::<Message>::find(key)
-            .unwrap()
-            .expect("the segment is there");
+        let found = Segment::<Message>::find(&key).expect("the segment is there");
         let message = found.attach_read_only().unwrap().read();
 
         let kind = match (message.text(), meaning(&bytes)) {
@@ -185,7 +183,7 @@ fn a_segment_with_arbitrary_content_is_read_as_exactly_the_message_it_holds_or_r
 fn a_message_of_any_bytes_comes_out_of_a_segment_as_it_went_in() {
     let scratch = Scratch::new();
     let key = Key::from_path(&scratch.path(), PROJECT).unwrap();
-    let (segment, _) = OwnedSegment::<Message>::create(key, None).unwrap();
+    let (segment, _) = OwnedSegment::<Message>::create(&key, None).unwrap();
     let attached = RefCell::new(segment.attach().unwrap());
 
     let length = prop_oneof![8 => 0..=LONGEST_TEXT, 1 => LONGEST_TEXT - 2..LONGEST_TEXT + 3];
@@ -200,9 +198,7 @@ fn a_message_of_any_bytes_comes_out_of_a_segment_as_it_went_in() {
         };
         prop_assert!(text.len() <= LONGEST_TEXT);
         attached.borrow_mut().write(&message);
-        let found = Segment::<Message>::find(key)
-            .unwrap()
-            .expect("the segment is there");
+        let found = Segment::<Message>::find(&key).expect("the segment is there");
         let read = found.attach_read_only().unwrap().read();
         prop_assert_eq!(read.text().ok(), Some(&text[..]));
         Ok(())
@@ -213,8 +209,8 @@ fn a_message_of_any_bytes_comes_out_of_a_segment_as_it_went_in() {
 fn a_segment_that_changes_while_it_is_read_yields_a_checked_message_or_none() {
     let scratch = Scratch::new();
     let key = Key::from_path(&scratch.path(), PROJECT).unwrap();
-    let (_segment, _) = OwnedSegment::<Raw>::create(key, None).unwrap();
-    let found = Segment::<Message>::find(key).unwrap().unwrap();
+    let (_segment, _) = OwnedSegment::<Raw>::create(&key, None).unwrap();
+    let found = Segment::<Message>::find(&key).unwrap();
     let finished = AtomicBool::new(false);
 
     /// Stops the writer even if the reader panics, or the scope would wait for ever.
@@ -227,11 +223,7 @@ fn a_segment_that_changes_while_it_is_read_yields_a_checked_message_or_none() {
 
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut attached = Segment::<Raw>::find(key)
-                .unwrap()
-                .unwrap()
-                .attach()
-                .unwrap();
+            let mut attached = Segment::<Raw>::find(&key).unwrap().attach().unwrap();
             let texts = [&b"short"[..], &[b'x'; LONGEST_TEXT]];
             let mut round = 0;
             while !finished.load(Ordering::Relaxed) {

@@ -25,8 +25,8 @@ pub fn picture(message: &Message) -> Vec<Line> {
         (Role::Detail, "unused", text + used.len(), unused, zeros),
     ];
     let mut lines = vec![
-        (Role::Detail, "The segment, as the listener finds it:".to_owned()),
-        (Role::Detail, row("field", "at", "bytes", "as text")),
+        (Role::Lesson, "The segment, as the listener finds it:".to_owned()),
+        (Role::Lesson, row("field", "at", "bytes", "as text")),
     ];
     for (role, name, at, bytes, meaning) in fields {
         let rows = rows(name, at, bytes, meaning).into_iter();

@@ -26,12 +26,12 @@ fn name(step: &Step<'_>, related: bool) -> &'static str {
         Step::Registered => "Registered",
         Step::Ready => "Ready",
         Step::Writing(..) => "Writing",
-        Step::Notifying => "Notifying",
+        Step::Notifying(_) => "Notifying",
         Step::ReceivedSignal(..) => "ReceivedSignal",
         Step::Received(_) => "Received",
         Step::AllDone if related => "AllDone",
         Step::AllDone => "AllDoneAlone",
-        Step::Woken(_) | Step::FoundNothing => "",
+        Step::Woken(_) | Step::FoundNothing(_) => "",
     }
 }
 

@@ -27,6 +27,9 @@ use crate::sys::trace::Call;
 /// How many bytes of entries are written at most: almost as many as a pipe of Linux holds.
 const LIMIT: usize = 60 * 1024;
 
+/// How often a stop looks whether the run can still go on.
+const LOOK_INTERVAL: u16 = 1000; // milliseconds
+
 /// The pipes between the two processes of a run that is explained.
 #[derive(Default)]
 pub(super) struct Link {
@@ -105,8 +108,9 @@ impl Link {
     }
 
     /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the
-    /// end of standard input, and tells the other process. Fails as read(2) does.
-    pub(super) fn wait_for_enter(&self) -> Result<bool> {
+    /// end of standard input, and tells the other process. Fails as read(2) does, or as `check`,
+    /// which is called once a second.
+    pub(super) fn wait_for_enter(&self, check: impl Fn() -> Result<(), Error>) -> Result<bool> {
         let stdin = stdin();
         loop {
             let mut fds = vec![PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
@@ -114,7 +118,10 @@ impl Link {
             if let Some(fd) = self.read.as_ref().or(self.write.as_ref()) {
                 fds.push(PollFd::new(fd.as_fd(), PollFlags::empty()));
             }
-            let _ = poll(&mut fds, PollTimeout::NONE);
+            if poll(&mut fds, PollTimeout::from(LOOK_INTERVAL)) == Ok(0) {
+                check()?;
+                continue;
+            }
             if fds.get(1).and_then(PollFd::any) == Some(true) {
                 return Ok(true);
             }

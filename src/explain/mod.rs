@@ -13,15 +13,18 @@
 //! The texts are in `lessons.txt`, the two pictures in [`bytes`] and [`timeline`].
 
 pub mod bytes;
+mod calls;
 mod lessons;
 mod link;
 pub mod timeline;
 
 use std::cell::RefCell;
+use std::mem::take;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 
 use self::link::Link;
@@ -47,6 +50,16 @@ struct Known {
     /// Whether they are parent and child.
     related: bool,
     segment: Option<i32>,
+    /// Whether the message has been written.
+    written: bool,
+}
+
+/// A look at something that was not there yet. The first one is told as it was; those that came to
+/// the same end are counted.
+struct Look {
+    end: String,
+    at: Duration,
+    again: usize,
 }
 
 /// Explains a run, in one of its processes. It is shared with the recorder of calls.
@@ -64,10 +77,14 @@ pub struct Explainer {
     entries: Vec<Entry>,
     events: Vec<(Duration, Line)>,
     last_step: Duration,
-    /// How often this process has looked and found nothing. The first time is told as it was. What
-    /// follows is held back until a look finds something.
-    found_nothing: usize,
+    /// When the last signal came.
+    arrived: Duration,
+    /// The looks that found nothing. From the first one on, what follows is held back until it is
+    /// known how that look ends.
+    looks: Vec<Look>,
     held_back: Vec<Entry>,
+    /// The manual pages that have been named.
+    named: Vec<&'static str>,
 }
 
 impl Explainer {
@@ -85,8 +102,10 @@ impl Explainer {
             entries: Vec::new(),
             events: Vec::new(),
             last_step: Duration::ZERO,
-            found_nothing: 0,
+            arrived: Duration::ZERO,
+            looks: Vec::new(),
             held_back: Vec::new(),
+            named: Vec::new(),
         }));
         let recorder = Rc::clone(&explainer);
         trace::record(move |record| recorder.borrow_mut().note(record));
@@ -95,9 +114,6 @@ impl Explainer {
 
     /// Takes in a call.
     fn note(&mut self, record: &Record) {
-        if let Call::Nanosleep(_) = record.call {
-            return self.find_nothing();
-        }
         let is_child = matches!((&record.call, record.result), (Call::Fork, Ok(0)));
         match (&record.call, record.result) {
             (Call::Fork, Ok(child)) => {
@@ -111,11 +127,15 @@ impl Explainer {
                 } else {
                     self.known.listener = Some(Pid::from_raw(child as i32));
                 }
+                self.named.extend(calls::named_by_the_other(is_child));
             }
             (Call::Shmget(..), Ok(id)) => self.known.segment = Some(id as i32),
-            (Call::IpcStat(_, Some((_, creator, ..))), _) if self.who == Role::Listener => {
-                self.known.sender = Some(*creator);
+            (Call::IpcStat(_, Some(status)), _) if self.who == Role::Listener => {
+                let creator = status.iter().find(|(name, _)| *name == "shm_cpid");
+                self.known.sender = creator.map(|&(_, pid)| Pid::from_raw(pid as i32));
             }
+            (Call::CopyIn(..), _) => self.known.written = true,
+            (Call::Arrival(..), _) => self.arrived = record.began - self.started,
             _ => {}
         }
         // A call may take effect from its beginning on. A call that waits has what it waited for at
@@ -127,8 +147,16 @@ impl Explainer {
             _ => record.began,
         };
         let at = at.saturating_duration_since(self.started);
-        let event = timeline::event_of(record, self.who, self.known.segment);
-        self.add(at, self.detail(&record.to_string()), event);
+        let event = timeline::event_of(record, self.who, &self.known);
+        let text = self.call(record);
+        self.add(at, text, event);
+        let is_wait = matches!(
+            (&record.call, record.result),
+            (Call::Nanosleep(_), _) | (Call::Flock(..), Err(Errno::EINTR))
+        );
+        if is_wait {
+            self.find_nothing(record.call.to_string(), at);
+        }
     }
 
     /// Takes in a step and its lines of the transcript. In a live run, what was before it is told
@@ -137,14 +165,20 @@ impl Explainer {
     pub fn tell(&mut self, step: &Step<'_>, lines: String) -> Result<()> {
         let now = self.started.elapsed();
         match step {
-            Step::FoundNothing => {
-                self.find_nothing();
+            Step::FoundNothing(why) => {
+                let why = why.to_string();
+                if !self.looks.iter().any(|look| look.end == why) {
+                    let lesson = format!("A signal, but no message: {why}");
+                    self.add(now, self.stdout.lesson("* ", &lesson), None);
+                    self.add(self.arrived, String::new(), Some(timeline::arrival(None)));
+                }
+                self.find_nothing(why, now);
                 return Ok(());
             }
             Step::Woken(rounds) => {
                 if *rounds > 0 {
-                    let spun = format!("(spun {rounds} rounds: no system call)");
-                    self.add(now, self.detail(&spun), None);
+                    let spun = format!("(rounds spun: {rounds}; no system call)");
+                    self.add(now, self.detail(Role::Detail, &spun), None);
                 }
                 self.last_step = now;
                 return Ok(());
@@ -184,15 +218,19 @@ impl Explainer {
         for (kind, line) in lessons::of(step, &self.known) {
             text += &match kind {
                 '*' => continue,
-                '>' => self.stdout.paragraph(Role::Lesson, "", &format!("[next: {line}]")),
+                '>' => self.stdout.lesson("", &format!("[next: {line}]")),
                 '$' => self.stdout.line(Role::Parent, &format!("{INDENT}  $ {line}")),
-                _ => self.stdout.paragraph(Role::Lesson, "      ", &line),
+                _ => self.stdout.lesson("      ", &line),
             };
         }
         if self.stops && !text.is_empty() {
-            text += &self.stdout.paragraph(Role::Lesson, "", "[Enter goes on]");
+            text += &self.stdout.lesson("", "[Enter goes on]");
             self.stdout.print(&text)?;
-            self.stops = self.link.wait_for_enter()?;
+            let listener = self.known.listener.unwrap_or(Pid::from_raw(0));
+            self.stops = self.link.wait_for_enter(|| match step {
+                Step::Notifying(segment) => trace::untraced(|| segment.ensure_reachable(listener)),
+                _ => Ok(()),
+            })?;
         }
         Ok(())
     }
@@ -201,28 +239,29 @@ impl Explainer {
     fn add_step(&mut self, step: &Step<'_>, now: Duration, mut text: String) {
         let lines = lessons::of(step, &self.known);
         for (_, lesson) in lines.iter().filter(|(kind, _)| *kind == '*') {
-            text += &self.stdout.paragraph(Role::Lesson, "* ", lesson);
+            text += &self.stdout.lesson("* ", lesson);
         }
         // These lines are printed after their calls, because the calls make them true. They stand
         // above the calls: right after the step before.
         let heading = self.last_step + Duration::from_nanos(1);
-        let (mut at, mut event) = (now, None);
+        let mut at = now;
         match step {
             Step::MessageSize(_) | Step::Registered => at = heading,
             Step::ReceivedSignal(_, sender) => {
                 let is_expected = Some(*sender) == self.known.sender;
                 at = if is_expected { heading } else { now };
-                event = Some(timeline::arrival(is_expected && !self.known.related));
+                let arrival = timeline::arrival(Some(is_expected && !self.known.related));
+                self.add(self.arrived, String::new(), Some(arrival));
             }
             Step::Received(message) => text += &self.stdout.block(bytes::picture(message)),
             _ => {}
         }
-        self.add(at, text, event);
+        self.add(at, text, None);
     }
 
     fn add(&mut self, at: Duration, text: String, event: Option<Line>) {
         let entry = Entry { at, text, event };
-        if self.found_nothing > 0 { self.held_back.push(entry) } else { self.keep(entry) }
+        if self.looks.is_empty() { self.keep(entry) } else { self.held_back.push(entry) }
     }
 
     fn keep(&mut self, entry: Entry) {
@@ -232,27 +271,28 @@ impl Explainer {
         }
     }
 
-    /// This process has looked in vain, and will look again.
-    fn find_nothing(&mut self) {
-        self.held_back.clear();
-        self.found_nothing += 1;
+    /// This process has looked in vain, and will look again. `end` is how the look ended.
+    fn find_nothing(&mut self, end: String, at: Duration) {
+        let held_back = take(&mut self.held_back);
+        match self.looks.iter_mut().find(|look| look.end == end) {
+            Some(look) => look.again += 1,
+            None => {
+                self.looks.push(Look { end, at, again: 0 });
+                held_back.into_iter().for_each(|entry| self.keep(entry));
+            }
+        }
     }
 
-    /// Says how often nothing was found, and lets go of what was held back since.
+    /// Says how often nothing was found, each in its place, and lets go of what was held back since.
     fn release(&mut self) {
-        let times = std::mem::take(&mut self.found_nothing);
-        if times == 0 {
-            return;
+        for Look { at, again, .. } in take(&mut self.looks) {
+            if again > 0 {
+                let lesson = format!("Looked again, with the same result: {again}.");
+                let at = at + Duration::from_nanos(1);
+                self.keep(Entry { at, text: self.stdout.lesson("* ", &lesson), event: None });
+            }
         }
-        let what = match self.who {
-            Role::Sender => "Times the sender had to look again",
-            _ => "Times the signal had come without a message",
-        };
-        let text = self.stdout.paragraph(Role::Lesson, "* ", &format!("{what}: {times}."));
-        let held_back = std::mem::take(&mut self.held_back);
-        let at = held_back.first().map_or_else(|| self.started.elapsed(), |entry| entry.at);
-        self.add(at, text, None);
-        held_back.into_iter().for_each(|entry| self.keep(entry));
+        take(&mut self.held_back).into_iter().for_each(|entry| self.keep(entry));
     }
 
     /// Takes over what the child, which has ended, has recorded. In a live run it has told its own.
@@ -264,9 +304,9 @@ impl Explainer {
             self.entries.push(Entry { at, text, event });
         }
         if dropped.map_or(was_successful, |dropped| dropped > 0) {
-            let count = dropped.map(|dropped| format!("{dropped} ")).unwrap_or_default();
-            let what = format!("Of the listener, {count}more entries were not recorded.");
-            let text = self.stdout.paragraph(Role::Lesson, "* ", &what);
+            let count = dropped.map_or("unknown".to_owned(), |dropped| dropped.to_string());
+            let what = format!("Lines of the listener that are missing here: {count}.");
+            let text = self.stdout.lesson("* ", &what);
             self.add(self.started.elapsed(), text, None);
         }
     }
@@ -297,13 +337,26 @@ impl Explainer {
         }
         let name = |pid: Option<Pid>| pid.map(|pid| format!("PID {pid}")).unwrap_or_default();
         let (sender, listener) = (name(self.known.sender), name(self.known.listener));
-        let events = std::mem::take(&mut self.events);
+        let events = take(&mut self.events);
         self.stdout.print(&self.stdout.block(timeline::picture(&sender, &listener, events)))
     }
 
-    /// A call, or what took none, and who did it.
-    fn detail(&self, text: &str) -> String {
+    /// A call, and where it first appears its manual page.
+    fn call(&mut self, record: &Record) -> String {
+        let mut text = calls::brief(record, self.who);
+        if let Some(page) = calls::page(&record.call).filter(|page| !self.named.contains(page)) {
+            self.named.push(page);
+            // At the right margin, or on a line of its own.
+            let room = calls::ROOM.saturating_sub(text.chars().count() + 1);
+            text += &format!(" {page:>room$}");
+        }
+        let is_signal = matches!(record.call, Call::Arrival(..));
+        self.detail(if is_signal { Role::Receiver } else { Role::Detail }, &text)
+    }
+
+    /// What a process did, and which.
+    fn detail(&self, role: Role, text: &str) -> String {
         let who = if self.who == Role::Sender { "sender    " } else { "listener  " };
-        self.stdout.paragraph(Role::Detail, who, text)
+        self.stdout.paragraph((self.who, who), (role, text))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::wait::WaitStatus;
 
+use super::Known;
 use crate::message::NOTIFICATION;
 use crate::output::palette::{Line, Role};
 use crate::sys::trace::{Call, Record};
@@ -22,12 +23,12 @@ pub enum Crosses {
     ToSender(String),
 }
 
-/// The event of a call; most calls have none. `segment` is that of the message.
-pub(super) fn event_of(record: &Record, who: Role, segment: Option<i32>) -> Option<Line> {
+/// The event of a call; most calls have none.
+pub(super) fn event_of(record: &Record, who: Role, known: &Known) -> Option<Line> {
     use Crosses::{Nothing, ToListener, ToSender};
     use Role::{Listener, Sender};
 
-    let through = ToListener(format!("segment {}", segment.unwrap_or_default()));
+    let through = ToListener(format!("segment {}", known.segment.unwrap_or_default()));
     let number = record.result.ok()?;
     let (what, crosses) = match (who, &record.call) {
         (Sender, Call::Fork) => (format!("fork() = {number}"), ToListener("fork".into())),
@@ -44,17 +45,22 @@ pub(super) fn event_of(record: &Record, who: Role, segment: Option<i32>) -> Opti
         (Sender, Call::Waitpid(_, Some(WaitStatus::Exited(_, status)))) => {
             (format!("waitpid() = {number}"), ToSender(format!("exit status {status}")))
         }
-        (Sender, Call::IpcRmid(_)) => ("removes the segment".into(), Nothing),
+        (Sender, Call::IpcRmid(_)) if known.written => ("removes the segment".into(), Nothing),
+        (Sender, Call::IpcRmid(_)) => ("removes what was left".into(), Nothing),
         _ => return None,
     };
     Some(event(who, &what, &crosses))
 }
 
-/// The arrival of the signal. In the demo the arrow stands at the parent's kill(), otherwise here.
-pub(super) fn arrival(has_arrow: bool) -> Line {
-    let signal = Crosses::ToListener(NOTIFICATION.to_string());
-    let crosses = if has_arrow { signal } else { Crosses::Nothing };
-    event(Role::Listener, "the handler stores it", &crosses)
+/// The arrival of a signal: of the one that brought the message, and then whether there is an arrow
+/// (in the demo it stands at the parent's kill), or of another one, which has come from elsewhere.
+pub(super) fn arrival(has_arrow: Option<bool>) -> Line {
+    let (what, crosses) = match has_arrow {
+        Some(true) => ("the handler stores it", Crosses::ToListener(NOTIFICATION.to_string())),
+        Some(false) => ("the handler stores it", Crosses::Nothing),
+        None => ("a signal, no message", Crosses::Nothing),
+    };
+    event(Role::Listener, what, &crosses)
 }
 
 /// An event of the timeline, but for its time: what one process did, and what crossed then.
@@ -82,9 +88,9 @@ pub fn picture(sender: &str, listener: &str, mut events: Vec<(Duration, Line)>) 
     let is_long = events.last().is_some_and(|(at, _)| at.as_micros() >= 100_000_000);
     let (unit, name) = if is_long { ("ms", "milliseconds") } else { ("us", "microseconds") };
     let mut lines = vec![
-        (Role::Detail, format!("The run, in {name} since its start:")),
-        (Role::Detail, format!("{unit:>8}  {}", columns("sender", "", "listener"))),
-        (Role::Detail, format!("{:>8}  {}", "", columns(sender, "", listener))),
+        (Role::Lesson, format!("The run, in {name} since its start:")),
+        (Role::Lesson, format!("{unit:>8}  {}", columns("sender", "", "listener"))),
+        (Role::Lesson, format!("{:>8}  {}", "", columns(sender, "", listener))),
     ];
     lines.extend(events.into_iter().map(|(at, (role, event))| {
         let at = if is_long { at.as_millis() } else { at.as_micros() };

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Shows bytes as text that no terminal obeys.
 ///
-/// Escaped are the control characters (C0, DEL and C1), the bidirectional overrides and isolates
-/// (U+202A–U+202E and U+2066–U+2069) and whatever is not UTF-8.
+/// Escaped are the control characters (C0, DEL and C1), the line and paragraph separators, all that
+/// controls the reading direction (the Bidi_Control of Unicode), and whatever is not UTF-8.
 ///
 /// ```
 /// use sigshm::output::escape::Escaped;
@@ -34,7 +34,11 @@ impl fmt::Display for Escaped<'_> {
                 match character {
                     '\t' | '\n' | '\r' => write!(f, "{}", character.escape_default())?,
                     '\0'..='\x1f' | '\x7f' => write!(f, r"\x{:02x}", u32::from(character))?,
-                    '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                    '\u{80}'..='\u{9f}'
+                    | '\u{61c}'
+                    | '\u{200e}'..='\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2066}'..='\u{2069}' => {
                         write!(f, "{}", character.escape_unicode())?;
                     }
                     harmless => f.write_char(harmless)?,

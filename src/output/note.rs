@@ -1,21 +1,27 @@
 //! Standard error: what the user should know and is not part of the transcript.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::escape::Escaped;
 use crate::message::NOTIFICATION;
 use crate::sys::trace::Call;
-use crate::sys::{Error, Status, fd};
+use crate::sys::{Error, Status, fd, quoted};
 
 /// How long to wait for room on standard error. After that the line is dropped.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Another run has the lock on this file.
-pub fn waiting_for_lock(path: &Path) {
-    line(format_args!("sigshm: waiting for another run at {} to end", Escaped::os(path)));
+thread_local! {
+    /// Why there was no message, as it was said.
+    static SAID: RefCell<HashSet<String>> = RefCell::default();
+}
+
+/// Another process, most often another run, has the lock on this file.
+pub fn waiting_for_lock(path: &Path, holder: &str) {
+    line(format_args!("sigshm: waiting for {}, which {holder} has locked", quoted(path)));
 }
 
 /// A segment that was abandoned has been removed.
@@ -23,15 +29,25 @@ pub fn reclaimed(segment: &Status) {
     line(format_args!("sigshm: reclaimed {segment}, which was left behind"));
 }
 
-/// A signal has come, but not a message.
-pub fn still_listening(why: &str) {
-    line(format_args!("sigshm: {NOTIFICATION} came, but {why}: still listening"));
+/// A signal has come, but not a message. Each reason is said once.
+pub fn still_listening(path: &Path, why: &Error) {
+    let why = format!("{NOTIFICATION} came, but {}: {why}", no_message(path));
+    if SAID.with_borrow_mut(|said| said.insert(why.clone())) {
+        line(format_args!("sigshm: {why}: still listening"));
+    }
+}
+
+/// What the listener has not found.
+pub fn no_message(path: &Path) -> String {
+    format!("there is no message at {}", quoted(path))
 }
 
 /// Why the run has failed, and which option helps.
 pub fn error(error: &anyhow::Error) {
     let option = match error.downcast_ref() {
-        Some(Error::Call(call, _)) if matches!(**call, Call::Open(..) | Call::Flock(..)) => {
+        Some(Error::Call(call, _))
+            if matches!(**call, Call::Open(..) | Call::Flock(..) | Call::Ftok(..)) =>
+        {
             "; or name another file with --path"
         }
         Some(Error::Call(call, _)) if matches!(**call, Call::Read(0, _)) => {

@@ -30,16 +30,27 @@ pub struct Stdout {
 impl Stdout {
     /// The line as it is printed: in its colour, and with its end.
     pub fn line(self, role: Role, text: &str) -> String {
-        if self.colored { paint(role, text) + "\n" } else { format!("{text}\n") }
+        self.paint(role, text) + "\n"
     }
 
-    /// An explanation as it is printed: `mark` and then `text`, on as many lines as it takes.
-    pub fn paragraph(self, role: Role, mark: &str, text: &str) -> String {
+    fn paint(self, role: Role, text: &str) -> String {
+        if self.colored { paint(role, text) } else { text.to_owned() }
+    }
+
+    /// An explanation as it is printed: a mark and then text, on as many lines as it takes.
+    pub fn paragraph(self, (mark_role, mark): (Role, &str), (role, text): (Role, &str)) -> String {
         let width = mark.chars().count();
         let lines = wrap(text, WIDTH - INDENT.len() - width).into_iter().enumerate();
-        let mark = |index| if index == 0 { mark } else { "" };
-        let line = |(index, line)| format!("{INDENT}{:width$}{line}", mark(index));
-        lines.map(|it| self.line(role, &line(it))).collect()
+        let margin = |index| match index {
+            0 => self.paint(mark_role, &format!("{INDENT}{mark}")),
+            _ => " ".repeat(INDENT.len() + width),
+        };
+        lines.map(|(index, line)| margin(index) + &self.line(role, &line)).collect()
+    }
+
+    /// A lesson as it is printed.
+    pub fn lesson(self, mark: &str, text: &str) -> String {
+        self.paragraph((Role::Lesson, mark), (Role::Lesson, text))
     }
 
     /// A picture as it is printed.
@@ -61,6 +72,8 @@ fn print_line(line: &str) -> Result<()> {
         match write(&stdout, rest) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::EPIPE) => break,
+            // The same for a terminal that has gone.
+            Err(Errno::EIO) if fd::has_no_reader(&stdout) => break,
             Err(Errno::EINTR) => {}
             // Somebody has made it non-blocking, and there is no room.
             Err(Errno::EAGAIN) => {

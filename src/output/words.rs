@@ -29,6 +29,7 @@ pub fn of(step: &Step<'_>) -> Result<Option<(Role, String)>> {
         }
         Step::Received(message) => (Receiver, format!("# Received: {}", Escaped(message.text()?))),
         Step::AllDone => (Parent, "# All done. Freeing memory.".into()),
-        Step::Ready | Step::Woken(_) | Step::FoundNothing | Step::Notifying => return Ok(None),
+        Step::Ready | Step::Woken(_) => return Ok(None),
+        Step::FoundNothing(_) | Step::Notifying(_) => return Ok(None),
     }))
 }

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::time::Instant;
 
 use libc::{c_int, c_void};
 use nix::errno::Errno;
@@ -73,7 +74,7 @@ impl<T: SelfContained> Attachment<T> {
                 fence(Ordering::Acquire);
             }
         }
-        trace::traced_copy(Call::CopyOut(size_of::<T>(), self.address.addr()));
+        trace::traced_event(Call::CopyOut(size_of::<T>(), self.address.addr()), Instant::now());
         // SAFETY: all WORDS of it are written, which is the whole of it, and a T is valid for every
         // pattern of bits.
         unsafe { value.assume_init() }
@@ -117,6 +118,6 @@ impl<T: SelfContained> WritableAttachment<T> {
             // Only the first word, which is stored last, has to come after the others.
             word.store(bits, if index == 0 { Ordering::Release } else { Ordering::Relaxed });
         }
-        trace::traced_copy(Call::CopyIn(size_of::<T>(), self.0.address.addr()));
+        trace::traced_event(Call::CopyIn(size_of::<T>(), self.0.address.addr()), Instant::now());
     }
 }

@@ -1,13 +1,15 @@
 //! What a process did, as typed data, and in the notation of strace(1).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libc::{c_int, key_t, size_t};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
+
+use super::origin::Origin;
 
 /// What a process did: a system call with its arguments, or a copy, which takes no system call.
 ///
@@ -29,11 +31,12 @@ pub enum Call {
     Shmget(key_t, size_t, c_int), // key, size, flags
     Shmat(c_int, c_int),     // segment, flags
     Shmdt(usize),            // address
-    IpcStat(c_int, Option<(size_t, Pid, Pid, u64)>), // shmctl; size, creator, last, attached
+    IpcStat(c_int, Option<Vec<(&'static str, i64)>>), // shmctl: segment, fields of its status
     IpcRmid(c_int),          // shmctl: segment
     Nanosleep(Duration),     // between two looks at the same thing
     Kill(Pid, Option<Signal>), // without a signal it only checks the PID
     Waitpid(Pid, Option<WaitStatus>), // process, how it ended
+    Arrival(Signal, Origin, u32), // the handler has run, the last time with this; how often
     CopyIn(size_t, usize),   // bytes into the segment attached at this address
     CopyOut(size_t, usize),  // bytes out of it
 }
@@ -42,7 +45,9 @@ impl fmt::Display for Call {
     /// The call and its arguments as strace(1) writes them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open(path) => write!(f, "open({path:?}, O_RDONLY|O_NONBLOCK|O_CLOEXEC)"),
+            Self::Open(path) => {
+                write!(f, "open({}, O_RDONLY|O_NONBLOCK|O_CLOEXEC)", quoted(path))
+            }
             Self::Flock(fd, libc::LOCK_EX) => write!(f, "flock({fd}, LOCK_EX)"),
             Self::Flock(fd, _) => write!(f, "flock({fd}, LOCK_EX|LOCK_NB)"),
             Self::Sigaction(signals, handler) => {
@@ -70,13 +75,11 @@ impl fmt::Display for Call {
             }
             Self::Pselect(fd, timeout, mask) => {
                 let width = fd.map_or(0, |fd| fd + 1);
-                let timeout = timeout.map_or("NULL".to_owned(), |time| {
-                    format!("{{tv_sec={}, tv_nsec={}}}", time.as_secs(), time.subsec_nanos())
-                });
+                let timeout = timeout.map_or("NULL".to_owned(), |time| timespec(&time));
                 let (read, mask) = (fd.as_slice(), names(mask));
                 write!(f, "pselect({width}, {read:?}, NULL, NULL, {timeout}, {mask})")
             }
-            Self::Ftok(path, project) => write!(f, "ftok({path:?}, {project})"),
+            Self::Ftok(path, project) => write!(f, "ftok({}, {project})", quoted(path)),
             Self::Shmget(key, size, 0) => write!(f, "shmget(0x{key:08x}, {size}, 0)"),
             Self::Shmget(key, size, flags) => {
                 let mode = flags & 0o777;
@@ -85,13 +88,14 @@ impl fmt::Display for Call {
             Self::Shmat(id, 0) => write!(f, "shmat({id}, NULL, 0)"),
             Self::Shmat(id, _) => write!(f, "shmat({id}, NULL, SHM_RDONLY)"),
             Self::Shmdt(address) => write!(f, "shmdt({address:#x})"),
-            Self::IpcStat(id, Some((size, creator, last, attached))) => {
-                write!(f, "shmctl({id}, IPC_STAT, {{shm_segsz={size}, shm_cpid={creator}, ")?;
-                write!(f, "shm_lpid={last}, shm_nattch={attached}, …}})")
+            Self::IpcStat(id, Some(fields)) => {
+                write!(f, "shmctl({id}, IPC_STAT, {{")?;
+                fields.iter().try_for_each(|(name, number)| write!(f, "{name}={number}, "))?;
+                f.write_str("…})")
             }
             Self::IpcStat(id, None) => write!(f, "shmctl({id}, IPC_STAT, …)"),
             Self::IpcRmid(id) => write!(f, "shmctl({id}, IPC_RMID, NULL)"),
-            Self::Nanosleep(time) => write!(f, "nanosleep({time:?})"),
+            Self::Nanosleep(time) => write!(f, "nanosleep({}, NULL)", timespec(time)),
             Self::Kill(pid, Some(signal)) => write!(f, "kill({pid}, {signal})"),
             Self::Kill(pid, None) => write!(f, "kill({pid}, 0)"),
             Self::Waitpid(pid, Some(WaitStatus::Exited(_, status))) => {
@@ -101,14 +105,45 @@ impl fmt::Display for Call {
                 write!(f, "waitpid({pid}, [{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}], 0)")
             }
             Self::Waitpid(pid, _) => write!(f, "waitpid({pid}, …, 0)"),
+            Self::Arrival(signal, origin, 1) => write!(f, "--- {signal} {{{origin}}} ---"),
+            Self::Arrival(signal, origin, times) => {
+                write!(f, "--- {signal} {{{origin}}} --- (the last of {times})")
+            }
             Self::CopyIn(bytes, address) => write!(f, "copied {bytes} bytes to {address:#x}"),
             Self::CopyOut(bytes, address) => write!(f, "copied {bytes} bytes from {address:#x}"),
         }
     }
 }
 
-/// A set of signals as strace(1) writes it.
+fn timespec(time: &Duration) -> String {
+    format!("{{tv_sec={}, tv_nsec={}}}", time.as_secs(), time.subsec_nanos())
+}
+
+/// A set of signals as strace(1) writes it. Of many, only the first three are named.
 fn names(set: &SigSet) -> String {
-    let names: Vec<&str> = set.iter().map(|signal| &signal.as_str()[3..]).collect();
+    let mut names: Vec<&str> = set.iter().map(|signal| &signal.as_str()[3..]).collect();
+    if names.len() > 4 {
+        names.splice(3.., ["…"]);
+    }
     format!("[{}]", names.join(" "))
+}
+
+/// The longest path that is shown whole, in characters, its quotation marks included.
+const LONGEST_PATH: usize = 60;
+
+/// A path in quotation marks, as errors show it; without its middle if it is very long.
+pub fn quoted(path: &Path) -> String {
+    shortened(&format!("{path:?}"), LONGEST_PATH)
+}
+
+/// The text, without its middle if it has more than `room` characters.
+pub fn shortened(text: &str, room: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= room {
+        return text.to_owned();
+    }
+    // The end of a path says more than its beginning.
+    let (head, tail) = (room / 3, room - room / 3 - 1);
+    let part = |letters: &[char]| letters.iter().collect::<String>();
+    format!("{}…{}", part(&letters[..head]), part(&letters[letters.len() - tail..]))
 }

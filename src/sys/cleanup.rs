@@ -24,7 +24,7 @@ use std::{process, ptr};
 use libc::c_int;
 use nix::sys::signal::Signal::{self, *};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 use super::Error;
 use super::trace::{self, Call};
@@ -101,6 +101,12 @@ pub fn is_ending(signal: Signal) -> bool {
 pub fn install() -> Result<(), Error> {
     let before = block()?;
     install_for(None, before)
+}
+
+/// As [`install`], but only if this is PID 1, to which the kernel sends no signal that has no
+/// handler; see pid_namespaces(7).
+pub fn install_if_first() -> Result<(), Error> {
+    if getpid().as_raw() == 1 { install() } else { Ok(()) }
 }
 
 /// Blocks the signals that end a program, and returns the mask from before.

@@ -14,11 +14,12 @@ const STOPPED: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Deadline {
     end: Option<(Duration, Instant)>,
-    what: String,
+    /// What has not happened if it is missed.
+    pub(super) what: String,
 }
 
 impl Deadline {
-    /// The deadline of a wait that begins now. `what` says what has not happened if it is missed.
+    /// The deadline of a wait that begins now; `what` says what has not happened if it is missed.
     pub fn after(timeout: Option<Duration>, what: &str) -> Self {
         // A timeout that is too long for an Instant is none.
         let end = timeout.and_then(|timeout| Some((timeout, Instant::now().checked_add(timeout)?)));
@@ -41,7 +42,8 @@ impl Deadline {
             Some(late) if late > STOPPED => *self = Self::after(Some(timeout), &self.what),
             Some(_) => {
                 let (what, seconds) = (&self.what, timeout.as_secs_f64());
-                return Err(Error::TimedOut(format!("{what} within {seconds} seconds")));
+                let unit = if seconds == 1.0 { "second" } else { "seconds" };
+                return Err(Error::TimedOut(format!("{what} within {seconds} {unit}")));
             }
         }
         Ok(())

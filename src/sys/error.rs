@@ -18,6 +18,10 @@ pub enum Error {
     Occupied(String, bool),
     /// What was waited for did not happen in time.
     TimedOut(String),
+    /// What was waited for cannot happen any more.
+    Unreachable(String),
+    /// There is a segment, but not one that this reader takes.
+    Rejected(String),
     /// The other process ended too early.
     Ended(String),
     /// The child failed: its exit status is not 0. It has said why itself.
@@ -40,9 +44,10 @@ impl Error {
         }
     }
 
-    /// Whether this user may not do it.
-    pub fn is_forbidden(&self) -> bool {
-        self.errno() == Some(Errno::EACCES)
+    /// Whether a reader has found nothing that it may take; something may be there later.
+    pub fn is_absence(&self) -> bool {
+        let absent = [Errno::ENOENT, Errno::ENOTDIR, Errno::EACCES, Errno::EINVAL, Errno::EIDRM];
+        matches!(self, Self::Rejected(_)) || self.errno().is_some_and(|it| absent.contains(&it))
     }
 
     /// Whether there is no such segment any more: it has been removed.
@@ -64,6 +69,7 @@ impl fmt::Display for Error {
                 }
             }
             Self::Occupied(what, _) | Self::TimedOut(what) | Self::Ended(what) => f.write_str(what),
+            Self::Unreachable(what) | Self::Rejected(what) => f.write_str(what),
             Self::Failed(child) => write!(f, "{child} failed"),
             Self::Killed(child, signal) => write!(f, "{child} was killed by {signal}"),
         }
@@ -77,10 +83,26 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
         (_, Errno::EMFILE) | (Call::Poll(..), Errno::EINVAL) => {
             "no more files may be opened: raise RLIMIT_NOFILE (ulimit -n)"
         }
+        (Call::Pipe(_), Errno::ENFILE) => {
+            "the whole system may open no more files (fs.file-max), or this user's pipes may take \
+             no more memory (fs.pipe-user-pages-hard): raise the limit (sysctl)"
+        }
         (_, Errno::ENFILE) => "the whole system may open no more files: raise fs.file-max (sysctl)",
+        (Call::Fork, Errno::ENOMEM) => {
+            "not enough memory: free some; or the first process of this PID namespace has ended"
+        }
         (_, Errno::ENOMEM) => "not enough memory: free some, or raise RLIMIT_AS (ulimit -v)",
         (Call::Fork, Errno::EAGAIN) => {
-            "no more processes may be started: raise RLIMIT_NPROC (ulimit -u) or end some"
+            "no more processes may be started: end some, or raise the limit, which may be this \
+             user's (RLIMIT_NPROC, ulimit -u), the control group's (pids.max) or the system's \
+             (kernel.threads-max, kernel.pid_max)"
+        }
+        (Call::Shmget(_, _, 0), Errno::ENOENT) => {
+            "no segment is at this key: its sender has made the key from another file, is in \
+             another IPC namespace, or has removed the segment"
+        }
+        (Call::Shmget(_, _, 0), Errno::EINVAL) => {
+            "the segment at this key is smaller, so it is not one of this program's"
         }
         (Call::Shmget(..), Errno::ENOSPC) => {
             "the system may have no more segments (kernel.shmmni) or no more pages in them \
@@ -92,16 +114,23 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
             "this kernel has no System V IPC: run on one that has it (CONFIG_SYSVIPC), or outside \
              this sandbox"
         }
-        (Call::Open(..), Errno::ENOENT) => "ftok needs a file that exists: create it (touch)",
+        (Call::Open(..) | Call::Ftok(..), Errno::ENOENT) => {
+            "ftok needs a file that exists: create it (touch)"
+        }
         (Call::Open(..), Errno::EACCES) => "make it readable, its folders searchable (chmod)",
+        (Call::Ftok(..), Errno::EACCES) => "make its folders searchable (chmod)",
+        (Call::Flock(..), Errno::ENOLCK) => {
+            "the kernel has no memory for one more lock, or the file's server has no locks"
+        }
         (Call::Pselect(..), Errno::EINVAL) => {
             "only file descriptors below FD_SETSIZE can be waited for: start this process with \
              fewer open files"
         }
-        (Call::Write(1, _), Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT) => {
-            "make room for standard output"
+        (Call::Write(1, _), Errno::ENOSPC | Errno::EDQUOT) => "make room for standard output",
+        (Call::Write(1, _), Errno::EFBIG) => {
+            "make room for standard output, or raise RLIMIT_FSIZE (ulimit -f)"
         }
-        (Call::Write(1, _), _) => "standard output must be open for writing",
+        (Call::Write(1, _), Errno::EBADF) => "standard output must be open for writing",
         _ => return None,
     })
 }

@@ -17,18 +17,45 @@ pub(super) fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     trace::traced_zero(pipe, |made| Call::Pipe(made.map(ends)))
 }
 
-/// Waits until there is something to read, or the end of it. Fails as poll(2) does, or with
-/// [`Error::TimedOut`].
-pub(super) fn wait_readable(fd: BorrowedFd<'_>, deadline: &mut Deadline) -> Result<(), Error> {
+/// How often a wait without an end looks whether it is still of use.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Waits until there is something to read, or the end of it. If the wait has no end, `check` is
+/// called once a second. Fails as poll(2) or `check` does, or with [`Error::TimedOut`].
+pub(super) fn wait_readable(
+    fd: BorrowedFd<'_>,
+    deadline: &mut Deadline,
+    check: impl Fn() -> Result<(), Error>,
+) -> Result<(), Error> {
     loop {
         let left = milliseconds(deadline.left());
-        let wait = || wait_for(fd, PollFlags::POLLIN, left);
-        match trace::traced(wait, |&ready| ready.into(), |_| Call::Poll(fd.as_raw_fd(), left)) {
+        let mut checked = Ok(());
+        // What is done once a second is no part of the record.
+        let wait = || loop {
+            let time = if left < 0 { milliseconds(Some(LOOK_INTERVAL)) } else { left };
+            let ready = wait_for(fd, PollFlags::POLLIN, time)?;
+            if ready == 0 && left < 0 {
+                checked = trace::untraced(&check);
+            }
+            if ready > 0 || left >= 0 || checked.is_err() {
+                return Ok(ready);
+            }
+        };
+        let ready =
+            trace::traced(wait, |&ready| ready.into(), |_| Call::Poll(fd.as_raw_fd(), left));
+        checked?;
+        match ready {
             Ok(1..) => return Ok(()),
             Err(error) if error.errno() != Some(Errno::EINTR) => return Err(error),
             _ => deadline.check()?,
         }
     }
+}
+
+/// Whether nobody can read any more what is written here: the other end of the pipe is closed, or
+/// the terminal has gone. See poll(2), POLLERR and POLLHUP.
+pub fn has_no_reader(fd: impl AsFd) -> bool {
+    wait_for(fd.as_fd(), PollFlags::empty(), 0) == Ok(1)
 }
 
 /// Waits until there is room to write, at most for `timeout`; see poll(2).

@@ -24,7 +24,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, si
 use nix::sys::stat::Mode;
 
 use super::trace::{self, Call};
-use super::{Deadline, Error, cleanup, signal};
+use super::{Deadline, Error, cleanup, proc, quoted, signal};
 
 /// How often the timer fires after its first time.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -37,26 +37,24 @@ const LONGEST: Duration = Duration::from_secs(100_000_000);
 pub struct RunLock(#[allow(dead_code)] File); // Never read: it only has to stay open.
 
 impl RunLock {
-    /// Takes the lock on the file at `path`. If another process has it, `on_wait` is called, and
-    /// then this waits for up to `timeout` (for ever if `None`). Fails as open(2) and flock(2) do,
-    /// or with [`Error::TimedOut`].
+    /// Takes the lock on the file at `path`. If another process has it, `on_wait` is told which,
+    /// as far as the system tells, and then this waits for up to `timeout` (for ever if `None`).
+    /// Fails as open(2) and flock(2) do, or with [`Error::TimedOut`].
     pub fn take(
         path: &Path,
         timeout: Option<Duration>,
-        on_wait: impl FnOnce(),
+        on_wait: impl FnOnce(&Path, &str),
     ) -> Result<Self, Error> {
-        let what =
-            format!("flock({path:?}, LOCK_EX): another process kept the lock; it was not free");
-        let mut deadline = Deadline::after(timeout, &what);
+        let mut deadline = Deadline::after(timeout, "");
         let mut on_wait = Some(on_wait);
         loop {
             let file = open(path)?;
             match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
                 Err(error) if error.errno() == Some(Errno::EWOULDBLOCK) => {
                     if let Some(on_wait) = on_wait.take() {
-                        on_wait();
+                        on_wait(path, &holder(&file));
                     }
-                    wait_for(&file, &mut deadline)?;
+                    wait_for(&file, path, &mut deadline)?;
                 }
                 locked => locked?,
             }
@@ -66,9 +64,15 @@ impl RunLock {
             if at_path.is_some() && at_path == file.metadata().map(identity).ok() {
                 return Ok(Self(file));
             }
+            deadline.what = format!("{} did not stay the same file", quoted(path));
             deadline.check()?;
         }
     }
+}
+
+/// Who has locked the file, as far as the system tells.
+fn holder(file: &File) -> String {
+    proc::lock_holder(file).map_or("another process".to_owned(), proc::describe)
 }
 
 fn open(path: &Path) -> Result<File, Error> {
@@ -87,13 +91,17 @@ fn flock(file: &File, operation: c_int) -> Result<(), Error> {
     trace::traced_zero(flock, |_| Call::Flock(fd, operation)).map(drop)
 }
 
-fn wait_for(file: &File, deadline: &mut Deadline) -> Result<(), Error> {
+fn wait_for(file: &File, path: &Path, deadline: &mut Deadline) -> Result<(), Error> {
     loop {
         let alarm = Alarm::start(deadline.left());
         let locked = flock(file, libc::LOCK_EX);
         drop(alarm);
         match locked {
-            Err(error) if error.errno() == Some(Errno::EINTR) => deadline.check()?,
+            Err(error) if error.errno() == Some(Errno::EINTR) => {
+                let holder = holder(file);
+                deadline.what = format!("{holder} has locked {}: it was not free", quoted(path));
+                deadline.check()?;
+            }
             locked => return locked,
         }
     }

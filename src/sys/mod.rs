@@ -19,19 +19,19 @@
 //! # let path = folder.as_path();
 //! // One process creates the segment, attaches it and writes.
 //! let key = Key::from_path(path, 1)?;
-//! let (segment, _reclaimed) = OwnedSegment::<Reading>::create(key, None)?;
+//! let (segment, _reclaimed) = OwnedSegment::<Reading>::create(&key, None)?;
 //! let mut attached = segment.attach()?;
 //! attached.write(&Reading { sensor: 7, celsius: -12 });
 //!
 //! // Another one finds it by the same key, at an address of its own.
-//! let found = Segment::<Reading>::find(Key::from_path(path, 1)?)?.expect("it is there");
+//! let found = Segment::<Reading>::find(&Key::from_path(path, 1)?)?;
 //! let reading = found.attach_read_only()?.read();
 //! assert_eq!((reading.sensor, reading.celsius), (7, -12));
 //!
 //! // Whoever has created it removes it.
 //! drop(attached);
 //! segment.remove()?;
-//! assert!(Segment::<Reading>::find(key)?.is_none());
+//! assert!(Segment::<Reading>::find(&key).is_err());
 //! # std::fs::remove_file(path)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -54,6 +54,7 @@
 //! - [`signal`]: a handler that only stores, the mask, and a wait without a gap.
 //! - [`cleanup`]: what a process owns is removed if a signal ends it (but not SIGKILL).
 //! - [`process`]: fork, and how each process learns of the other one's end.
+//! - [`proc`]: what Linux tells of other processes.
 //! - [`lock`]: one run at a time.
 //! - [`trace`]: a typed record of the calls, for a program that explains itself.
 
@@ -64,6 +65,8 @@ mod deadline;
 mod error;
 pub mod fd;
 pub mod lock;
+mod origin;
+pub mod proc;
 pub mod process;
 mod self_contained;
 pub mod shm;
@@ -72,6 +75,7 @@ mod status;
 pub mod trace;
 
 pub use attach::{Attachment, WritableAttachment};
+pub use call::quoted;
 pub use deadline::Deadline;
 pub use error::Error;
 pub use lock::RunLock;

@@ -17,7 +17,7 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
-use std::{fmt, fs, thread};
+use std::{fmt, thread};
 
 use libc::c_int;
 use nix::errno::Errno;
@@ -26,7 +26,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid, getppid, write};
 
 use super::trace::{self, Call};
-use super::{Deadline, Error, cleanup, fd, signal};
+use super::{Deadline, Error, cleanup, fd, proc, signal};
 
 /// Which of the two processes this is.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl Child {
     /// Waits until the child has said that it is ready. Fails with [`Error::TimedOut`], or how the
     /// child has ended, or as poll(2) and read(2) do.
     pub fn wait_until_ready(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.wait_readable("ready", timeout)?;
+        self.wait_readable("ready", timeout, || Ok(()))?;
         let (fd, read) = (self.ready.as_raw_fd(), || fd::read_byte(&self.ready));
         let call = |byte: Option<&Option<u8>>| Call::Read(fd, byte.copied().flatten());
         if trace::traced(read, |byte| byte.is_some().into(), call)?.is_some() {
@@ -144,14 +144,34 @@ impl Child {
 
     /// Waits until the child has ended, and reaps it. Fails with [`Error::TimedOut`], or with
     /// [`Error::Failed`] or [`Error::Killed`] if the child did not succeed, or as poll(2) does.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.wait_readable("done", timeout)?;
+    ///
+    /// `check` says why it is no use to wait, if so. It is called at the timeout, or, if there is
+    /// none, once a second.
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        check: impl Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.wait_readable("done", timeout, check)?;
         self.reap()
     }
 
-    fn wait_readable(&self, state: &str, timeout: Option<Duration>) -> Result<(), Error> {
+    fn wait_readable(
+        &self,
+        state: &str,
+        timeout: Option<Duration>,
+        check: impl Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut deadline = Deadline::after(timeout, &format!("{self} was not {state}"));
-        fd::wait_readable(self.ready.as_fd(), &mut deadline)
+        match fd::wait_readable(self.ready.as_fd(), &mut deadline, &check) {
+            Err(Error::TimedOut(what)) => {
+                check()?;
+                let is_stopped = proc::is_stopped(self.pid) == Some(true);
+                let why = if is_stopped { ": a signal has stopped it" } else { "" };
+                Err(Error::TimedOut(format!("{what}{why}")))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Reaps the child, which is about to end.
@@ -204,7 +224,7 @@ unsafe extern "C" {}
 /// Fails as kill(2) does: ESRCH if there is none, EPERM if this user may not.
 pub fn ensure_exists(pid: Pid) -> Result<(), Error> {
     trace::traced_zero(|| kill(pid, None), |_| Call::Kill(pid, None))?;
-    if is_zombie(pid) == Some(true) {
+    if proc::is_zombie(pid) == Some(true) {
         return Err(Error::call(Call::Kill(pid, None), Errno::ESRCH));
     }
     Ok(())
@@ -216,26 +236,4 @@ pub fn has_exited(pid: Pid) -> bool {
     // (pid_namespaces(7)).
     let is_absent = |error: Error| error.errno() == Some(Errno::ESRCH);
     pid.as_raw() > 0 && ensure_exists(pid).is_err_and(is_absent)
-}
-
-/// Whether the process has ended and has not been reaped; `None` where the system does not tell.
-/// See proc_pid_stat(5).
-fn is_zombie(pid: Pid) -> Option<bool> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // "PID (command) state …", where the command may contain anything, parentheses too.
-    let mut columns = stat.rsplit_once(") ")?.1.split(' ');
-    let state = columns.next()?;
-    // The state is that of the first thread, and others may live on without it.
-    let threads: u32 = columns.nth(16)?.parse().ok()?;
-    Some(matches!(state, "Z" | "X") && threads <= 1)
-}
-
-/// Whether the process has a handler for `signal`; `None` where the system does not tell. See
-/// proc_pid_status(5), SigCgt.
-pub fn has_handler(pid: Pid, signal: Signal) -> Option<bool> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
-    let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
-    // The lowest bit is signal 1.
-    Some(caught & 1 << (signal as u32 - 1) != 0)
 }

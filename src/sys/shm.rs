@@ -18,17 +18,18 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::time::Duration;
 
 use libc::{c_int, key_t};
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
-use super::status::{Status, listed, status};
+use super::status::{Status, describe, status};
 use super::trace::{self, Call};
-use super::{Deadline, Error, SelfContained, cleanup};
+use super::{Deadline, Error, SelfContained, cleanup, quoted};
 
 /// The mode of a new segment: reading and writing for its owner, nothing for anybody else.
 const MODE: c_int = 0o600;
@@ -40,8 +41,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number that two processes derive from the same file to find the same segment; see ftok(3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(key_t);
+#[derive(Clone, Debug)]
+pub struct Key {
+    number: key_t,
+    path: PathBuf,
+    project: c_int,
+}
 
 impl Key {
     /// Derives the key from the file's device and inode number, and from the low eight bits of
@@ -54,14 +59,15 @@ impl Key {
             Errno::result(unsafe { libc::ftok(path.as_ptr(), project) })
         };
         let call = |_: Option<&key_t>| Call::Ftok(path.to_owned(), project);
-        trace::traced(ftok, |&key| key.into(), call).map(Self)
+        let number = trace::traced(ftok, |&key| key.into(), call)?;
+        Ok(Self { number, path: path.to_owned(), project })
     }
 }
 
 impl fmt::Display for Key {
     /// As ipcs(1) writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "0x{:08x}", self.0)
+        write!(f, "0x{:08x}", self.number)
     }
 }
 
@@ -75,21 +81,28 @@ pub struct Segment<T> {
 }
 
 impl<T: SelfContained> Segment<T> {
-    /// Asks for the segment at `key`; `None` if there is none that could hold a `T`. Else it fails
-    /// as shmget(2) does.
-    pub fn find(key: Key) -> Result<Option<Self>, Error> {
-        match shmget(key, size_of::<T>(), 0) {
-            Ok(id) => Ok(Some(Self { id, holds: PhantomData })),
-            // EINVAL: the segment there is smaller than a `T`.
-            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EINVAL)) => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Asks for the segment at `key`. Fails as shmget(2) does: ENOENT if there is none, EINVAL if
+    /// it is smaller than a `T`.
+    pub fn find(key: &Key) -> Result<Self, Error> {
+        shmget(key, size_of::<T>(), 0).map(|id| Self { id, holds: PhantomData })
     }
 
     /// Asks the kernel for the segment's status. Fails as shmctl(2) does: EACCES if this user may
     /// not read it, EINVAL or EIDRM if it has been removed.
     pub fn status(&self) -> Result<Status, Error> {
-        status(self.id)
+        match status(self.id) {
+            Err(error) if error.errno() == Some(Errno::EACCES) => {
+                let segment = describe(self.id);
+                Err(Error::Rejected(format!("{segment} is another user's ({error})")))
+            }
+            status => status,
+        }
+    }
+
+    /// The error of a reader that does not take what the segment holds.
+    pub fn rejected(&self, why: &str) -> Error {
+        let segment = status(self.id).map_or_else(|_| describe(self.id), |it| it.to_string());
+        Error::Rejected(format!("{segment}: {why}"))
     }
 
     /// Attaches the segment for reading, at an address that the kernel chooses. Fails as shmat(2)
@@ -108,7 +121,10 @@ impl<T: SelfContained> Segment<T> {
 ///
 /// Create it after `fork`, not before: both processes would think that it is theirs to remove.
 #[derive(Debug)]
-pub struct OwnedSegment<T>(Segment<T>);
+pub struct OwnedSegment<T> {
+    segment: Segment<T>,
+    key: Key,
+}
 
 impl<T: SelfContained> OwnedSegment<T> {
     /// Creates the segment at `key`, filled with zeros, for this user alone.
@@ -120,14 +136,17 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// that is there must not be removed, or as shmget(2) does.
     ///
     /// Panics if [`cleanup`] already has a segment to remove.
-    pub fn create(key: Key, timeout: Option<Duration>) -> Result<(Self, Option<Status>), Error> {
+    pub fn create(key: &Key, timeout: Option<Duration>) -> Result<(Self, Option<Status>), Error> {
         let mut deadline = Deadline::after(timeout.or(Some(DEFAULT_TIMEOUT)), "");
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
         let mut reclaimed = None;
         loop {
             match cleanup::create_segment(|| shmget(key, size_of::<T>(), flags)) {
                 Err(error) if error.errno() == Some(Errno::EEXIST) => {}
-                id => return Ok((Self(Segment { id: id?, holds: PhantomData }), reclaimed)),
+                id => {
+                    let segment = Segment { id: id?, holds: PhantomData };
+                    return Ok((Self { segment, key: key.clone() }, reclaimed));
+                }
             }
             match reclaim(key, size_of::<T>()) {
                 Err(Error::Occupied(_, true)) if deadline.check().is_ok() => {
@@ -138,14 +157,31 @@ impl<T: SelfContained> OwnedSegment<T> {
         }
     }
 
-    /// What somebody else has done to the segment, into which `value` was written, if anything.
-    pub fn changed_by_others(&self, attached: &WritableAttachment<T>, value: &T) -> Option<String> {
-        let how = match self.status().ok()?.removed {
-            true => "removed",
-            false if attached.0.read() != *value => "overwritten",
-            false => return None,
+    /// Makes sure that the process `reader` can still find the segment, if it has not attached it
+    /// yet. Fails with [`Error::Unreachable`] if somebody else has removed the segment, or has
+    /// replaced the file from which its key was made.
+    pub fn ensure_reachable(&self, reader: Pid) -> Result<(), Error> {
+        let (id, Key { path, project, .. }) = (self.id, &self.key);
+        let what = match self.status() {
+            Ok(status) if status.last_pid == reader || status.attached > 1 => return Ok(()),
+            Ok(status) if !status.removed => match Key::from_path(path, *project) {
+                Ok(now) if now.number == self.key.number => return Ok(()),
+                Ok(now) => format!(
+                    "somebody has replaced the file {}: its key was {} and is {now}, so nobody \
+                     finds segment {id} any more",
+                    quoted(path),
+                    self.key
+                ),
+                Err(error) => format!("nobody finds segment {id} any more: {error}"),
+            },
+            _ => format!("somebody else has removed segment {id}"),
         };
-        Some(format!("somebody else has {how} segment {}", self.id))
+        Err(Error::Unreachable(what))
+    }
+
+    /// The key at which it lies.
+    pub fn key(&self) -> &Key {
+        &self.key
     }
 
     /// Removes the segment. The kernel frees its memory as soon as nobody is attached. Fails as
@@ -163,25 +199,25 @@ impl<T> Deref for OwnedSegment<T> {
     type Target = Segment<T>;
 
     fn deref(&self) -> &Segment<T> {
-        &self.0
+        &self.segment
     }
 }
 
 impl<T> Drop for OwnedSegment<T> {
     fn drop(&mut self) {
         // We are here because something else has failed already, and that is what the user is told.
-        let _ = remove(self.0.id);
+        let _ = remove(self.segment.id);
     }
 }
 
 /// Removes the segment at `key` if it is certainly abandoned, and returns its status; `None` if
 /// there is none any more.
-fn reclaim(key: Key, size: usize) -> Result<Option<Status>, Error> {
+fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
     let id = match shmget(key, 0, 0) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
         id => id?,
     };
-    let occupied = |segment: &str, reason, passes| {
+    let occupied = |segment: &str, reason: &str, passes| {
         let exists = Errno::EEXIST.desc();
         let what = format!(
             "shmget({key}, …) failed: {exists} (EEXIST); {segment} is left alone, because {reason}; \
@@ -191,25 +227,23 @@ fn reclaim(key: Key, size: usize) -> Result<Option<Status>, Error> {
     };
     let status = match status(id) {
         Err(error) if error.is_removed() => return Ok(None),
-        // We may not ask for it. On Linux the list of all segments is there for everybody to read.
-        Err(error) if error.is_forbidden() => {
-            let unknown = || format!("segment {id} (owner and creator unknown)");
-            let segment = listed(id).map_or_else(unknown, |status| status.to_string());
-            return occupied(&segment, "it is another user's", false);
+        // We may not ask for it.
+        Err(error) if error.errno() == Some(Errno::EACCES) => {
+            return occupied(&describe(id), "it is another user's", false);
         }
         status => status?,
     };
     if let Some((reason, passes)) = status.reason_to_leave_alone(size) {
-        return occupied(&status.to_string(), reason, passes);
+        return occupied(&status.to_string(), &reason, passes);
     }
     remove(id)?;
     Ok(Some(status))
 }
 
-fn shmget(key: Key, size: usize, flags: c_int) -> Result<c_int, Error> {
+fn shmget(key: &Key, size: usize, flags: c_int) -> Result<c_int, Error> {
     // SAFETY: shmget takes three numbers and touches no memory of ours.
-    let shmget = || Errno::result(unsafe { libc::shmget(key.0, size, flags) });
-    trace::traced(shmget, |&id| id.into(), |_| Call::Shmget(key.0, size, flags))
+    let shmget = || Errno::result(unsafe { libc::shmget(key.number, size, flags) });
+    trace::traced(shmget, |&id| id.into(), |_| Call::Shmget(key.number, size, flags))
 }
 
 fn remove(id: c_int) -> Result<(), Error> {

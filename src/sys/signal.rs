@@ -16,21 +16,22 @@
 //! nothing else: that is why to register such a handler is safe.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void, siginfo_t};
 use nix::errno::Errno;
 use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 
 #[doc(hidden)] // For the macro.
 pub use libc;
 pub use nix::sys::signal::Signal;
 
-use super::cleanup::{self, change_mask};
-use super::trace::{self, Call};
+use super::cleanup::change_mask;
+use super::trace::{self, Call, Origin};
 use super::{Deadline, Error};
 
 /// Some systems refuse to sleep for years. A sleeper wakes after a day, and sleeps again.
@@ -42,16 +43,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The mask becomes that one signal, whatever the program that started this one had blocked.
 /// SIGCHLD gets its default disposition: if it were ignored, the kernel would throw away the exit
 /// status of a child. SIGXFSZ is ignored: a file that may not grow any more is an error of
-/// write(2), and no reason to die. The kernel does not end PID 1 of a container by a signal that
-/// has no handler, so there the handlers of [`cleanup`] are installed.
+/// write(2), and no reason to die.
 pub fn prepare(notification: Signal) -> Result<(), Error> {
     change_mask(SigmaskHow::SIG_SETMASK, notification.into())?;
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
-    set_disposition(Signal::SIGXFSZ, SigHandler::SigIgn, libc::SIG_IGN)?;
-    if getpid().as_raw() == 1 {
-        cleanup::install()?;
-    }
-    Ok(())
+    set_disposition(Signal::SIGXFSZ, SigHandler::SigIgn, libc::SIG_IGN)
 }
 
 /// A handler that only stores; [`signal_handler!`](crate::signal_handler!) makes one.
@@ -109,7 +105,7 @@ macro_rules! signal_handler {
                 _: *mut $crate::sys::signal::libc::c_void,
             ) {
                 // SAFETY: the kernel has handed `info` to this very handler.
-                let $sender = unsafe { $crate::sys::signal::sender(info) };
+                let $sender = unsafe { $crate::sys::signal::arrived(info) };
                 let _ = ($signal, $sender);
                 $(
                     // Of the atomic itself: dereferencing something else could run code (LazyLock).
@@ -125,20 +121,47 @@ macro_rules! signal_handler {
     };
 }
 
+/// How often a [`Handler`] has run since its last arrival was recorded, and the origin of the
+/// last one: code, PID, user.
+static ARRIVALS: AtomicU32 = AtomicU32::new(0);
+static ORIGIN: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
+
+/// Stores the origin of a signal, for the record. Returns the PID of the process that sent it; 0 if
+/// none did, or if it cannot be seen from here.
+///
+/// # Safety
+/// As for [`sender`].
+#[doc(hidden)] // For the macro.
+pub unsafe fn arrived(info: *const siginfo_t) -> c_int {
+    // SAFETY: the caller says that it is there.
+    let (code, sender, user) = unsafe { ((*info).si_code, sender(info), (*info).si_uid()) };
+    // (Without a sender, the user is some other number, and is not shown.)
+    ORIGIN
+        .iter()
+        .zip([code, sender, user as c_int])
+        .for_each(|(it, value)| it.store(value, Relaxed));
+    ARRIVALS.fetch_add(1, Relaxed);
+    sender
+}
+
 /// The PID of the process that sent a signal; 0 if none did, or if it cannot be seen from here.
 ///
 /// # Safety
 /// `info` must be what the kernel has handed to a handler, and the handler must not have returned.
 pub unsafe fn sender(info: *const siginfo_t) -> c_int {
-    // SAFETY: the caller says that it is there.
-    let info = unsafe { &*info };
-    // The codes of the other systems differ. Without a process, their field is 0.
-    #[cfg(target_os = "linux")]
-    if !matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL) {
-        return 0;
+    // SAFETY: the caller says that it is there. With these codes, the PID is there too; see
+    // sigaction(2).
+    unsafe { if Origin::is_process((*info).si_code) { (*info).si_pid() } else { 0 } }
+}
+
+/// Records that `signal`, which is blocked, came at this time, if it has come.
+fn record_arrival(signal: Signal, at: Instant) {
+    let times = ARRIVALS.swap(0, Relaxed);
+    if times > 0 {
+        let [code, pid, user] = ORIGIN.each_ref().map(|it| it.load(Relaxed));
+        let origin = Origin { code, pid: Pid::from_raw(pid), user: user as u32 };
+        trace::traced_event(Call::Arrival(signal, origin, times), at);
     }
-    // SAFETY: with these codes, the field is there; see sigaction(2).
-    unsafe { info.si_pid() }
 }
 
 /// Registers the handler for `signal`; see sigaction(2). Fails with EINVAL for SIGKILL and SIGSTOP,
@@ -164,7 +187,11 @@ pub fn unblock(signal: Signal) -> Result<(), Error> {
 
 /// Keeps `signal` out: it stays pending until it is let in. See sigprocmask(2).
 pub fn block(signal: Signal) -> Result<(), Error> {
-    change_mask(SigmaskHow::SIG_BLOCK, signal.into()).map(drop)
+    // If it came, then before this call.
+    let now = Instant::now();
+    change_mask(SigmaskHow::SIG_BLOCK, signal.into())?;
+    record_arrival(signal, now);
+    Ok(())
 }
 
 /// Lets in `signal`, which is blocked, and sleeps until a handler has run. Returns `false` if
@@ -192,7 +219,10 @@ pub fn sleep(
             pselect(None, &mut readable, None, None, &left.map(TimeSpec::from), &mask)
         };
         match trace::traced(sleep, |&ready| ready.into(), |_| Call::Pselect(number, left, mask)) {
-            Err(error) if error.errno() == Some(Errno::EINTR) => return Ok(true),
+            Err(error) if error.errno() == Some(Errno::EINTR) => {
+                record_arrival(signal, Instant::now());
+                return Ok(true);
+            }
             Ok(0) => {}
             ready => return ready.map(|_| false),
         }

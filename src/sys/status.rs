@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, Uid, getpid};
 
 use super::trace::{self, Call};
-use super::{Error, process};
+use super::{Error, proc, process};
 
 /// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
 const REMOVED: u32 = if cfg!(target_os = "linux") { 0o1000 } else { 0 };
@@ -56,20 +56,29 @@ impl Status {
 
     /// Why the segment must not be removed, if so, and whether that may change soon. The rules are
     /// those by which PostgreSQL reclaims its segments (`sysv_shmem.c`).
-    pub(super) fn reason_to_leave_alone(&self, size: usize) -> Option<(&'static str, bool)> {
+    pub(super) fn reason_to_leave_alone(&self, size: usize) -> Option<(String, bool)> {
         let us = Uid::effective();
-        if self.owner != us || self.creator != us {
-            Some(("it is another user's", false))
+        Some(if self.owner != us || self.creator != us {
+            ("it is another user's".to_owned(), false)
         } else if self.size != size {
-            Some(("its size is not ours", false))
+            ("its size is not ours".to_owned(), false)
         } else if self.attached != 0 {
-            Some(("it is attached", true))
-        } else if self.creator_pid != getpid() && !process::has_exited(self.creator_pid) {
-            // (In a container the next run often gets the PID of the one that was killed.)
-            Some(("its creator is alive", true))
+            ("it is attached".to_owned(), true)
+        } else if self.creator_pid.as_raw() <= 0 {
+            ("its creator cannot be seen from this PID namespace".to_owned(), true)
+        } else if !self.creator_has_exited() {
+            let creator = proc::describe(self.creator_pid);
+            (format!("the process that has its creator's PID is alive, {creator}"), true)
         } else {
-            None
-        }
+            return None;
+        })
+    }
+
+    /// Whether the creator has certainly ended: no process has its PID, or this very process has
+    /// it, which has created nothing yet. (In a container the next run often gets the PID of the
+    /// one that was killed.)
+    pub fn creator_has_exited(&self) -> bool {
+        self.creator_pid == getpid() || process::has_exited(self.creator_pid)
     }
 }
 
@@ -84,6 +93,12 @@ impl fmt::Display for Status {
     }
 }
 
+/// What is known of a segment that this user may not ask for: on Linux, what [`listed`] tells.
+pub(super) fn describe(id: c_int) -> String {
+    let unknown = || format!("segment {id} (owner and creator unknown)");
+    listed(id).map_or_else(unknown, |status| status.to_string())
+}
+
 pub(super) fn status(id: c_int) -> Result<Status, Error> {
     let stat = || {
         let mut kernel = MaybeUninit::<shmid_ds>::zeroed();
@@ -95,13 +110,20 @@ pub(super) fn status(id: c_int) -> Result<Status, Error> {
         // which nobody follows).
         Ok(Status::new(id, unsafe { kernel.assume_init_ref() }))
     };
-    let told = |it: &Status| (it.size, it.creator_pid, it.last_pid, it.attached);
-    trace::traced_zero(stat, |status| Call::IpcStat(id, status.map(told)))
+    let fields = |status: &Status| {
+        vec![
+            ("shm_segsz", status.size as i64),
+            ("shm_cpid", status.creator_pid.as_raw().into()),
+            ("shm_lpid", status.last_pid.as_raw().into()),
+            ("shm_nattch", status.attached as i64),
+        ]
+    };
+    trace::traced_zero(stat, |status| Call::IpcStat(id, status.map(fields)))
 }
 
 /// Finds a segment in the list that Linux keeps for everybody to read, proc_sysvipc(5), which has
 /// those that we may not ask for.
-pub(super) fn listed(id: c_int) -> Option<Status> {
+fn listed(id: c_int) -> Option<Status> {
     let list = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
     // key shmid perms (octal) size cpid lpid nattch uid gid cuid
     let mut lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-pub use super::call::Call;
+pub use super::call::{Call, shortened};
 use super::error::Error;
+pub use super::origin::Origin;
 
 /// A call as it was made.
 #[derive(Clone, Debug)]
@@ -34,6 +35,14 @@ thread_local! {
 /// in both processes.
 pub fn record(recorder: impl FnMut(&Record) + 'static) {
     RECORDER.set(Some(Box::new(recorder)));
+}
+
+/// Runs `look` without recording its calls: they are not part of what is explained.
+pub fn untraced<T>(look: impl FnOnce() -> T) -> T {
+    let recorder = RECORDER.take();
+    let outcome = look();
+    RECORDER.set(recorder);
+    outcome
 }
 
 /// Makes a system call. `number` is what strace(1) would show of its result, and `call` describes
@@ -69,10 +78,9 @@ pub fn sleep(time: Duration) {
     let _ = traced_zero(sleep, |_| Call::Nanosleep(time));
 }
 
-/// Notes a copy, which takes no system call.
-pub(super) fn traced_copy(call: Call) {
-    let now = Instant::now();
-    note(Record { call, result: Ok(0), began: now, ended: now });
+/// Notes what took no system call: a copy, or that a handler has run.
+pub(super) fn traced_event(call: Call, at: Instant) {
+    note(Record { call, result: Ok(0), began: at, ended: at });
 }
 
 fn note(record: Record) {
@@ -85,6 +93,7 @@ impl fmt::Display for Record {
         let call = &self.call;
         match (call, self.result) {
             (Call::CopyIn(..) | Call::CopyOut(..), _) => write!(f, "({call}: no system call)"),
+            (Call::Arrival(..), _) => write!(f, "{call}"),
             (_, Err(errno)) => write!(f, "{call} = -1 {errno:?} ({})", errno.desc()),
             (Call::Ftok(..), Ok(key)) => write!(f, "{call} = {key:#010x}"),
             (Call::Shmat(..), Ok(address)) => write!(f, "{call} = {address:#x}"),

@@ -55,8 +55,13 @@ pub enum Told {
     /// A line of the transcript, without its colours.
     Line(String),
     Call(Call),
-    /// As many looks found nothing: this entry stands for all of them but the first.
+    /// So many more looks came to the same end as the one before.
     Looks(usize),
+    /// A signal that came, as it is told: `SIGUSR1 {si_code=SI_USER, …} ---`.
+    Signal {
+        who: String,
+        words: String,
+    },
     /// What there is to learn, and what a process did without a system call.
     Words(String),
 }
@@ -94,11 +99,16 @@ fn read(mark: &str, words: String) -> Told {
         };
     }
     if mark.trim() == "*" {
-        let count = words.strip_prefix("Times the ").and_then(|rest| {
-            let (_, count) = rest.strip_suffix('.')?.rsplit_once(": ")?;
-            count.parse().ok()
-        });
+        let count = words.strip_prefix("Looked again, with the same result: ");
+        let count = count.and_then(|count| count.strip_suffix('.')?.parse().ok());
         return count.map_or(Told::Words(words), Told::Looks);
+    }
+    let (words, _) = without_page(&words);
+    if let Some(signal) = words.strip_prefix("--- ") {
+        return Told::Signal {
+            who: mark.trim().to_owned(),
+            words: signal.to_owned(),
+        };
     }
     match words.rsplit_once(" = ") {
         Some((call, returned)) => Told::Call(Call {
@@ -107,7 +117,18 @@ fn read(mark: &str, words: String) -> Told {
             returned: returned.to_owned(),
         }),
         // What was done without a call returns nothing.
-        None => Told::Words(words),
+        None => Told::Words(words.to_owned()),
+    }
+}
+
+/// What is told of a call, and its manual page if it is named there.
+pub fn without_page(words: &str) -> (&str, Option<&str>) {
+    match words.rsplit_once(' ') {
+        Some((call, page)) if page.ends_with("(2)") || page.ends_with("(3)") => {
+            (call.trim_end(), Some(page))
+        }
+        Some((call, "signal(7)")) => (call.trim_end(), Some("signal(7)")),
+        _ => (words, None),
     }
 }
 
