@@ -30,7 +30,7 @@ struct Arguments {
     message: Option<OsString>,
 
     /// Do not fork: send to PID, which is listening
-    #[arg(long, value_name = "PID", value_parser = value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = value_parser!(i32).range(1..), allow_hyphen_values = true)]
     to: Option<i32>,
 
     /// Do not fork: wait for a message, by default for ever
@@ -54,7 +54,7 @@ struct Arguments {
     color: Option<ColorChoice>,
 
     /// Longest wait [default: 5]; with --step there is none
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }
 

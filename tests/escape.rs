@@ -40,12 +40,15 @@ fn a_control_character_is_escaped_as_in_rust_or_by_its_number() {
 
 #[test]
 fn bidirectional_controls_are_escaped_and_their_neighbours_are_not() {
-    for code in (0x202a..=0x202e).chain(0x2066..=0x2069) {
+    // Unicode's Bidi_Control.
+    let marks = [0x61c, 0x200e, 0x200f].into_iter();
+    for code in marks.chain(0x202a..=0x202e).chain(0x2066..=0x2069) {
         let character = char::from_u32(code).unwrap().to_string();
         assert_eq!(shown(character), format!("\\u{{{code:x}}}"));
     }
     for harmless in [
-        "\u{a0}", "\u{2029}", "\u{202f}", "\u{2065}", "\u{206a}", "ü", "日本", "🦀", "\\", "\"",
+        "\u{a0}", "\u{61b}", "\u{61d}", "\u{200d}", "\u{2010}", "\u{2029}", "\u{202f}", "\u{2065}",
+        "\u{206a}", "ü", "日本", "🦀", "\\", "\"",
     ] {
         assert_eq!(shown(harmless), harmless);
     }

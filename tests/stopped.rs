@@ -87,7 +87,7 @@ fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
         assert_eq!(finished.code, Some(1), "{}", finished.text());
         finished.assert_failed_with(&[
             &format!("the listener (PID {listener}) was not "),
-            " within 1 seconds",
+            " within 1 second: a signal has stopped it",
             "--timeout",
         ]);
         wait_until("the listener is reaped", || is_gone(listener));

@@ -98,8 +98,8 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
              (kernel.threads-max, kernel.pid_max)"
         }
         (Call::Shmget(_, _, 0), Errno::ENOENT) => {
-            "no segment is at this key: its sender has made the key from another file, is in \
-             another IPC namespace, or has removed the segment"
+            "no segment is at this key: the file is not the sender's or has been replaced, or the \
+             segment has been removed, or the sender is in another IPC namespace"
         }
         (Call::Shmget(_, _, 0), Errno::EINVAL) => {
             "the segment at this key is smaller, so it is not one of this program's"

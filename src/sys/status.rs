@@ -67,8 +67,8 @@ impl Status {
         } else if self.creator_pid.as_raw() <= 0 {
             ("its creator cannot be seen from this PID namespace".to_owned(), true)
         } else if !self.creator_has_exited() {
-            let creator = proc::describe(self.creator_pid);
-            (format!("the process that has its creator's PID is alive, {creator}"), true)
+            let process = proc::describe(self.creator_pid);
+            (format!("its creator is alive, or another process has its PID: {process}"), true)
         } else {
             return None;
         })
