@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -22,7 +22,7 @@ fn read(pid: Pid, name: &str) -> Option<String> {
 fn is_ours() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let pids = field(&status, "NSpid").unwrap_or_default();
-    fs::read_link("/proc/self").is_ok_and(|link| link == PathBuf::from(getpid().to_string()))
+    fs::read_link("/proc/self").is_ok_and(|link| link == *getpid().to_string())
         && pids.split_whitespace().count() == 1
 }
 
