@@ -1,0 +1,237 @@
+//! Where a PID is not what it seems: in PID namespaces, under the `/proc` of another one, in an IPC
+//! namespace that outlives its processes, and when a sender has ended already.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // For what a child does between fork and exec.
+
+mod support;
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use support::program::Program;
+use support::told;
+use support::*;
+
+/// A shell script in new namespaces: `options` are unshare(1)'s. In it, `$S` is the program with
+/// this folder's path. `None`, and a word about it, where there are no namespaces.
+fn in_namespaces(scratch: &Scratch, options: &[&str], script: &str) -> Option<Command> {
+    let tried = Command::new("unshare")
+        .args(options)
+        .arg("true")
+        .stderr(Stdio::null())
+        .status();
+    if !tried.is_ok_and(|status| status.success()) {
+        not_tested(
+            &format!("unshare {options:?}"),
+            "it needs root and unshare(1)",
+        );
+        return None;
+    }
+    let program = scratch.sigshm(["--color=never"]);
+    let arguments = program
+        .get_args()
+        .map(|it| it.to_str().unwrap())
+        .collect::<Vec<_>>();
+    let program = format!(
+        "{} {}",
+        program.get_program().to_str().unwrap(),
+        arguments.join(" ")
+    );
+    let mut command = Command::new("unshare");
+    command.args(options).args(["sh", "-c", script]);
+    command
+        .env_remove("NO_COLOR")
+        .env("S", program)
+        .stdin(Stdio::null());
+    command
+        .env("KEY", scratch.key().to_string())
+        .current_dir(scratch.dir());
+    // SAFETY: it only calls signal(2).
+    unsafe { command.pre_exec(heed_signals) };
+    Some(command)
+}
+
+/// In the script: waits until a listener, whose output is in this file, has its handler.
+const READY: &str = "until grep -q Registering listener; do sleep .02; done;";
+
+/// In the script: a Python program that creates a segment of 1024 bytes at the key, with the message
+/// "stale" in it, and then does what follows.
+const CREATE: &str = "python3 -c 'if True:
+    import ctypes, os, sys, time
+    libc = ctypes.CDLL(None)
+    libc.shmat.restype = ctypes.c_void_p
+    id = libc.shmget(int(os.environ[\"KEY\"]), 1024, 0o3600)
+    address = libc.shmat(id, None, 0)
+    ctypes.memmove(address, b\"\\1\\0\\0\\0\\0\\0\\0\\0\\5\\0\\0\\0\\0\\0\\0\\0stale\", 21)
+    libc.shmdt(ctypes.c_void_p(address))
+    open(\"created\", \"w\").close()
+    time.sleep(float(sys.argv[1]))
+' ";
+
+#[test]
+fn under_the_proc_of_another_pid_namespace_a_sender_refuses_and_signals_nobody() {
+    let scratch = Scratch::new();
+    // A process with a handler, and one that SIGUSR1 would kill: neither is known for what it is.
+    let script = format!(
+        "$S --listen > listener 2>&1 & L=$!; sleep 60 & V=$!; {READY}
+         $S --to $L hello; echo $?; $S --to $V hello; echo $?
+         kill -0 $L && kill -0 $V && cat listener; kill $L $V"
+    );
+    let Some(mut command) = in_namespaces(&scratch, &["-p", "-f", "--kill-child"], &script) else {
+        return;
+    };
+    let finished = run(&mut command);
+    let expected = "1\n1\n# Listening on PID=2\n# Registering signal handler for SIGUSR1\n";
+    assert_eq!(finished.text(), expected, "{finished:#?}");
+    let refusals: Vec<&str> = finished.stderr.lines().collect();
+    assert_eq!(refusals.len(), 2, "{finished:#?}");
+    for (refusal, pid) in refusals.iter().zip([2, 3]) {
+        let start = format!("sigshm: error: nobody can tell whether PID {pid} has a handler");
+        assert!(refusal.starts_with(&start), "{refusal}");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn under_the_proc_of_its_own_pid_namespace_a_sender_delivers() {
+    let scratch = Scratch::new();
+    let script = format!("$S --listen > listener & {READY} $S --to $! hello; wait; cat listener");
+    let options = ["-p", "-f", "--mount-proc", "--kill-child"];
+    let Some(mut command) = in_namespaces(&scratch, &options, &script) else {
+        return;
+    };
+    let finished = run(&mut command);
+    let expected = plain(&(sent(5, "hello") + &received(Pid::from_raw(2), "hello")));
+    assert_eq!(
+        (finished.text(), finished.stderr.as_str()),
+        (&*expected, "")
+    );
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_living_creator_is_no_zombie_because_one_of_that_pid_is_elsewhere() {
+    let scratch = Scratch::new();
+    // Out here a zombie; in there, a process of the same number, which has created the segment.
+    let mut zombie = Command::new("true").spawn().unwrap();
+    let pid = Pid::from_raw(zombie.id() as i32);
+    wait_until("it has ended", || state(pid) == Some('Z'));
+    let script = format!(
+        "echo {} > /proc/sys/kernel/ns_last_pid || exit 9
+         {CREATE} 60 & C=$!; until test -e created; do sleep .02; done
+         $S --timeout .2 hi; echo $? $C; kill $C",
+        pid.as_raw() - 1
+    );
+    let options = ["-p", "-f", "--kill-child"];
+    let Some(mut command) = in_namespaces(&scratch, &options, &script) else {
+        return;
+    };
+    let finished = run(&mut command);
+    if finished.code == Some(9) {
+        not_tested(
+            "a living creator with a zombie's PID",
+            "ns_last_pid cannot be set",
+        );
+    } else {
+        assert!(
+            finished.text().ends_with(&format!("\n1 {pid}\n")),
+            "{finished:#?}"
+        );
+        assert!(
+            finished.stderr.contains("its creator is alive"),
+            "{finished:#?}"
+        );
+        let [segment] = &scratch.segments()[..] else {
+            panic!("it was removed: {finished:#?}");
+        };
+        remove_segment(segment.id);
+    }
+    zombie.wait().unwrap();
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_demo_whose_child_is_in_another_pid_namespace_delivers() {
+    let scratch = Scratch::new();
+    for option in ["", "--explain"] {
+        let script = format!("exec $S {option} hi");
+        // Without -f, this process stays in its namespace, and its child is the first of a new one.
+        let Some(mut command) = in_namespaces(&scratch, &["-p"], &script) else {
+            return;
+        };
+        let finished = run(&mut command);
+        let shown = told::without_explanations(finished.text());
+        assert_eq!(shown, plain(&transcript(1, 2, "hi")));
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn what_was_left_by_a_process_that_cannot_be_seen_is_neither_delivered_nor_reclaimed() {
+    let scratch = Scratch::new();
+    // The IPC namespace is that of the outer shell. The creator's PID namespace is gone, and the run
+    // is in another one.
+    let inner = format!(
+        "$S --listen > listener 2>&1 & {READY} kill -USR1 $!
+         until grep -q still listener; do sleep .02; done; kill $!; cat listener
+         $S --timeout .2 hi; echo $?; ipcs -m | grep -c \" 1024 \"; ipcrm --all=shm"
+    );
+    let script = format!(
+        "unshare -p -f {CREATE} 0; unshare -p -f --mount-proc --kill-child sh -c '{inner}'"
+    );
+    let Some(mut command) = in_namespaces(&scratch, &["-i"], &script) else {
+        return;
+    };
+    let finished = run(&mut command);
+    let text = finished.text();
+    assert!(
+        text.contains("was left behind: still listening\n"),
+        "{finished:#?}"
+    );
+    assert!(
+        !text.contains("Received") && text.ends_with("\n1\n1\n"),
+        "{finished:#?}"
+    );
+    let reason = "because its creator cannot be seen from this PID namespace; ";
+    assert!(finished.stderr.contains(reason), "{finished:#?}");
+    assert!(!finished.stderr.contains("alive"), "{finished:#?}");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_sender_may_end_right_after_it_has_sent_the_signal() {
+    let scratch = Scratch::new();
+    for detaches in [false, true] {
+        let listener = Program::start(scratch.sigshm(["--listen"]));
+        listener.until_printed("# Registering");
+        // The signal waits until the sender has certainly ended.
+        listener.stop();
+        let (pid, key) = (listener.pid(), scratch.key());
+        let mut sender = Command::new("true");
+        // SAFETY: between fork and exec this makes system calls, copies, and allocates nothing.
+        unsafe {
+            sender.pre_exec(move || {
+                let id = libc::shmget(key, 1024, libc::IPC_CREAT | libc::IPC_EXCL | 0o600);
+                let address = libc::shmat(id, std::ptr::null(), 0).cast::<u8>();
+                assert!(id >= 0 && address.addr() != usize::MAX);
+                let message = b"\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0quick";
+                std::ptr::copy(message.as_ptr(), address, message.len());
+                if detaches {
+                    libc::shmdt(address.cast());
+                }
+                Ok(kill(pid, Signal::SIGUSR1)?)
+            })
+        };
+        assert_eq!(run(&mut sender).code, Some(0));
+        listener.go_on();
+        let finished = listener.finish();
+        assert_eq!(finished.text(), received(pid, "quick"));
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+        remove_segment(scratch.segments()[0].id);
+        scratch.assert_nothing_left();
+    }
+}
