@@ -12,12 +12,13 @@ use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, Parser, value_parser};
 use nix::unistd::Pid;
 
-use crate::message::Message;
+use crate::message::{Message, NOTIFICATION};
 use crate::output::escape::Escaped;
 use crate::output::note;
 use crate::output::palette::Role;
 use crate::output::stdout::Stdout;
 use crate::run::Run;
+use crate::sys::signal;
 use crate::sys::trace::shortened;
 use crate::transcript::Transcript;
 
@@ -126,6 +127,8 @@ fn is_colored(choice: Option<ColorChoice>) -> bool {
 
 /// Prints what clap has to say, and ends.
 fn exit(error: &clap::Error) -> ! {
+    // A file that may not grow is an error of write(2), here too.
+    let _ = signal::prepare(NOTIFICATION);
     if !error.use_stderr() {
         let printed = Stdout { colored: false }.print(&error.to_string());
         printed.unwrap_or_else(|error| {

@@ -175,6 +175,47 @@ fn two_messages_are_bad_usage() {
 }
 
 #[test]
+fn a_timeout_may_be_endless_or_shorter_than_anything() {
+    let scratch = Scratch::new();
+    for value in ["inf", "infinity", "1e999", "1e30", "18446744073709551616"] {
+        run(&mut scratch.sigshm(["--timeout", value, "Hello, world"]))
+            .assert_delivered(12, "Hello, world");
+    }
+    // It is greater than 0, and so it is a timeout; nothing is as fast.
+    for value in ["1e-12", "0.0000000001"] {
+        let finished = run(&mut scratch.sigshm(["--timeout", value, "Hello, world"]));
+        finished.assert_failed_with(&[" within 0.000000001 seconds", "--timeout"]);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn errors_show_a_long_path_or_argument_without_its_middle() {
+    let long = format!("/{}", "folder/".repeat(428) + "shared_path");
+    assert!(long.len() > 3000);
+    for argument in ["--listen", "Hello, world"] {
+        let finished = run(sigshm().args(["--path", &long, argument]));
+        finished.assert_failed_with(&["\"/folder/folder/fold…", "/shared_path\"", "ENOENT"]);
+        assert!(finished.stderr.len() < 300, "{finished:#?}");
+    }
+    for option in ["--to", "--timeout", "--color"] {
+        let finished = run(sigshm().args([option, &long, "Hello, world"]));
+        assert_eq!(finished.code, Some(2), "{finished:#?}");
+        let parts = ["error: invalid value '/folder/", "…", option];
+        assert!(
+            parts.iter().all(|part| finished.stderr.contains(part)),
+            "{finished:#?}"
+        );
+        assert!(
+            finished
+                .stderr
+                .lines()
+                .all(|line| line.chars().count() <= 300)
+        );
+    }
+}
+
+#[test]
 fn a_timeout_that_is_no_positive_number_of_seconds_is_bad_usage() {
     let scratch = Scratch::new();
     for value in ["0", "-1", "nan", "-inf", "abc", "", "0x10", "5s"] {

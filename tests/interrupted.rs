@@ -297,6 +297,17 @@ fn a_run_that_waits_for_the_lock_dies_of_an_ending_signal() {
     scratch.assert_nothing_left();
 }
 
+/// How many steps a run takes to find out who has the lock differs from run to run. So the step at
+/// which it blocks may be missed, and then the next one is there when it has waited in vain.
+const WAITS_TWO_SECONDS: &str = "--timeout=2";
+
+#[track_caller]
+fn assert_waited_in_vain(finished: &Finished) {
+    let error = "it was not free within 2 seconds";
+    assert_eq!(finished.code, Some(1), "{finished:#?}");
+    assert!(finished.stderr.contains(error), "{finished:#?}");
+}
+
 #[test]
 fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_it() {
     for step in 0.. {
@@ -305,16 +316,25 @@ fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_i
         for signal in [Signal::SIGALRM, signal_for(step, 0)] {
             let scratch = Scratch::new();
             let _lock = take_lock(&scratch);
-            let mut command = without_core(scratch.sigshm(["--timeout=2", "Hello, world"]));
+            let mut command = without_core(scratch.sigshm([WAITS_TWO_SECONDS, "Hello, world"]));
             let point = Point::Step(Side::Parent, step);
-            // How many steps it takes to find out who has the lock differs from run to run.
-            let Ok(frozen) = freeze(&mut command, point) else {
-                is_blocking = true;
-                break;
+            let frozen = match freeze(&mut command, point) {
+                Ok(frozen) => frozen,
+                Err(finished) => {
+                    assert_waited_in_vain(&finished);
+                    is_blocking = true;
+                    break;
+                }
             };
             is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
             kill(frozen.parent(), signal).unwrap();
             let finished = frozen.release().finish(SOON);
+            if finished.code.is_some() {
+                // The last word was said, and the signal came too late.
+                assert_waited_in_vain(&finished);
+                is_blocking = true;
+                break;
+            }
             assert_eq!(
                 finished.signal,
                 Some(signal as i32),
@@ -456,16 +476,31 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
     for step in 0.. {
         let scratch = Scratch::new();
         let lock = take_lock(&scratch);
-        let mut command = hello(&scratch);
+        let mut command = without_core(scratch.sigshm([WAITS_TWO_SECONDS, "Hello, world"]));
         started_by(&mut command, || ignore(Signal::SIGALRM));
         let point = Point::Step(Side::Parent, step);
-        let frozen = freeze(&mut command, point).expect("it waits");
+        let frozen = match freeze(&mut command, point) {
+            Ok(frozen) => frozen,
+            Err(finished) => {
+                assert_waited_in_vain(&finished);
+                assert!(step > 5, "{step}");
+                break;
+            }
+        };
         let is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
         kill(frozen.parent(), Signal::SIGALRM).unwrap();
         let released = frozen.release();
-        until_blocked(released.parent());
+        let parent = released.parent();
+        wait_until("it waits for the lock, or has ended", || {
+            is_blocked_in(parent, libc::SYS_flock) || state(parent) == Some('Z')
+        });
         drop(lock);
         let finished = released.finish(TIMEOUT);
+        if finished.code == Some(1) {
+            assert_waited_in_vain(&finished);
+            assert!(step > 5, "{step}");
+            break;
+        }
         finished.assert_delivered(12, "Hello, world");
         assert!(
             is_waiting_line(&finished.stderr),
@@ -590,6 +625,22 @@ fn a_run_that_is_pid_1_and_waits_for_the_lock_ends_with_status_143_on_sigterm() 
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
     assert!(line.starts_with("sigshm: waiting for \""), "{line:?}");
+    kill(children(run.pid())[0], Signal::SIGTERM).unwrap();
+    assert_ended_with(Signal::SIGTERM, &run.finish(), &scratch);
+}
+
+#[test]
+fn a_pid_1_that_waits_to_print_its_help_ends_with_status_143_on_sigterm() {
+    let scratch = Scratch::new();
+    let Some(mut command) = as_pid_1(&scratch, "--help") else {
+        return;
+    };
+    let (_reader, writer) = full_pipe();
+    let run = start_into(&mut command, writer);
+    wait_until("it is blocked", || {
+        let first = children(run.pid());
+        first.iter().any(|&pid| is_blocked_in_write(pid))
+    });
     kill(children(run.pid())[0], Signal::SIGTERM).unwrap();
     assert_ended_with(Signal::SIGTERM, &run.finish(), &scratch);
 }

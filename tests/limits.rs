@@ -8,6 +8,8 @@ mod support;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
@@ -44,6 +46,10 @@ fn when_no_more_processes_may_be_started_the_error_names_rlimit_nproc() {
         "no more processes may be started",
         "RLIMIT_NPROC",
         "ulimit -u",
+        // The same errno has other limits behind it; see fork(2).
+        "pids.max",
+        "kernel.threads-max",
+        "kernel.pid_max",
     ]);
     scratch.assert_nothing_left();
 }
@@ -291,7 +297,7 @@ fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_t
         ),
         (
             Refusal::of(libc::SYS_pipe2, libc::ENFILE),
-            &["pipe(", "ENFILE", "fs.file-max"],
+            &["pipe(", "ENFILE", "fs.file-max", "fs.pipe-user-pages-hard"],
         ),
         (
             Refusal::of(fork[0], libc::ENOMEM),
@@ -321,6 +327,10 @@ fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_t
             Refusal::of(libc::SYS_shmget, libc::ENOSYS),
             &["shmget(", "ENOSYS", "CONFIG_SYSVIPC"],
         ),
+        (
+            Refusal::of(libc::SYS_flock, libc::ENOLCK),
+            &["flock(", "ENOLCK", "no memory for one more lock", "--path"],
+        ),
         // The sender, and then only the listener.
         (
             Refusal::of(libc::SYS_shmat, libc::ENOMEM),
@@ -339,6 +349,81 @@ fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_t
         run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
         scratch.assert_nothing_left();
     }
+}
+
+#[test]
+fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
+    const CALLS: [&str; 16] = [
+        "openat",
+        "flock",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "pipe2",
+        "clone",
+        "read",
+        "write",
+        "shmget",
+        "shmat",
+        "shmctl",
+        "shmdt",
+        "kill",
+        "wait4",
+        "pselect6",
+        "newfstatat",
+    ];
+    if Command::new("strace").arg("-V").output().is_err() {
+        return not_tested("each call that fails", "there is no strace");
+    }
+    let (tried, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let each = |call: &str| {
+        for number in 1.. {
+            let scratch = Scratch::new();
+            let log = scratch.dir().join("log");
+            let program = scratch.sigshm(["Hello, world"]);
+            let mut strace = Command::new("strace");
+            strace.args([
+                "-f",
+                "-qq",
+                "-e",
+                &format!("inject={call}:error=EIO:when={number}"),
+            ]);
+            strace
+                .arg("-o")
+                .arg(&log)
+                .arg(program.get_program())
+                .args(program.get_args());
+            strace.env_remove("NO_COLOR");
+            // SAFETY: it only calls signal(2).
+            unsafe { strace.pre_exec(heed_signals) };
+            let finished = run(&mut strace);
+            if !std::fs::read_to_string(log).unwrap().contains("(INJECTED)") {
+                break;
+            }
+            tried.fetch_add(1, Ordering::Relaxed);
+            let said: Vec<&str> = finished.stderr.lines().collect();
+            // Before `main`, the dynamic linker and the standard library speak for themselves.
+            let before_main =
+                finished.text().is_empty() && !finished.stderr.contains("sigshm: error: ");
+            let is_right = match finished.code {
+                Some(0) => said.is_empty(),
+                Some(1) => matches!(said[..], [line] if line.starts_with("sigshm: error: ")),
+                _ => false,
+            };
+            assert!(
+                is_right || before_main,
+                "{call} number {number}: {finished:#?}"
+            );
+            failed.fetch_add(usize::from(finished.code == Some(1)), Ordering::Relaxed);
+            // What could not be removed or ended is removed and ended with the folder.
+        }
+    };
+    thread::scope(|scope| {
+        for calls in CALLS.chunks(CALLS.len() / 4) {
+            scope.spawn(|| calls.iter().for_each(|call| each(call)));
+        }
+    });
+    let (tried, failed) = (tried.into_inner(), failed.into_inner());
+    assert!(tried > 60 && failed > 20, "{tried} {failed}");
 }
 
 #[test]

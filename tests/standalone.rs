@@ -747,6 +747,7 @@ fn a_sender_whose_listener_does_not_read_gives_up_and_the_listener_is_unharmed()
     assert_eq!(scratch.segments(), []);
     // It finds a signal, and no message.
     listener.go_on();
+    listener.until_complained("still listening");
     assert_delivered_after(&[NO_SEGMENT], &scratch, listener, "next");
     scratch.assert_nothing_left();
 }
@@ -782,6 +783,7 @@ fn an_interrupted_sender_dies_of_the_signal_and_takes_its_message_along() {
         listener.go_on();
         wait_until("it has looked", || !is_pending(listener.pid()));
     }
+    listener.until_complained("still listening");
     assert_delivered_after(&[NO_SEGMENT], &scratch, listener, "next");
     scratch.assert_nothing_left();
 }
@@ -875,6 +877,15 @@ fn a_segment_that_holds_no_message_is_named_as_such_and_left_untouched() {
         // Neither behind the text nor at the end of its room.
         ("NUL", message(1, 5, b"Hello, world")),
         ("NUL", message(1, 1007, &[b'x'; 1008])),
+        ("there is a NUL within its size", message(1, 7, b"one\0two")),
+        // As a 32-bit program writes "A", a longer text, and a text that reads as a small size.
+        ("there is a NUL within its size", of_32_bits(b"A")),
+        ("(it looks like a 32-bit program's)", of_32_bits(b"A")),
+        (
+            "(it looks like a 32-bit program's)",
+            of_32_bits(b"Hello, world"),
+        ),
+        ("(it looks like a 32-bit program's)", of_32_bits(b"\x01")),
     ] {
         let listener = listen(&scratch, &[]);
         let pid = listener.pid();
@@ -1122,6 +1133,15 @@ fn leave_behind(scratch: &Scratch, listener: &Program) -> Segment {
 
 fn has_handler(pid: Pid) -> bool {
     signals(pid, "SigCgt:") & SIGUSR1 != 0
+}
+
+/// The article's struct as a 32-bit program lays it out: `int; unsigned int; char[1016]`.
+fn of_32_bits(text: &[u8]) -> Vec<u8> {
+    let mut bytes = 1i32.to_ne_bytes().to_vec();
+    bytes.extend((text.len() as u32).to_ne_bytes());
+    bytes.extend(text);
+    bytes.resize(1024, 0);
+    bytes
 }
 
 /// Sends SIGUSR1 to a process, over and over, until it is dropped. Drop it before the process is
