@@ -22,6 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, pipe2};
 use proptest::prelude::*;
@@ -317,15 +318,7 @@ fn its_keys_ids_pids_and_addresses_agree() {
     // The kernel's status: whose it is, and how many are attached, as the two come.
     let status: Vec<_> = calls.iter().filter(|call| call.is_status()).collect();
     assert_eq!(who(&status), ["sender", "listener", "listener"]);
-    let fields = |call: &Call| {
-        // The listener asks whose it is, and the sender, who was there last.
-        let label = if call.who == "listener" {
-            "shm_cpid"
-        } else {
-            "shm_lpid"
-        };
-        [label, "shm_nattch"].map(|label| call.field(label).to_owned())
-    };
+    let fields = |call: &Call| ["shm_cpid", "shm_nattch"].map(|it| call.field(it).to_owned());
     let fields: Vec<_> = status.iter().map(|call| fields(call)).collect();
     let expected = ["1", "1", "2"].map(|attached| [sender.clone(), attached.to_owned()]);
     assert_eq!(fields, expected);
@@ -688,10 +681,17 @@ fn strace_sees_what_a_listener_and_a_sender_alone_tell() {
     let pid = listener_in(&listener.printed()).to_string();
     let sleeps = || state(Pid::from_raw(pid.parse().unwrap())) == Some('S');
     wait_until("the listener sleeps", sleeps);
+    // It is told of the strays what strace sees of them, and how many there were.
+    for _ in 0..3 {
+        send_stray(Pid::from_raw(pid.parse().unwrap()));
+    }
     let arguments = ["--explain", "--to", &pid, "Hello, world"];
     let sender = Program::start(strace(&scratch, "sender", &arguments).unwrap());
     for (program, name) in [(sender, "sender"), (listener, "listener")] {
-        let finished = program.finish();
+        let mut finished = program.finish();
+        let notes = std::mem::take(&mut finished.stderr);
+        let expected = usize::from(name == "listener");
+        assert_eq!(notes.lines().count(), expected, "{notes}");
         assert_eq!(finished.code, Some(0), "{finished:#?}");
         let watched = Watched::new(&scratch, name, finished);
         // Each tells its own calls, from the first on, and under its own name.
@@ -739,6 +739,216 @@ fn an_explained_run_makes_the_calls_of_a_plain_run_in_the_same_order() {
             assert_same(&plain.1, &explained.1, &format!("{case}: the listener"));
         }
         assert!(plain.0.len() > 30, "{plain:#?}");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn an_explained_run_that_waits_for_the_lock_makes_the_calls_of_a_plain_one() {
+    let scratch = Scratch::new();
+    let mut outlines = Vec::new();
+    for option in ["--color=never", "--explain"] {
+        let lock = take_lock(&scratch);
+        let Some(strace) = strace(&scratch, "run", &[option, "Hello, world"]) else {
+            return;
+        };
+        let program = Program::start(strace);
+        program.until_complained("sigshm: waiting for ");
+        let sleeper = Pid::from_raw(sleeper_in(&scratch));
+        wait_until("it waits for the lock", || is_blocked_in_flock(sleeper));
+        drop(lock);
+        let watched = Watched::new(&scratch, "run", program.finish());
+        assert_eq!(watched.finished.code, Some(0), "{:#?}", watched.finished);
+        let (mut sender, listener) = watched.outlines(None);
+        // How /proc is read depends on what else there is on the machine.
+        sender.retain(|call| is_of_story(call));
+        outlines.push((sender, listener));
+    }
+    assert_same(&outlines[0].0, &outlines[1].0, "the sender");
+    assert_same(&outlines[0].1, &outlines[1].1, "the listener");
+    scratch.assert_nothing_left();
+}
+
+/// Whether this is no look at another process or at a segment's status, which differ from run to run.
+fn is_of_story(call: &str) -> bool {
+    const STORY: [&str; 15] = [
+        "rt_sigprocmask",
+        "rt_sigaction",
+        "setitimer",
+        "flock",
+        "pipe2",
+        "clone",
+        "poll",
+        "pselect6",
+        "shmget",
+        "shmat",
+        "shmdt",
+        "wait4",
+        "IPC_RMID",
+        "SIGUSR1",
+        "write",
+    ];
+    STORY.iter().any(|name| call.starts_with(name))
+}
+
+fn is_blocked_in_flock(pid: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/syscall"))
+        .is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_flock)))
+        && state(pid) == Some('S')
+}
+
+#[test]
+fn explained_programs_make_the_calls_of_plain_ones_with_strays_too() {
+    let scratch = Scratch::new();
+    let mut outlines = Vec::new();
+    for option in ["--color=never", "--explain"] {
+        let Some(strace_listener) = strace(&scratch, "listener", &["--listen", option]) else {
+            return;
+        };
+        let listener = Program::start(strace_listener);
+        listener.until_printed("# Registering");
+        let pid = listener_in(&listener.printed()).to_string();
+        for _ in 0..3 {
+            send_stray(Pid::from_raw(pid.parse().unwrap()));
+        }
+        let arguments = [option, "--to", &pid, "Hello, world"];
+        let sender = Program::start(strace(&scratch, "sender", &arguments).unwrap());
+        let sent = Watched::new(&scratch, "sender", sender.finish());
+        let taken = Watched::new(&scratch, "listener", listener.finish());
+        let names = |watched: &Watched| -> Vec<String> {
+            assert_eq!(watched.finished.code, Some(0), "{:#?}", watched.finished);
+            let calls = watched
+                .sender
+                .calls
+                .iter()
+                .filter(|call| !is_free(call, &[]));
+            let names = calls.map(|call| match call.words.split_once(' ') {
+                _ if call.words.starts_with("SIGUSR1 ") => "SIGUSR1".to_owned(),
+                Some((_, rest)) if call.name() == "shmctl" => {
+                    rest.split(',').next().unwrap().to_owned()
+                }
+                _ => call.name().to_owned(),
+            });
+            names.filter(|name| is_of_story(name)).collect()
+        };
+        outlines.push((names(&sent), names(&taken)));
+        scratch.assert_nothing_left();
+    }
+    assert_same(&outlines[0].0, &outlines[1].0, "the sender");
+    assert_same(&outlines[0].1, &outlines[1].1, "the listener");
+    assert!(
+        outlines[0].1.iter().filter(|it| *it == "SIGUSR1").count() == 4,
+        "{outlines:#?}"
+    );
+}
+
+#[test]
+fn with_shm_rmid_forced_the_calls_that_are_told_are_seen_and_all_of_them_succeed() {
+    let scratch = Scratch::new();
+    let mut outlines = Vec::new();
+    for option in ["--color=never", "--explain"] {
+        let Some(mut strace) = strace(&scratch, "run", &[option, "Hello, world"]) else {
+            return;
+        };
+        // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
+        unsafe {
+            strace.pre_exec(|| {
+                unshare(CloneFlags::CLONE_NEWIPC)?;
+                let file = libc::open(c"/proc/sys/kernel/shm_rmid_forced".as_ptr(), libc::O_WRONLY);
+                match libc::write(file, c"1".as_ptr().cast(), 1) {
+                    1 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            })
+        };
+        if !nix::unistd::Uid::effective().is_root() {
+            return not_tested("kernel.shm_rmid_forced=1", "it needs root");
+        }
+        let watched = Watched::new(&scratch, "run", run(&mut strace));
+        let outcome = (watched.finished.code, watched.finished.stderr.as_str());
+        assert_eq!(outcome, (Some(0), ""));
+        outlines.push(watched.outlines(None));
+        if option == "--explain" {
+            let calls = watched.assert_told_is_seen(&scratch);
+            assert!(
+                calls.iter().all(|call| !call.returned.starts_with('-')),
+                "{calls:#?}"
+            );
+        }
+    }
+    assert_same(&outlines[0].0, &outlines[1].0, "the sender");
+    assert_same(&outlines[0].1, &outlines[1].1, "the listener");
+}
+
+#[test]
+fn each_manual_page_is_named_once_where_its_call_first_appears() {
+    let scratch = Scratch::new();
+    let mut texts = vec![explain(&scratch, "never", "Hello, world").text().to_owned()];
+    leave_behind(&scratch);
+    let left = run(&mut explained_command(&scratch));
+    assert_eq!(left.code, Some(0), "{left:#?}");
+    texts.push(left.text().to_owned());
+    for text in texts {
+        let (mut named, mut called) = (Vec::new(), Vec::new());
+        // Broken lines are made whole, and the page is the last word.
+        let mut lines: Vec<String> = Vec::new();
+        for line in text.lines() {
+            match line.strip_prefix("              ") {
+                Some(rest) if !rest.starts_with("PID ") => {
+                    *lines.last_mut().unwrap() += &format!(" {rest}")
+                }
+                _ => lines.push(line.to_owned()),
+            }
+        }
+        for line in lines
+            .iter()
+            .filter(|it| it.starts_with("    sender    ") || it.starts_with("    listener  "))
+        {
+            let (words, page) = without_page(&line[14..]);
+            let name = words.split('(').next().unwrap().to_owned();
+            if let Some(page) = page {
+                // (Whether the listener has to sleep differs from run to run.)
+                let section = if name == "ftok" { 3 } else { 2 };
+                let expected = match name.starts_with("--- ") {
+                    true => "signal(7)".to_owned(),
+                    false => format!("{name}({section})"),
+                };
+                assert_eq!(page, expected, "{line}");
+                assert!(
+                    !called.contains(&name),
+                    "not where it first appears: {line}"
+                );
+                named.push(page.to_owned());
+            }
+            called.push(name);
+        }
+        let expected = [
+            "sigprocmask(2)",
+            "sigaction(2)",
+            "open(2)",
+            "flock(2)",
+            "pipe(2)",
+            "fork(2)",
+            "write(2)",
+            "poll(2)",
+            "read(2)",
+            "ftok(3)",
+            "shmget(2)",
+            "shmat(2)",
+            "shmctl(2)",
+            "kill(2)",
+            "signal(7)",
+            "shmdt(2)",
+            "waitpid(2)",
+        ];
+        let pages: BTreeSet<&str> = named
+            .iter()
+            .map(String::as_str)
+            .filter(|it| *it != "pselect(2)")
+            .collect();
+        assert_eq!(pages, BTreeSet::from(expected), "{text}");
+        named.retain(|page| page != "pselect(2)");
+        assert_eq!(named.len(), expected.len(), "one is named twice: {named:?}");
     }
     scratch.assert_nothing_left();
 }
@@ -1542,7 +1752,7 @@ impl Watched {
                     });
                     !call.words.starts_with("rt_sigaction(SIGALRM, ") || is_one_of_many
                 })
-                .filter_map(|(_, call)| as_it_is_told(call, who, scratch, &records, &pipes))
+                .filter_map(|(_, call)| as_it_is_told(call, scratch, &records, &pipes))
                 .collect();
             let seen = one_for_each_handler(seen);
             let mut told: Vec<Option<String>> = Vec::new();
@@ -1576,7 +1786,11 @@ impl Watched {
             }
             for (index, (told, seen)) in told.iter().zip(seen).enumerate() {
                 if let Some(told) = told {
-                    assert_eq!(told, seen, "call {index} of the {who}");
+                    assert_eq!(
+                        told,
+                        &with_fields_of(told, seen),
+                        "call {index} of the {who}"
+                    );
                 }
             }
             let counts = (told.len(), seen.len());
@@ -1600,7 +1814,9 @@ impl Watched {
         names.extend(other.map(|it| (it.id.to_string(), "OTHER".to_owned())));
         names.extend(other.map(|it| (it.creator_pid.to_string(), "CREATOR".to_owned())));
         let creates = |call: &&Call| call.words.starts_with("shmget(") && call.returned != "-1";
+        // (In a new IPC namespace it is a small number, and the same in each run.)
         let id = self.sender.calls.iter().rfind(creates);
+        let id = id.filter(|call| call.returned.len() > 3);
         names.extend(id.map(|call| (call.returned.clone(), "SEGMENT".to_owned())));
         let mut pipes = self.sender.pipes();
         pipes.retain(|pipe| !records.contains(&pipe[0]));
@@ -1654,10 +1870,15 @@ impl Process {
 /// What one process tells: its calls, and how often it has looked.
 fn told_by(text: &str, who: &str) -> Vec<Told> {
     let mut told = told(text);
-    // The only process that looks again, in the runs that are watched, is the sender.
+    // In the runs that are watched, only one process looks again: the sender, or a listener alone.
+    let looks = if text.contains("    sender    ") {
+        "sender"
+    } else {
+        "listener"
+    };
     told.retain(|it| match it {
         Told::Call(call) => call.who == who && (call.name() != "fork" || who == "sender"),
-        Told::Looks(_) => who == "sender",
+        Told::Looks(_) => who == looks,
         Told::Signal { who: it, .. } => it == who,
         _ => false,
     });
@@ -1704,6 +1925,23 @@ fn one_for_each_handler(seen: Vec<String>) -> Vec<String> {
     told.collect()
 }
 
+/// What was seen, with the fields of a status that are told: `{shm_cpid=4547, shm_nattch=1, …}`.
+fn with_fields_of(told: &str, seen: &str) -> String {
+    let parts = |call: &str| -> Option<(String, Vec<String>, String)> {
+        let (start, rest) = call.split_once("IPC_STAT, {")?;
+        let (fields, rest) = rest.split_once('}')?;
+        let fields = fields.split(", ").map(str::to_owned).collect();
+        Some((start.to_owned(), fields, rest.to_owned()))
+    };
+    let (Some((_, told, _)), Some((start, mut seen_fields, rest))) = (parts(told), parts(seen))
+    else {
+        return seen.to_owned();
+    };
+    assert_eq!(told.len(), 3, "{told:?}");
+    seen_fields.retain(|field| told.contains(field));
+    format!("{start}IPC_STAT, {{{}}}{rest}", seen_fields.join(", "))
+}
+
 /// A list of signals as it is told: of many, the first three.
 fn cut(signals: &str) -> String {
     let signals: Vec<&str> = signals.split(' ').collect();
@@ -1715,13 +1953,7 @@ fn cut(signals: &str) -> String {
 
 /// A call that strace(1) has seen, in the words in which it is told; `None` if it is not of the
 /// story.
-fn as_it_is_told(
-    call: &Call,
-    who: &str,
-    scratch: &Scratch,
-    records: &[i32],
-    pipes: &[i32],
-) -> Option<String> {
+fn as_it_is_told(call: &Call, scratch: &Scratch, records: &[i32], pipes: &[i32]) -> Option<String> {
     let Call {
         words, returned, ..
     } = call;
@@ -1741,10 +1973,7 @@ fn as_it_is_told(
             let (start, _) = words.split_once("IPC_STAT, ").unwrap();
             match returned.as_str() {
                 "0" => {
-                    let fields = match who {
-                        "listener" => ["shm_cpid", "shm_nattch"],
-                        _ => ["shm_lpid", "shm_nattch"],
-                    };
+                    let fields = ["shm_segsz", "shm_cpid", "shm_lpid", "shm_nattch"];
                     let fields = fields.map(|label| format!("{label}={}, ", call.field(label)));
                     format!("{start}IPC_STAT, {{{}…}})", fields.concat())
                 }

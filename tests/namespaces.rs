@@ -116,8 +116,8 @@ fn under_the_proc_of_its_own_pid_namespace_a_sender_delivers() {
 fn a_living_creator_is_no_zombie_because_one_of_that_pid_is_elsewhere() {
     let scratch = Scratch::new();
     // Out here a zombie; in there, a process of the same number, which has created the segment.
-    let mut zombie = Command::new("true").spawn().unwrap();
-    let pid = Pid::from_raw(zombie.id() as i32);
+    let zombie = Program::start(Command::new("true"));
+    let pid = zombie.pid();
     wait_until("it has ended", || state(pid) == Some('Z'));
     let script = format!(
         "echo {} > /proc/sys/kernel/ns_last_pid || exit 9
@@ -149,7 +149,7 @@ fn a_living_creator_is_no_zombie_because_one_of_that_pid_is_elsewhere() {
         };
         remove_segment(segment.id);
     }
-    zombie.wait().unwrap();
+    drop(zombie);
     scratch.assert_nothing_left();
 }
 

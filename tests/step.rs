@@ -11,6 +11,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::slice;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -23,6 +24,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use rexpect::session::{PtySession, spawn_command};
 
+use support::program::Program;
 use support::told::*;
 use support::*;
 
@@ -68,6 +70,7 @@ fn at_each_stop_the_system_shows_what_is_promised() {
         sender,
         listener: None,
         segment: None,
+        left: None,
     };
 
     // Nothing is made before it is told, not even the second process.
@@ -169,6 +172,80 @@ fn at_each_stop_the_system_shows_what_is_promised() {
     class.assert_delivered(STOPS.len());
     assert_eq!(scratch.segments(), []);
     scratch.assert_nothing_left();
+}
+
+#[test]
+fn at_each_stop_of_two_programs_the_system_shows_what_is_promised() {
+    for is_left in [false, true] {
+        let scratch = Scratch::new();
+        let stepping = |arguments: &[&str]| {
+            let mut command = scratch.sigshm(["--step", "--color=never"]);
+            command.args(arguments).stdin(Stdio::piped());
+            Program::start(command)
+        };
+        let mut listener = stepping(&["--listen"]);
+        let mut known = Known {
+            key: scratch.key(),
+            sender: Pid::from_raw(0),
+            listener: Some(listener.pid()),
+            segment: None,
+            left: is_left.then(|| leave_behind(&scratch)),
+        };
+        for next in [REGISTERS, IN_PLACE] {
+            listener.step_to(STOPS[next].0);
+            Stop::read(&listener.printed()).assert_true(&known);
+        }
+        listener.enter();
+        listener.until_printed("# Registering");
+
+        let pid = listener.pid().to_string();
+        let mut sender = stepping(&["--to", &pid, "Hello, world"]);
+        known.sender = sender.pid();
+        for next in [0, 1, CREATES, SENDS] {
+            sender.step_to(STOPS[next].0);
+            if next == SENDS {
+                known.segment = Some(scratch.segments()[0].id);
+                known.left = None;
+            }
+            let stop = Stop::read(&sender.printed());
+            stop.assert_true(&known);
+            if next >= CREATES {
+                stop.assert_suggests(&format!("kill -USR1 {pid}"));
+            }
+        }
+        // What is suggested there: the message lies there, so the listener takes it.
+        send_stray(listener.pid());
+        for next in [TELLS, READ] {
+            listener.step_to(STOPS[next].0);
+            Stop::read(&listener.printed()).assert_true(&known);
+        }
+        sender.step_to(STOPS[REMOVES].0);
+        Stop::read(&sender.printed()).assert_true(&known);
+        sender.enter();
+        listener.enter();
+        let (sent_out, taken_in) = (sender.finish(), listener.finish());
+        assert_eq!((sent_out.code, taken_in.code), (Some(0), Some(0)));
+        assert!(taken_in.text().contains("# Received: Hello, world"));
+        scratch.assert_nothing_left();
+    }
+}
+
+/// A segment at the key that a process has created which has ended.
+fn leave_behind(scratch: &Scratch) -> i32 {
+    let key = scratch.key();
+    let mut command = Command::new("true");
+    let create = move || {
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
+        // SAFETY: shmget takes three numbers and touches no memory.
+        match unsafe { libc::shmget(key, 1024, flags) } {
+            -1 => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(create) };
+    assert_eq!(run(&mut command).code, Some(0));
+    scratch.segments()[0].id
 }
 
 #[test]
@@ -536,6 +613,8 @@ struct Known {
     sender: Pid,
     listener: Option<Pid>,
     segment: Option<i32>,
+    /// What a dead run has left at the key.
+    left: Option<i32>,
 }
 
 /// What a stop says.
@@ -551,9 +630,16 @@ impl Stop {
         let (before, stop) = text.rsplit_once("[next: ").expect("a stop");
         assert_eq!(before.matches("[next: ").count(), others, "{text}");
         let (next, _) = STOPS[number];
-        let (heading, suggestions) = stop.split_once("]\n").unwrap();
+        let (heading, _) = stop.split_once("]\n").unwrap();
         let heading = heading.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(heading.contains(next), "{next:?} is not in {heading:?}");
+        Self::read(text)
+    }
+
+    /// Reads the last stop in `text`.
+    fn read(text: &str) -> Self {
+        let (_, stop) = text.rsplit_once("[next: ").expect("a stop");
+        let (_, suggestions) = stop.split_once("]\n").unwrap();
         let mut commands: Vec<(String, String)> = Vec::new();
         for line in suggestions.lines().map(str::trim) {
             if let Some(command) = line.strip_prefix("$ ") {
@@ -626,7 +712,12 @@ fn assert_shows(command: &str, shows: &str, known: &Known) {
     let (what, detail) = shows.split_once(": ").unwrap_or((shows, ""));
     let is_true = match (what, detail) {
         ("the segments there are", "none of this run") | ("still no segment of this run", "") => {
-            text.contains("Segments") && !text.contains(&format!("0x{:08x}", known.key))
+            // Only what a dead run has left may be at the key.
+            let mut at_key = text
+                .lines()
+                .filter(|it| it.contains(&format!("0x{:08x}", known.key)));
+            let is_left = |line: &str| known.left.is_some_and(|id| line.contains(&id.to_string()));
+            text.contains("Segments") && at_key.all(is_left)
         }
         ("FLOCK", _) => has("FLOCK") && has(&known.sender.to_string()),
         ("one process, for now", "") => lines_of(Some(known.sender)) == 1,

@@ -1,201 +1,250 @@
-//! Every way in which standard output can fail or end, for every command. A reader that has left is
-//! no failure. What could not be written is one, with one line that says so.
+//! Every way in which standard output can fail or end, for every command.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // For what a child does between fork and exec.
 
 mod support;
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::unix::process::CommandExt;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::{fs::OpenOptionsExt, process::CommandExt};
 use std::process::{Command, Stdio};
+use std::thread;
 
-use nix::pty::openpty;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::pipe;
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::unistd::{Pid, close, pipe2, write};
 
 use support::program::Program;
 use support::*;
 
-/// What can be asked of the program, and who else has to be there.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Other {
-    Nobody,
-    Listener,
-    Sender,
-}
+const HELLO: &str = "Hello, world";
 
-const COMMANDS: [(&[&str], Other); 7] = [
-    (&["Hello, world"], Other::Nobody),
-    (&["--explain", "Hello, world"], Other::Nobody),
-    (&["--help"], Other::Nobody),
-    (&["-h"], Other::Nobody),
-    (&["--version"], Other::Nobody),
-    (&["--to"], Other::Listener),
-    (&["--listen"], Other::Sender),
+/// The arguments of each command. `--to` is also told to whom, when that process has been started.
+const COMMANDS: [&[&str]; 7] = [
+    &[HELLO],
+    &["--explain", "--color=never", HELLO],
+    &["--listen"],
+    &["--to"],
+    &["--help"],
+    &["-h"],
+    &["--version"],
 ];
 
-/// Runs each command with a standard output that `redirect` makes, and hands its outcome to `check`,
-/// with whether the other one has got or delivered the message.
-fn each_command(
-    redirect: impl Fn(&mut Command) -> Stdio,
-    check: impl Fn(&str, &Finished, Option<bool>),
+/// For the ways that `tests/output.rs` tests with the demo.
+const ALL_BUT_THE_DEMO: &[&[&str]] = COMMANDS.split_at(1).1;
+
+/// How the command ends that `start` starts. The message has arrived if it succeeds, and nothing is
+/// left in any case.
+fn end_of(arguments: &[&str], start: impl FnOnce(Command, &Scratch) -> Running) -> Finished {
+    let scratch = Scratch::new();
+    let mut command = scratch.sigshm(arguments);
+    let listener = (arguments == ["--to"]).then(|| {
+        let listener = Program::start(scratch.sigshm(["--listen"]));
+        listener.until_printed(&registered(listener.pid()));
+        command.args([&listener.pid().to_string(), HELLO]);
+        listener
+    });
+    let running = start(command, &scratch);
+    let sender = (arguments == ["--listen"] && has_come_to_listen(running.pid()))
+        .then(|| run(&mut scratch.sigshm(["--to", &running.pid().to_string(), HELLO])));
+    let finished = running.finish();
+    if finished.code != Some(0) {
+        // A listener whose sender has failed would wait for the next one.
+        drop(listener);
+    } else if let Some(listener) = listener {
+        let whole = received(listener.pid(), HELLO);
+        assert_eq!(listener.finish().text(), whole);
+    } else if arguments == ["--listen"] {
+        let sender = sender.expect("it has been sent a message");
+        assert_eq!(sender.text(), sent(12, HELLO));
+    }
+    scratch.assert_nothing_left();
+    finished
+}
+
+/// Waits until the process can take a message. `false` if it has ended before.
+fn has_come_to_listen(pid: Pid) -> bool {
+    let listens = || signals(pid, "SigCgt:") & SIGUSR1 != 0;
+    let has_ended = || state(pid) == Some('Z');
+    wait_until("it listens, or has ended", || listens() || has_ended());
+    listens()
+}
+
+/// With the standard output that `stdout` makes, each command succeeds and says nothing. Or, if
+/// there is a reason why not, each fails, and says in one line that it could not write, and why.
+#[track_caller]
+fn assert_each_ends(
+    commands: &[&[&str]],
+    why_not: Option<&str>,
+    stdout: impl Fn(&mut Command) -> Stdio,
 ) {
-    for (arguments, other) in COMMANDS {
-        let scratch = Scratch::new();
-        let mut command = scratch.sigshm(arguments);
-        let listener = (other == Other::Listener).then(|| {
-            let listener = Program::start(scratch.sigshm(["--listen"]));
-            listener.until_printed("# Registering");
-            command.args([&listener.pid().to_string(), "Hello, world"]);
-            listener
-        });
-        let stdout = redirect(&mut command);
-        let run = start_into(&mut command, stdout);
-        // It holds a copy of the other end, perhaps.
-        drop(command);
-        let mut passed = None;
-        if other == Other::Sender {
-            let pid = run.pid();
-            wait_until("it listens, or has ended", || {
-                state(pid) == Some('Z') || signals(pid, "SigCgt:") & SIGUSR1 != 0
-            });
-            let mut sender = scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]);
-            passed = Some(support::run(&mut sender).code == Some(0));
+    let start = |mut command: Command, _: &Scratch| {
+        let stdout = stdout(&mut command);
+        start_into(&mut command, stdout)
+    };
+    let (code, lines) = if why_not.is_some() { (1, 1) } else { (0, 0) };
+    let mut ends: Vec<_> = commands.iter().map(|it| (it, end_of(it, start))).collect();
+    ends.retain(|(_, it)| {
+        let line = it.stderr.strip_prefix("sigshm: error: write(1, ");
+        let said = why_not.is_none_or(|why| line.is_some_and(|line| line.contains(why)));
+        !said || (it.code, it.text(), it.stderr.lines().count()) != (Some(code), "", lines)
+    });
+    assert!(ends.is_empty(), "these do not: {ends:#?}");
+}
+
+fn writable(path: &str) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).custom_flags(libc::O_NOCTTY).open(path)
+}
+
+fn copy(file: &File) -> Stdio {
+    file.try_clone().unwrap().into()
+}
+
+/// Has this done in the child, before it becomes the program.
+fn before_exec(command: &mut Command, act: fn() -> nix::Result<()>) {
+    // SAFETY: all that is done so in this file is to make system calls; nothing is allocated.
+    unsafe { command.pre_exec(move || Ok(act()?)) };
+}
+
+/// Waits until a write fails in this way. (Another test may be starting a program, which has a copy
+/// of the reader's end until it calls exec.)
+fn until_write_fails(stdout: impl AsFd, errno: Errno) {
+    wait_until("its reader has left", || write(&stdout, b".") == Err(errno));
+}
+
+#[test]
+fn with_standard_output_closed_every_command_succeeds() {
+    assert_each_ends(ALL_BUT_THE_DEMO, None, |command| {
+        before_exec(command, || close(1));
+        // If it were not closed, the output would come out here.
+        Stdio::piped()
+    });
+}
+
+#[test]
+fn a_pipe_whose_reader_has_left_is_no_error_for_any_command() {
+    assert_each_ends(&COMMANDS, None, |_| {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        drop(reader);
+        until_write_fails(&writer, Errno::EPIPE);
+        writer.into()
+    });
+}
+
+/// A terminal whose window has been closed.
+fn closed_terminal() -> io::Result<File> {
+    let window = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    grantpt(&window)?;
+    unlockpt(&window)?;
+    writable(&ptsname_r(&window)?)
+}
+
+#[test]
+fn a_terminal_that_has_been_closed_is_no_error_for_any_command() {
+    if let Err(error) = closed_terminal() {
+        return not_tested("a terminal that has been closed", &error.to_string());
+    }
+    // SAFETY: to ignore a signal is nobody's code.
+    let ignore = || unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }.map(drop);
+    assert_each_ends(&COMMANDS, None, |command| {
+        before_exec(command, ignore);
+        let terminal = closed_terminal().unwrap();
+        until_write_fails(&terminal, Errno::EIO);
+        terminal.into()
+    });
+}
+
+#[test]
+fn an_io_error_of_anything_but_a_closed_terminal_is_an_error_for_every_command() {
+    // The memory of this process: at the address 0 there is none.
+    match writable("/proc/self/mem").map(|memory| (write(&memory, b"."), memory)) {
+        Ok((Err(Errno::EIO), memory)) => {
+            assert_each_ends(&COMMANDS, Some("EIO"), |_| copy(&memory));
         }
-        let finished = run.finish();
-        if let Some(listener) = listener {
-            if finished.code != Some(0) {
-                kill(listener.pid(), Signal::SIGTERM).unwrap();
-            }
-            let pid = listener.pid();
-            let received = received(pid, "Hello, world");
-            passed = Some(listener.finish().text() == received);
-        }
-        check(arguments[0], &finished, passed);
-        scratch.assert_nothing_left();
+        other => not_tested("an I/O error", &format!("/proc/self/mem: {other:?}")),
     }
 }
 
-/// The reader has left, or was never there: that is no failure.
-fn assert_no_failure(redirect: impl Fn(&mut Command) -> Stdio) {
-    each_command(redirect, |command, finished, passed| {
-        let outcome = (finished.code, finished.signal, finished.stderr.as_str());
-        assert_eq!(outcome, (Some(0), None, ""), "{command}");
-        assert_ne!(passed, Some(false), "{command}");
-    });
-}
-
-/// Nothing can be written: that is a failure, and one line says so.
-fn assert_failure(errno: &str, redirect: impl Fn(&mut Command) -> Stdio) {
-    each_command(redirect, |command, finished, passed| {
-        println!("{command}");
-        finished.assert_failed_with(&["sigshm: error: write(1, …, ", errno]);
-        assert_ne!(passed, Some(true), "{command}");
-    });
+#[test]
+fn a_full_device_is_an_error_for_every_command() {
+    match writable("/dev/full") {
+        Ok(full) => assert_each_ends(ALL_BUT_THE_DEMO, Some("ENOSPC"), |_| copy(&full)),
+        Err(error) => not_tested("a full device", &format!("/dev/full: {error}")),
+    }
 }
 
 #[test]
-fn a_standard_output_that_is_closed_is_no_failure() {
-    assert_no_failure(|command| {
-        // SAFETY: between fork and exec this makes one system call.
-        unsafe {
-            command.pre_exec(|| {
-                libc::close(1);
-                Ok(())
-            })
-        };
-        Stdio::null()
-    });
+fn a_standard_output_that_is_open_for_reading_only_is_an_error_for_every_command() {
+    let null = File::open("/dev/null").unwrap();
+    assert_each_ends(&COMMANDS, Some("EBADF"), |_| copy(&null));
 }
 
 #[test]
-fn a_pipe_whose_reader_has_left_is_no_failure() {
-    assert_no_failure(|_| pipe().unwrap().1.into());
-}
-
-#[test]
-fn a_terminal_that_has_gone_is_no_failure() {
-    // Not the controlling terminal, so that no SIGHUP comes.
-    assert_no_failure(|_| openpty(None, None).unwrap().slave.into());
-}
-
-#[test]
-fn a_full_device_is_a_failure() {
-    assert_failure("ENOSPC", |_| {
-        File::options()
-            .write(true)
-            .open("/dev/full")
-            .unwrap()
-            .into()
-    });
-}
-
-#[test]
-fn a_standard_output_that_is_open_for_reading_only_is_a_failure() {
-    assert_failure("EBADF", |_| File::open("/dev/null").unwrap().into());
-}
-
-#[test]
-fn a_file_that_may_not_grow_is_a_failure() {
-    assert_failure("EFBIG", |command| {
-        // SAFETY: between fork and exec this makes one system call.
-        unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?)) };
+fn a_file_that_may_not_grow_is_an_error_for_every_command() {
+    assert_each_ends(&COMMANDS, Some("EFBIG"), |command| {
+        before_exec(command, || {
+            setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+            setrlimit(Resource::RLIMIT_FSIZE, 0, 0)
+        });
         tempfile::tempfile().unwrap().into()
     });
 }
 
 #[test]
-fn while_its_reader_pauses_each_command_waits_and_can_be_ended() {
-    for (arguments, other) in COMMANDS {
-        let scratch = Scratch::new();
-        let mut command = scratch.sigshm(arguments);
-        let listener = (other == Other::Listener).then(|| {
-            let listener = Program::start(scratch.sigshm(["--listen"]));
-            listener.until_printed("# Registering");
-            command.args([&listener.pid().to_string(), "Hello, world"]);
-            listener
+fn when_a_paused_reader_reads_on_the_output_of_every_command_is_whole() {
+    for arguments in COMMANDS {
+        let mut reading = None;
+        let end = end_of(arguments, |mut command, _| {
+            let (running, reader) = start_with_room_for(0, &mut command);
+            wait_until("it is blocked", || is_blocked_in_write(running.pid()));
+            let read = || io::read_to_string(File::from(reader)).unwrap();
+            reading = Some(thread::spawn(read));
+            running
         });
-        let (_reader, writer) = full_pipe();
-        let run = start_into(&mut command, writer);
-        wait_until("it is blocked", || {
-            let mut everybody = scratch
-                .processes()
-                .into_iter()
-                .map(nix::unistd::Pid::from_raw);
-            is_blocked_in_write(run.pid()) || everybody.any(is_blocked_in_write)
-        });
-        kill(run.pid(), Signal::SIGTERM).unwrap();
-        let finished = run.finish();
-        let outcome = (finished.signal, finished.stderr.as_str());
-        assert_eq!(outcome, (Some(libc::SIGTERM), ""), "{arguments:?}");
-        drop(listener);
-        scratch.assert_nothing_left();
+        assert_eq!((end.code, &*end.stderr), (Some(0), ""), "{arguments:?}");
+        let read = reading.unwrap().join().unwrap();
+        let text = read.trim_start_matches('.'); // without what has filled the pipe
+        let demo = || transcript(listener_in(text), 12, HELLO);
+        match arguments {
+            [HELLO] => assert_eq!(text, demo()),
+            ["--explain", ..] => {
+                let is_told = |line: &&str| !line.starts_with("    ");
+                let lines = text.split_inclusive('\n').filter(is_told);
+                assert_eq!(lines.collect::<String>(), plain(&demo()));
+                assert!(text.ends_with("  removes the segment\n"), "{text}");
+            }
+            ["--listen"] => assert_eq!(text, received(Pid::from_raw(listener_in(text)), HELLO)),
+            ["--to"] => assert_eq!(text, sent(12, HELLO)),
+            asks => assert_eq!(text, run(sigshm().args(asks)).text()),
+        }
     }
 }
 
 #[test]
-fn when_a_reader_that_has_paused_reads_on_it_gets_all_of_it() {
-    for arguments in [["--help"], ["-h"], ["--version"]] {
-        let whole = run(sigshm().args(arguments));
-        assert_eq!((whole.code, whole.stderr.as_str()), (Some(0), ""));
-        let (mut reader, writer) = full_pipe();
-        let mut command = sigshm();
-        let run = start_into(command.args(arguments), writer);
-        drop(command);
-        wait_until("it is blocked", || is_blocked_in_write(run.pid()));
-        let mut text = Vec::new();
-        // As long as the process lives, there is somebody to write.
-        loop {
-            let mut some = [0; 4096];
-            match reader.read(&mut some) {
-                Ok(0) => break,
-                Ok(read) => text.extend(&some[..read]),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-            }
-        }
-        assert!(text.ends_with(&whole.stdout), "{arguments:?}");
-        assert_eq!(run.finish().code, Some(0));
+fn sigterm_ends_every_command_whose_reader_is_paused_and_a_sender_at_any_line() {
+    let mut runs: Vec<(&[&str], usize)> = ALL_BUT_THE_DEMO.iter().map(|&it| (it, 0)).collect();
+    let text = sent(12, HELLO);
+    let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+    let rooms = ends.filter(|&room| room < text.len()); // after the last line there is no more
+    runs.extend(rooms.map(|room| (&["--to"][..], room)));
+    let mut had_segment = false;
+    for (arguments, room) in runs {
+        let mut reader = None;
+        let end = end_of(arguments, |mut command, scratch| {
+            let (running, paused) = start_with_room_for(room, &mut command);
+            reader = Some(paused);
+            wait_until("it is blocked", || is_blocked_in_write(running.pid()));
+            had_segment |= !scratch.segments().is_empty();
+            kill(running.pid(), Signal::SIGTERM).unwrap();
+            running
+        });
+        let (end, after) = ((end.signal, &*end.stderr), format!("after {room} bytes"));
+        assert_eq!(end, (Some(libc::SIGTERM), ""), "{arguments:?} {after}");
     }
+    assert!(had_segment, "no sender was ended while it had a segment");
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::output::palette::Role;
 use crate::sys::quoted;
 use crate::sys::trace::{Call, Record, shortened};
 
@@ -10,11 +9,11 @@ use crate::sys::trace::{Call, Record, shortened};
 pub(super) const ROOM: usize = 66;
 
 /// A call in the notation of strace(1), cut to what the lessons are about: `…` stands for the rest.
-pub(super) fn brief(record: &Record, who: Role) -> String {
+pub(super) fn brief(record: &Record, has_written: bool) -> String {
     let mut short = record.clone();
     if let Call::IpcStat(_, Some(fields)) = &mut short.call {
-        // The listener asks whose the segment is, and the sender, who was there last.
-        let asked = if who == Role::Listener { "shm_cpid" } else { "shm_lpid" };
+        // They ask whose the segment is; but a sender that has written, who was there last.
+        let asked = if has_written { "shm_lpid" } else { "shm_cpid" };
         fields.retain(|(name, _)| *name == asked || *name == "shm_nattch");
     }
     let excess = short.to_string().chars().count().saturating_sub(ROOM);
@@ -59,8 +58,11 @@ pub(super) fn page(call: &Call) -> Option<&'static str> {
     })
 }
 
-/// The pages that the other process names after the fork: of calls that both make, the sender makes
-/// these first, and the listener detaches first.
+/// The pages that the other process names from the fork on: of the calls that both make, the sender
+/// makes these first, and the listener is the first to detach.
 pub(super) fn named_by_the_other(is_child: bool) -> &'static [&'static str] {
-    if is_child { &["ftok(3)", "shmget(2)", "shmat(2)", "shmctl(2)"] } else { &["shmdt(2)"] }
+    match is_child {
+        true => &["fork(2)", "ftok(3)", "shmget(2)", "shmat(2)", "shmctl(2)"],
+        false => &["shmdt(2)"],
+    }
 }

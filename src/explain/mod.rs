@@ -343,7 +343,7 @@ impl Explainer {
 
     /// A call, and where it first appears its manual page.
     fn call(&mut self, record: &Record) -> String {
-        let mut text = calls::brief(record, self.who);
+        let mut text = calls::brief(record, self.known.written);
         if let Some(page) = calls::page(&record.call).filter(|page| !self.named.contains(page)) {
             self.named.push(page);
             // At the right margin, or on a line of its own.
