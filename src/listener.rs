@@ -49,7 +49,6 @@ pub fn receive(
 ) -> Result<()> {
     // In the demo it is the parent that gives up.
     let timeout = if parent.is_some() { None } else { run.timeout };
-    let from = parent.map(Parent::pid);
     let mut deadline = Deadline::after(timeout, "no message came");
     let spin_until = Instant::now() + run.spin;
     let mut rounds = 0;
@@ -66,11 +65,12 @@ pub fn receive(
         run.tell(Step::Woken(rounds))?;
         rounds = 0;
         let sender = Pid::from_raw(sender);
+        // The parent sends it when the message is there. (0 is a process that we cannot see.)
+        let is_expected = sender.as_raw() != 0 && Some(sender) == parent.map(Parent::pid);
         let message = match take_message(&run.path, |segment| may_take(segment, sender)) {
             Ok(message) => message,
-            // Our parent sends the signal when its message is there. Anybody else may send it at
-            // any time: then the listener goes on. (0 is a process that cannot be seen from here.)
-            Err(why) if why.is_absence() && (sender.as_raw() == 0 || Some(sender) != from) => {
+            // Anybody else may send it at any time: then the listener goes on.
+            Err(why) if why.is_absence() && !is_expected => {
                 run.tell(Step::FoundNothing(&why))?;
                 if parent.is_none() {
                     note::still_listening(&run.path, &why);

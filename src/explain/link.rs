@@ -21,14 +21,11 @@ use nix::unistd::{pipe, write};
 use super::Entry;
 use crate::output::palette::Role;
 use crate::sys::Error;
-use crate::sys::fd::read_byte;
+use crate::sys::fd::{LOOK_INTERVAL, read_byte};
 use crate::sys::trace::Call;
 
 /// How many bytes of entries are written at most: almost as many as a pipe of Linux holds.
 const LIMIT: usize = 60 * 1024;
-
-/// How often a stop looks whether the run can still go on.
-const LOOK_INTERVAL: u16 = 1000; // milliseconds
 
 /// The pipes between the two processes of a run that is explained.
 #[derive(Default)]
@@ -118,7 +115,7 @@ impl Link {
             if let Some(fd) = self.read.as_ref().or(self.write.as_ref()) {
                 fds.push(PollFd::new(fd.as_fd(), PollFlags::empty()));
             }
-            if poll(&mut fds, PollTimeout::from(LOOK_INTERVAL)) == Ok(0) {
+            if poll(&mut fds, PollTimeout::try_from(LOOK_INTERVAL)?) == Ok(0) {
                 check()?;
                 continue;
             }
