@@ -64,7 +64,7 @@ impl RunLock {
             if at_path.is_some() && at_path == file.metadata().map(identity).ok() {
                 return Ok(Self(file));
             }
-            deadline.what = format!("{} did not stay the same file", quoted(path));
+            deadline.what = format!("{} was replaced meanwhile: it was not locked", quoted(path));
             deadline.check()?;
         }
     }

@@ -7,9 +7,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use libc::{major, minor};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::stat::{major, minor};
 use nix::unistd::{Pid, Uid, getpid};
 
 /// The file `name` of a process; `None` if this `/proc` is not ours, or does not tell.
@@ -85,7 +85,7 @@ pub fn describe(pid: Pid) -> String {
 pub(super) fn lock_holder(file: &File) -> Option<Pid> {
     let file = file.metadata().ok()?;
     let (dev, inode) = (file.dev(), file.ino());
-    let place = format!("{:02x}:{:02x}:{inode}", major(dev), minor(dev));
+    let place = format!("{:02x}:{:02x}:{inode}", major(dev as _), minor(dev as _));
     // "1: FLOCK  ADVISORY  WRITE 4547 08:01:131141 0 EOF"; one that waits has an arrow.
     let locks = is_ours().then(|| fs::read_to_string("/proc/locks"))?.ok()?;
     let mut locks = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
