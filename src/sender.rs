@@ -24,7 +24,9 @@ pub struct Sent {
 /// created ([`OwnedSegment::create`]).
 pub fn sender(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
     let sent = write(message, listener, run)?;
-    notify(&sent, listener, run)?;
+    run.tell(Step::Notifying(&sent.segment))?;
+    // kill(2). The signal carries no message: it says that there is one.
+    signal::send(listener, NOTIFICATION)?;
     Ok(sent)
 }
 
@@ -41,13 +43,6 @@ pub fn write(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
     let mut attached = segment.attach()?; // shmat(2)
     attached.write(message); // the id last: it says that the rest is there
     Ok(Sent { segment, attached })
-}
-
-/// Sends the signal. It carries no message: it says that there is one.
-pub fn notify(sent: &Sent, listener: Pid, run: &mut Run) -> Result<()> {
-    run.tell(Step::Notifying(&sent.segment))?;
-    signal::send(listener, NOTIFICATION)?; // kill(2)
-    Ok(())
 }
 
 impl Sent {

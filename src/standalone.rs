@@ -66,7 +66,11 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     let sent = sender::write(&message, listener, run)?;
     let looked = wait_until_alone(&sent, listener, run)?;
     let has_read = || is_read(&sent, listener, looked);
-    if let Err(error) = sender::notify(&sent, listener, run) {
+    run.tell(Step::Notifying(&sent.segment))?;
+    // Again: with --step it may have ended long ago, and its PID may be another process's.
+    let notified =
+        ensure_listening(listener).and_then(|()| Ok(signal::send(listener, NOTIFICATION)?));
+    if let Err(error) = notified {
         // The signal of somebody else may have made the listener read it, and end.
         if !has_read()? {
             return Err(error);

@@ -154,6 +154,37 @@ fn a_living_creator_is_no_zombie_because_one_of_that_pid_is_elsewhere() {
 }
 
 #[test]
+fn a_process_that_has_got_the_listeners_pid_at_a_stop_is_not_signalled() {
+    let scratch = Scratch::new();
+    let script = format!(
+        "$S --listen > listener 2>&1 & L=$!; {READY} mkfifo in
+         $S --step --to $L hi < in > sender & T=$!; exec 3> in; echo >&3; echo >&3; echo >&3
+         until grep -q 'the sender sends' sender; do sleep .02; done
+         kill -KILL $L; wait $L; echo $((L - 1)) > /proc/sys/kernel/ns_last_pid || exit 9
+         sleep 60 & [ $! = $L ] || exit 9
+         echo >&3; wait $T; echo $?; kill -0 $L && echo alive; kill $L"
+    );
+    let options = ["-p", "-f", "--mount-proc", "--kill-child"];
+    let Some(mut command) = in_namespaces(&scratch, &options, &script) else {
+        return;
+    };
+    let finished = run(&mut command);
+    if finished.code == Some(9) {
+        return not_tested(
+            "a PID that another process has got",
+            "ns_last_pid cannot be set",
+        );
+    }
+    assert_eq!(finished.text(), "1\nalive\n", "{finished:#?}");
+    finished
+        .stderr
+        .lines()
+        .find(|it| it.contains("has no handler for SIGUSR1"))
+        .unwrap();
+    scratch.assert_nothing_left();
+}
+
+#[test]
 fn a_demo_whose_child_is_in_another_pid_namespace_delivers() {
     let scratch = Scratch::new();
     for option in ["", "--explain"] {

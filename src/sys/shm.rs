@@ -221,7 +221,7 @@ fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
         let exists = Errno::EEXIST.desc();
         let what = format!(
             "shmget({key}, …) failed: {exists} (EEXIST); {segment} is left alone, because {reason}; \
-             if nobody needs it: ipcrm -m {id}"
+             if nobody needs it, its owner removes it with: ipcrm -m {id}"
         );
         Err(Error::Occupied(what, passes))
     };

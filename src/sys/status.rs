@@ -85,9 +85,10 @@ impl Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, size, mode, attached, owner, creator, creator_pid, .. } = self;
+        let unit = if *size == 1 { "byte" } else { "bytes" };
         write!(
             f,
-            "segment {id} ({size} bytes, mode {mode:04o}, {attached} attached, owned by uid \
+            "segment {id} ({size} {unit}, mode {mode:04o}, {attached} attached, owned by uid \
              {owner}, created by uid {creator} in PID {creator_pid})"
         )
     }
