@@ -1,4 +1,4 @@
-//! The handler of the notification signal. It stores two numbers, and that is all.
+//! The handler of the notification signal. It stores a few numbers, and that is all.
 //!
 //! A handler runs between any two instructions of the program. If the program is just printing a
 //! line, or just allocating memory, a handler that prints or allocates as well meets data that are
@@ -8,7 +8,7 @@
 //! And the handler need not register itself again: sigaction(2) keeps it.
 //!
 //! `signal_handler!` accepts stores to atomics and nothing else: put a `println!` into the handler,
-//! and it does not compile.
+//! and it does not compile. (It stores itself what `--explain` shows of where the signal came from.)
 
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 

@@ -17,7 +17,7 @@
 //!                                              shmat, copy the message out, shmdt
 //!                                              check the message, and print it
 //!   waitpid <----------- exit status --------- end
-//!   shmdt, shmctl: remove the segment
+//!   shmctl: remove the segment; shmdt
 //! ```
 //!
 //! # A tour
