@@ -1523,24 +1523,6 @@ fn create_segment(scratch: &Scratch, size: usize) -> i32 {
     id
 }
 
-/// A segment at the key that a process has created which has ended.
-fn leave_behind(scratch: &Scratch) -> Segment {
-    let key = scratch.key();
-    let mut command = Command::new("true");
-    let create = move || {
-        let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
-        // SAFETY: shmget takes three numbers and touches no memory.
-        match unsafe { libc::shmget(key, 1024, flags) } {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    };
-    // SAFETY: between fork and exec this makes one system call and allocates nothing.
-    unsafe { command.pre_exec(create) };
-    assert_eq!(run(&mut command).code, Some(0));
-    scratch.segments().remove(0)
-}
-
 /// The program, while strace(1) has it.
 fn sleeper_in(scratch: &Scratch) -> i32 {
     let is_strace = |pid: &i32| {

@@ -11,7 +11,6 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::slice;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -189,7 +188,7 @@ fn at_each_stop_of_two_programs_the_system_shows_what_is_promised() {
             sender: Pid::from_raw(0),
             listener: Some(listener.pid()),
             segment: None,
-            left: is_left.then(|| leave_behind(&scratch)),
+            left: is_left.then(|| leave_behind(&scratch).id),
         };
         for next in [REGISTERS, IN_PLACE] {
             listener.step_to(STOPS[next].0);
@@ -228,24 +227,6 @@ fn at_each_stop_of_two_programs_the_system_shows_what_is_promised() {
         assert!(taken_in.text().contains("# Received: Hello, world"));
         scratch.assert_nothing_left();
     }
-}
-
-/// A segment at the key that a process has created which has ended.
-fn leave_behind(scratch: &Scratch) -> i32 {
-    let key = scratch.key();
-    let mut command = Command::new("true");
-    let create = move || {
-        let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
-        // SAFETY: shmget takes three numbers and touches no memory.
-        match unsafe { libc::shmget(key, 1024, flags) } {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    };
-    // SAFETY: between fork and exec this makes one system call and allocates nothing.
-    unsafe { command.pre_exec(create) };
-    assert_eq!(run(&mut command).code, Some(0));
-    scratch.segments()[0].id
 }
 
 #[test]

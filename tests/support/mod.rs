@@ -585,3 +585,21 @@ pub fn take_lock(scratch: &Scratch) -> Flock<File> {
     let file = File::open(scratch.path()).unwrap();
     Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
 }
+
+/// A segment at the key that a process has created which has ended.
+pub fn leave_behind(scratch: &Scratch) -> Segment {
+    let key = scratch.key();
+    let mut command = Command::new("true");
+    let create = move || {
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
+        // SAFETY: shmget takes three numbers and touches no memory.
+        match unsafe { libc::shmget(key, 1024, flags) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(create) };
+    assert_eq!(run(&mut command).code, Some(0));
+    scratch.segments().remove(0)
+}
