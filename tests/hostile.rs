@@ -277,6 +277,7 @@ fn is_obeyed(character: char) -> bool {
     let code = u32::from(character);
     code < 0x20
         || (0x7f..0xa0).contains(&code)
+        || [0x61c, 0x200e, 0x200f].contains(&code)
         || (0x202a..=0x202e).contains(&code)
         || (0x2066..=0x2069).contains(&code)
 }
@@ -308,6 +309,8 @@ fn any_harmful_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         obeyed(0..=0x1f),
         obeyed(0x7f..=0x9f),
+        obeyed(0x61c..=0x61c),
+        obeyed(0x200e..=0x200f),
         obeyed(0x202a..=0x202e),
         obeyed(0x2066..=0x2069),
         (0x80..=u8::MAX).prop_map(|byte| vec![byte]),
