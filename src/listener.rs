@@ -25,10 +25,11 @@ pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
     // our parent has created, and that somebody is attached to.
     receive(Some(parent), run, |segment, _| {
         let status = segment.status()?;
-        if status.creator_pid == parent.pid() && status.attached > 0 {
-            return Ok(());
+        match (status.creator_pid == parent.pid(), status.attached) {
+            (false, _) => Err(segment.rejected("our parent has not created it")),
+            (true, 0) => Err(segment.rejected("nobody is attached to it yet")),
+            (true, _) => Ok(()),
         }
-        Err(segment.rejected("our parent has not created it"))
     })
 }
 

@@ -3,13 +3,14 @@
 use anyhow::Result;
 use sigshm::cli::{self, Command};
 use sigshm::demo::demo;
+use sigshm::message::NOTIFICATION;
 use sigshm::output::note;
 use sigshm::run::Run;
 use sigshm::standalone;
 use sigshm::sys::{Error, cleanup, process};
 
 fn main() {
-    let prepared = cleanup::install_if_first();
+    let prepared = cleanup::install_if_first(NOTIFICATION);
     let (command, mut run) = cli::parse();
     let outcome = match &command {
         _ if prepared.is_err() => prepared.map_err(Into::into),

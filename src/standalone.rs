@@ -10,7 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
+use nix::errno::Errno;
 use nix::unistd::{Pid, Uid, getpid};
 
 use crate::listener::{receive, register};
@@ -40,7 +41,7 @@ pub fn listen(run: &mut Run) -> Result<()> {
 fn may_take(segment: &Segment<Message>, sender: Pid) -> Result<(), Error> {
     let status = segment.status()?;
     let creator = status.creator_pid;
-    if status.owner != Uid::effective() {
+    if !status.is_ours() {
         Err(segment.rejected("it is another user's"))
     } else if status.size != MESSAGE_SIZE {
         Err(segment.rejected("its size is not that of a message"))
@@ -48,6 +49,8 @@ fn may_take(segment: &Segment<Message>, sender: Pid) -> Result<(), Error> {
         || status.attached > 0 && !status.creator_has_exited()
     {
         Ok(())
+    } else if status.attached == 0 && creator.as_raw() > 0 && !status.creator_has_exited() {
+        Err(segment.rejected("nobody is attached to it yet"))
     } else {
         Err(segment.rejected("it was left behind"))
     }
@@ -87,7 +90,11 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
 fn ensure_listening(listener: Pid) -> Result<()> {
     let hint = "start a listener (sigshm --listen) and use the PID it prints";
     let has_handler = proc::has_handler(listener, NOTIFICATION);
-    process::ensure_exists(listener).map_err(|error| anyhow!("{error}; {hint}"))?;
+    process::ensure_exists(listener).map_err(|error| match error.errno() {
+        Some(Errno::EPERM) => anyhow!("{error}; it is another user's: run both as one user"),
+        _ => anyhow!("{error}; {hint}"),
+    })?;
+    ensure!(listener != getpid(), "PID {listener} is this process itself; {hint}");
     let (program, us) = (proc::describe(listener), Uid::effective());
     let user = proc::user(listener).filter(|&user| user != us && !user.is_root());
     match (has_handler, user) {
@@ -117,7 +124,7 @@ fn ensure_listening(listener: Pid) -> Result<()> {
 /// of somebody else while the message was being written; then it may have read it.
 fn wait_until_alone(sent: &Sent, listener: Pid, run: &Run) -> Result<bool> {
     let (us, mut looked) = (getpid(), false);
-    wait_until(sent, listener, "somebody else is still attached", run, |status| {
+    wait_until(sent, listener, "somebody else did not detach", run, |status| {
         looked |= status.last_pid == listener;
         if status.attached == 1 && status.last_pid != us {
             // Attach and detach: then we are the last.
@@ -173,9 +180,11 @@ fn cause(sent: &Sent, listener: Pid) -> String {
     };
     if proc::is_stopped(listener) == Some(true) {
         format!("a signal has stopped PID {listener}; let it go on (fg, kill -CONT)")
-    } else if last_pid == listener || attached > 1 || last_pid != getpid() {
+    } else if last_pid != getpid() {
         let last = proc::describe(last_pid);
         format!("{last} was the last to attach or detach segment {id}, attached now: {attached}")
+    } else if attached > 1 {
+        format!("others are attached to segment {id}: {}", attached - 1)
     } else {
         let key = sent.segment.key();
         format!(

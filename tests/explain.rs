@@ -246,6 +246,60 @@ fn each_call_is_told_under_the_line_that_it_belongs_to() {
     scratch.assert_nothing_left();
 }
 
+#[test]
+fn the_rounds_that_were_spun_stand_before_what_ended_the_spinning() {
+    let scratch = Scratch::new();
+    for strays in [0, 1] {
+        let finished = explain_with_strays(&scratch, strays);
+        let told = told(finished.text());
+        let at = |what: &str| {
+            let is_it = |told: &Told| match told {
+                Told::Call(call) => call.who == "listener" && call.words.starts_with(what),
+                Told::Signal { .. } => what == "a signal",
+                Told::Words(words) => words.starts_with(what),
+                _ => false,
+            };
+            told.iter()
+                .position(is_it)
+                .unwrap_or_else(|| panic!("{what}: {told:#?}"))
+        };
+        let order = [
+            "sigprocmask(SIG_UNBLOCK",
+            "(rounds spun: ",
+            "sigprocmask(SIG_BLOCK",
+            "pselect(",
+            "a signal",
+        ];
+        let order = order.map(at);
+        assert!(order.is_sorted(), "{order:?} in {}", finished.text());
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_that_the_starter_ignores_is_told_to_be_ignored() {
+    let scratch = Scratch::new();
+    let mut command = explained_command(&scratch);
+    // SAFETY: between fork and exec this makes one system call.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            Ok(())
+        })
+    };
+    let finished = run(&mut command);
+    let calls = told_calls(finished.text());
+    let caught = calls.iter().position(|call| {
+        call.words
+            .starts_with("sigaction([HUP INT QUIT …], {sa_handler=0x")
+    });
+    let ignored = calls
+        .iter()
+        .position(|call| call.words == "sigaction(SIGHUP, {sa_handler=SIG_IGN, …}, …)");
+    assert!(caught.is_some() && caught < ignored, "{calls:#?}");
+    scratch.assert_nothing_left();
+}
+
 // It agrees with itself.
 
 #[test]

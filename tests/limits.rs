@@ -427,6 +427,21 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
 }
 
 #[test]
+fn a_run_that_cannot_attach_its_segment_is_told_to_remove_its_own() {
+    let scratch = Scratch::new();
+    let mut command = scratch.sigshm(["--explain", "--color=never", "Hello, world"]);
+    let refusal = Refusal::of(libc::SYS_shmat, libc::ENOMEM);
+    // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(move || refusal.install()) };
+    let finished = run(&mut command);
+    finished.assert_failed_with(&["shmat(", "ENOMEM"]);
+    let text = finished.text();
+    assert!(text.contains("  removes the segment\n"), "{text}");
+    assert!(!text.contains("what was left"), "{text}");
+    scratch.assert_nothing_left();
+}
+
+#[test]
 fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
     let scratch = Scratch::new();
     let whole = run(&mut scratch.sigshm(["Hello, world"])).text().to_owned();

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::Flock;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal, sigprocmask};
 use nix::unistd::Pid;
@@ -222,6 +222,29 @@ fn a_run_can_wait_with_a_timeout_of_more_than_any_timer_can_hold() {
     for run in runs {
         run.finish().assert_delivered(12, "Hello, world");
     }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_lock_whose_taker_has_ended_is_another_process_s() {
+    let scratch = Scratch::new();
+    // A descriptor that a child inherits holds the lock on.
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "exec 9< \"$1\"; flock 9; exec sleep 60", "sh"])
+        .arg(scratch.path());
+    let holder = Program::start(shell);
+    wait_until("it has the lock", || {
+        let file = File::open(scratch.path()).unwrap();
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
+    });
+    let finished = run(&mut scratch.sigshm(["--timeout=0.2", "Hello, world"]));
+    assert_eq!(finished.code, Some(1), "{finished:#?}");
+    for line in finished.stderr.lines() {
+        assert!(line.contains("another process has locked"), "{line}");
+    }
+    drop(holder);
+    run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
     scratch.assert_nothing_left();
 }
 

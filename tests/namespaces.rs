@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -55,7 +57,7 @@ fn in_namespaces(scratch: &Scratch, options: &[&str], script: &str) -> Option<Co
 }
 
 /// In the script: waits until a listener, whose output is in this file, has its handler.
-const READY: &str = "until grep -q Registering listener; do sleep .02; done;";
+const READY: &str = "until grep -qs Registering listener; do sleep .02; done;";
 
 /// In the script: a Python program that creates a segment of 1024 bytes at the key, with the message
 /// "stale" in it, and then does what follows.
@@ -159,7 +161,7 @@ fn a_process_that_has_got_the_listeners_pid_at_a_stop_is_not_signalled() {
     let script = format!(
         "$S --listen > listener 2>&1 & L=$!; {READY} mkfifo in
          $S --step --to $L hi < in > sender & T=$!; exec 3> in; echo >&3; echo >&3; echo >&3
-         until grep -q 'the sender sends' sender; do sleep .02; done
+         until grep -qs 'the sender sends' sender; do sleep .02; done
          kill -KILL $L; wait $L; echo $((L - 1)) > /proc/sys/kernel/ns_last_pid || exit 9
          sleep 60 & [ $! = $L ] || exit 9
          echo >&3; wait $T; echo $?; kill -0 $L && echo alive; kill $L"
@@ -181,6 +183,77 @@ fn a_process_that_has_got_the_listeners_pid_at_a_stop_is_not_signalled() {
         .lines()
         .find(|it| it.contains("has no handler for SIGUSR1"))
         .unwrap();
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_sender_that_is_pid_1_does_not_take_itself_for_the_listener() {
+    let scratch = Scratch::new();
+    let options = ["-p", "-f", "--mount-proc", "--kill-child"];
+    let Some(mut command) = in_namespaces(&scratch, &options, "exec $S --to 1 hi") else {
+        return;
+    };
+    let finished = run(&mut command);
+    finished.assert_failed_with(&["PID 1 is this process itself", "start a listener"]);
+    assert_eq!(finished.text(), "");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn in_another_pid_namespace_a_stop_suggests_no_numbers_that_are_wrong_elsewhere() {
+    let scratch = Scratch::new();
+    // The run's child is the first process of a new namespace.
+    let script = "mkfifo in; yes '' > in & exec unshare -p $S --step hi < in";
+    let Some(mut command) = in_namespaces(&scratch, &["-m"], script) else {
+        return;
+    };
+    let finished = run(&mut command);
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    let listens = finished
+        .text()
+        .find("# Listening on PID=1")
+        .expect("a PID namespace");
+    let suggestions: Vec<&str> = finished
+        .text()
+        .lines()
+        .filter(|it| it.contains("  $ "))
+        .collect();
+    assert!(listens > 0 && suggestions.len() >= 5, "{suggestions:?}");
+    for suggestion in suggestions {
+        let words = suggestion.split(|it: char| !it.is_ascii_alphanumeric());
+        let wrong = words.filter(|word| ["0", "1"].contains(word)).count();
+        assert_eq!(wrong, 0, "{suggestion}");
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn where_user_ids_do_not_tell_a_segment_that_others_may_read_is_another_users() {
+    let scratch = Scratch::new();
+    fs::set_permissions(scratch.dir(), Permissions::from_mode(0o777)).unwrap();
+    // In a user namespace without a map, everybody is nobody.
+    let as_other = "import ctypes, os, sys, time; os.setuid(65534)";
+    let create = CREATE
+        .replace("import ctypes, os, sys, time", as_other)
+        .replace("0o3600", "0o3666");
+    let script = format!(
+        "unshare -U $S --listen > listener 2>&1 & L=$!; {READY}
+         {create} 60 & C=$!
+         until test -e created; do sleep .02; done; kill -USR1 $L
+         until grep -qs still listener; do sleep .02; done; cat listener; kill $L $C
+         ipcrm --all=shm"
+    );
+    let options = ["-i", "-p", "-f", "--mount-proc", "--kill-child"];
+    let Some(mut command) = in_namespaces(&scratch, &options, &script) else {
+        return;
+    };
+    let finished = run(&mut command);
+    let text = finished.text();
+    assert!(
+        text.contains("it is another user's: still listening"),
+        "{finished:#?}"
+    );
+    assert!(!text.contains("Received"), "{finished:#?}");
     scratch.assert_nothing_left();
 }
 
@@ -208,7 +281,7 @@ fn what_was_left_by_a_process_that_cannot_be_seen_is_neither_delivered_nor_recla
     // is in another one.
     let inner = format!(
         "$S --listen > listener 2>&1 & {READY} kill -USR1 $!
-         until grep -q still listener; do sleep .02; done; kill $!; cat listener
+         until grep -qs still listener; do sleep .02; done; kill $!; cat listener
          $S --timeout .2 hi; echo $?; ipcs -m | grep -c \" 1024 \"; ipcrm --all=shm"
     );
     let script = format!(

@@ -23,6 +23,7 @@ use nix::unistd::{Pid, Uid};
 use rexpect::session::spawn_command;
 
 use support::program::{Program, stops};
+use support::tracer::{Point, Side, freeze};
 use support::*;
 
 const NOBODY: u32 = 65534;
@@ -252,7 +253,7 @@ fn somebody_elses_process_is_refused_and_left_alone() {
     };
     let finished = sender(listener.pid()).finish();
     let call = format!("kill({}, 0)", listener.pid());
-    finished.assert_failed_with(&[&call, "EPERM", "--listen"]);
+    finished.assert_failed_with(&[&call, "EPERM", "another user's: run both as one user"]);
     assert_eq!((finished.text(), scratch.segments()), ("", vec![]));
     assert!(!is_pending(listener.pid()));
     assert_delivered(&scratch, listener, "Hello, world", str::to_owned);
@@ -927,6 +928,50 @@ fn an_empty_segment_is_no_message_and_stands_in_the_way_of_one() {
     assert_eq!(listener.printed(), registered(listener.pid()));
     drop(planted);
     assert_delivered_after(&["it holds no message"], &scratch, listener, "Hello, world");
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_stray_that_comes_before_the_sender_has_attached_is_told_so() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let pid = listener.pid();
+    let mut command = scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]);
+    let point = Point::Call(Side::Parent, libc::SYS_shmat);
+    let frozen = freeze(&mut command, point).expect("it attaches");
+    send_stray(pid);
+    listener.until_complained("nobody is attached to it yet: still listening");
+    frozen.release().finish(TIMEOUT);
+    assert_eq!(listener.finish().text(), received(pid, "Hello, world"));
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_sender_that_is_not_alone_does_not_say_that_it_is_the_one_who_stays_attached() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let arguments = [
+        "--timeout=0.3",
+        "--to",
+        &listener.pid().to_string(),
+        "Hello, world",
+    ];
+    let mut command = scratch.sigshm(arguments);
+    let point = Point::Call(Side::Parent, libc::SYS_shmat);
+    let frozen = freeze(&mut command, point).expect("it attaches");
+    let id = scratch.segments()[0].id;
+    // SAFETY: the kernel maps the segment where nothing else is.
+    let address = unsafe { libc::shmat(id, ptr::null(), libc::SHM_RDONLY) };
+    let sender = frozen.parent();
+    let finished = frozen.release().finish(TIMEOUT);
+    // (The children of other tests inherit this attachment until they call exec, so the last one
+    // may have been one of them.)
+    finished.assert_failed_with(&["somebody else did not detach within 0.3 seconds: "]);
+    let is_named = finished.stderr.contains(&format!("PID {sender}"));
+    assert!(!is_named, "it is not the one: {finished:#?}");
+    // SAFETY: the address is what shmat returned, and nobody uses it.
+    assert_eq!(unsafe { libc::shmdt(address) }, 0);
+    assert_delivered(&scratch, listener, "next", str::to_owned);
     scratch.assert_nothing_left();
 }
 

@@ -105,9 +105,9 @@ impl Link {
     }
 
     /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the
-    /// end of standard input, and tells the other process. Fails as read(2) does, or as `check`,
-    /// which is called once a second.
-    pub(super) fn wait_for_enter(&self, check: impl Fn() -> Result<(), Error>) -> Result<bool> {
+    /// end of standard input, and tells the other process. `check` is called once a second: whether
+    /// the other process is still there. Fails as it does, or as read(2) does.
+    pub(super) fn wait_for_enter(&self, check: impl Fn() -> Result<bool, Error>) -> Result<bool> {
         let stdin = stdin();
         loop {
             let mut fds = vec![PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
@@ -116,8 +116,10 @@ impl Link {
                 fds.push(PollFd::new(fd.as_fd(), PollFlags::empty()));
             }
             if poll(&mut fds, PollTimeout::try_from(LOOK_INTERVAL)?) == Ok(0) {
-                check()?;
-                continue;
+                if check()? {
+                    continue;
+                }
+                return Ok(true);
             }
             if fds.get(1).and_then(PollFd::any) == Some(true) {
                 return Ok(true);

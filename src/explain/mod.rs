@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::errno::Errno;
+use nix::sys::signal::SigmaskHow;
 use nix::unistd::{Pid, getpid};
 
 use self::link::Link;
@@ -32,6 +33,7 @@ use self::timeline::Crosses;
 use crate::output::palette::{Line, Role};
 use crate::output::stdout::{INDENT, Stdout};
 use crate::step::Step;
+use crate::sys::process;
 use crate::sys::trace::{self, Call, Record};
 
 /// Something that a process did: when, since the start; what is told of it, in lines as they are
@@ -50,7 +52,8 @@ struct Known {
     /// Whether they are parent and child.
     related: bool,
     segment: Option<i32>,
-    /// Whether the message has been written.
+    /// Whether this process has created the segment, and written the message.
+    created: bool,
     written: bool,
 }
 
@@ -77,8 +80,9 @@ pub struct Explainer {
     entries: Vec<Entry>,
     events: Vec<(Duration, Line)>,
     last_step: Duration,
-    /// When the last signal came.
+    /// When the last signal came, and when it was unblocked.
     arrived: Duration,
+    unblocked: Duration,
     /// The looks that found nothing. From the first one on, what follows is held back until it is
     /// known how that look ends.
     looks: Vec<Look>,
@@ -103,6 +107,7 @@ impl Explainer {
             events: Vec::new(),
             last_step: Duration::ZERO,
             arrived: Duration::ZERO,
+            unblocked: Duration::ZERO,
             looks: Vec::new(),
             held_back: Vec::new(),
             named: Vec::new(),
@@ -129,7 +134,13 @@ impl Explainer {
                 }
                 self.named.extend(calls::named_by_the_other(is_child));
             }
-            (Call::Shmget(..), Ok(id)) => self.known.segment = Some(id as i32),
+            (Call::Shmget(_, _, flags), Ok(id)) => {
+                self.known.segment = Some(id as i32);
+                self.known.created = *flags != 0;
+            }
+            (Call::Sigprocmask(SigmaskHow::SIG_UNBLOCK, _), _) => {
+                self.unblocked = record.ended.saturating_duration_since(self.started);
+            }
             (Call::IpcStat(_, Some(status)), _) if self.who == Role::Listener => {
                 let creator = status.iter().find(|(name, _)| *name == "shm_cpid");
                 self.known.sender = creator.map(|&(_, pid)| Pid::from_raw(pid as i32));
@@ -178,7 +189,7 @@ impl Explainer {
             Step::Woken(rounds) => {
                 if *rounds > 0 {
                     let spun = format!("(rounds spun: {rounds}; no system call)");
-                    self.add(now, self.detail(Role::Detail, &spun), None);
+                    self.add(self.unblocked, self.detail(Role::Detail, &spun), None);
                 }
                 self.last_step = now;
                 return Ok(());
@@ -218,6 +229,8 @@ impl Explainer {
         for (kind, line) in lessons::of(step, &self.known) {
             text += &match kind {
                 '*' => continue,
+                // A child in another PID namespace knows no numbers that are right in a terminal.
+                '$' | '=' if self.known.sender == Some(Pid::from_raw(0)) => continue,
                 '>' => self.stdout.lesson("", &format!("[next: {line}]")),
                 '$' => self.stdout.line(Role::Parent, &format!("{INDENT}  $ {line}")),
                 _ => self.stdout.lesson("      ", &line),
@@ -228,8 +241,11 @@ impl Explainer {
             self.stdout.print(&text)?;
             let listener = self.known.listener.unwrap_or(Pid::from_raw(0));
             self.stops = self.link.wait_for_enter(|| match step {
-                Step::Notifying(segment) => trace::untraced(|| segment.ensure_reachable(listener)),
-                _ => Ok(()),
+                Step::Notifying(segment) => trace::untraced(|| {
+                    segment.ensure_reachable(listener)?;
+                    Ok(!process::has_exited(listener))
+                }),
+                _ => Ok(true),
             })?;
         }
         Ok(())

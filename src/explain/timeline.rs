@@ -45,7 +45,7 @@ pub(super) fn event_of(record: &Record, who: Role, known: &Known) -> Option<Line
         (Sender, Call::Waitpid(_, Some(WaitStatus::Exited(_, status)))) => {
             (format!("waitpid() = {number}"), ToSender(format!("exit status {status}")))
         }
-        (Sender, Call::IpcRmid(_)) if known.written => ("removes the segment".into(), Nothing),
+        (Sender, Call::IpcRmid(_)) if known.created => ("removes the segment".into(), Nothing),
         (Sender, Call::IpcRmid(_)) => ("removes what was left".into(), Nothing),
         _ => return None,
     };

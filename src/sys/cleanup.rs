@@ -19,6 +19,7 @@
 //! One segment and one child at a time, in a process with one thread.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+use std::time::Instant;
 use std::{process, ptr};
 
 use libc::c_int;
@@ -104,9 +105,14 @@ pub fn install() -> Result<(), Error> {
 }
 
 /// As [`install`], but only if this is PID 1, to which the kernel sends no signal that has no
-/// handler; see pid_namespaces(7).
-pub fn install_if_first() -> Result<(), Error> {
-    if getpid().as_raw() == 1 { install() } else { Ok(()) }
+/// handler; see pid_namespaces(7). `notification` gets no handler, and is blocked from then on.
+pub fn install_if_first(notification: Signal) -> Result<(), Error> {
+    if getpid().as_raw() != 1 {
+        return Ok(());
+    }
+    let mut mask = block()?;
+    mask.add(notification);
+    install_for(None, mask)
 }
 
 /// Blocks the signals that end a program, and returns the mask from before.
@@ -129,6 +135,7 @@ pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error>
         let caught: SigSet = ending.filter(|&signal| !mask.contains(signal)).collect();
         let handler = SigHandler::Handler(clean_up_and_die);
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::all());
+        let mut ignored = SigSet::empty();
         let install = || {
             caught.iter().try_for_each(|signal| {
                 // SAFETY: the handler only makes calls that a handler may make; see there.
@@ -136,12 +143,16 @@ pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error>
                 if matches!(before.handler(), SigHandler::SigIgn) {
                     // SAFETY: this puts back what was there: ignoring, which is no code.
                     unsafe { sigaction(signal, &before) }?;
+                    ignored.add(signal);
                 }
                 Ok(())
             })
         };
         let address = clean_up_and_die as *const () as usize;
         trace::traced_zero(install, |_| Call::Sigaction(caught, address))?;
+        if ignored.iter().next().is_some() {
+            trace::traced_event(Call::Sigaction(ignored, libc::SIG_IGN), Instant::now());
+        }
     }
     change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)
 }

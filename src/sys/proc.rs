@@ -67,6 +67,18 @@ pub fn user(pid: Pid) -> Option<Uid> {
     field(&status, "Uid")?.split_whitespace().nth(1)?.parse().ok().map(Uid::from_raw)
 }
 
+/// Whether this user ID is that of one user. In a user namespace, all users that have no ID there
+/// look as if they had the overflow ID; see user_namespaces(7).
+pub(super) fn is_unique(user: Uid) -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let is_whole = map.is_empty() && fs::metadata("/proc/self/uid_map").is_err()
+        || map.split_whitespace().eq(["0", "0", "4294967295"]);
+    is_whole || user.as_raw() != OVERFLOW
+}
+
+/// The overflow ID, unless somebody has set another one (kernel.overflowuid).
+const OVERFLOW: u32 = 65534;
+
 /// Whether the process sees the same segments as this one, see ipc_namespaces(7); `None` where the
 /// system does not tell.
 pub fn shares_ipc(pid: Pid) -> Option<bool> {
@@ -92,7 +104,11 @@ pub(super) fn lock_holder(file: &File) -> Option<Pid> {
     let lock = locks.find(|it| it.get(1) == Some(&"FLOCK") && it.get(5) == Some(&&*place))?;
     let pid = Pid::from_raw(lock.get(4)?.parse().ok().filter(|&pid| pid > 0)?);
     // That process took the lock. If it has ended, its children hold it, and its PID may be
-    // somebody else's.
+    // somebody else's: ours, or that of another one that waits.
+    let waits = |it: Vec<&str>| it.get(1) == Some(&"->") && it.get(5) == lock.get(4);
+    if pid == getpid() || locks.any(waits) {
+        return None;
+    }
     let is_it = |it: &Path| fs::metadata(it).is_ok_and(|it| (it.dev(), it.ino()) == (dev, inode));
     match fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(files) => files.flatten().any(|it| is_it(&it.path())).then_some(pid),

@@ -57,8 +57,7 @@ impl Status {
     /// Why the segment must not be removed, if so, and whether that may change soon. The rules are
     /// those by which PostgreSQL reclaims its segments (`sysv_shmem.c`).
     pub(super) fn reason_to_leave_alone(&self, size: usize) -> Option<(String, bool)> {
-        let us = Uid::effective();
-        Some(if self.owner != us || self.creator != us {
+        Some(if !self.is_ours() {
             ("it is another user's".to_owned(), false)
         } else if self.size != size {
             ("its size is not ours".to_owned(), false)
@@ -72,6 +71,14 @@ impl Status {
         } else {
             return None;
         })
+    }
+
+    /// Whether this user owns and has created it. Where user IDs do not tell, the mode does: nobody
+    /// else could ask for the status of a segment that is its owner's alone.
+    pub fn is_ours(&self) -> bool {
+        let us = Uid::effective();
+        let is_told = self.mode & 0o077 == 0 || proc::is_unique(us);
+        self.owner == us && self.creator == us && is_told
     }
 
     /// Whether the creator has certainly ended: no process has its PID, or this very process has
