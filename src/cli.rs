@@ -31,7 +31,8 @@ struct Arguments {
     message: Option<OsString>,
 
     /// Do not fork: send to PID, which is listening
-    #[arg(long, value_name = "PID", value_parser = value_parser!(i32).range(1..), allow_hyphen_values = true)]
+    #[arg(long, value_name = "PID", allow_hyphen_values = true)]
+    #[arg(value_parser = value_parser!(i32).range(1..))]
     to: Option<i32>,
 
     /// Do not fork: wait for a message, by default for ever

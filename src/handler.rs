@@ -8,7 +8,7 @@
 //! And the handler need not register itself again: sigaction(2) keeps it.
 //!
 //! `signal_handler!` accepts stores to atomics and nothing else: put a `println!` into the handler,
-//! and it does not compile. (It stores itself what `--explain` shows of where the signal came from.)
+//! and it does not compile. (It stores by itself what `--explain` shows of the signal's origin.)
 
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 

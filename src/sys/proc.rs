@@ -18,11 +18,11 @@ fn read(pid: Pid, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Whether `/proc` is that of this process's PID namespace: it knows us by our PID, and by no other.
+/// Whether `/proc` is that of this PID namespace: it knows us by our PID, and by no other.
 fn is_ours() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let pids = field(&status, "NSpid").unwrap_or_default();
-    fs::read_link("/proc/self").is_ok_and(|link| link == *getpid().to_string())
+    fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == getpid().to_string().as_str())
         && pids.split_whitespace().count() == 1
 }
 
