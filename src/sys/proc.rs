@@ -70,10 +70,9 @@ pub fn user(pid: Pid) -> Option<Uid> {
 /// Whether this user ID is that of one user. In a user namespace, all users that have no ID there
 /// look as if they had the overflow ID; see user_namespaces(7).
 pub(super) fn is_unique(user: Uid) -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let is_whole = map.is_empty() && fs::metadata("/proc/self/uid_map").is_err()
-        || map.split_whitespace().eq(["0", "0", "4294967295"]);
-    is_whole || user.as_raw() != OVERFLOW
+    let map = fs::read_to_string("/proc/self/uid_map").ok();
+    let is_whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
+    user.as_raw() != OVERFLOW || map.is_none_or(is_whole)
 }
 
 /// The overflow ID, unless somebody has set another one (kernel.overflowuid).
