@@ -707,7 +707,7 @@ fn strace_sees_the_wait_for_the_lock_that_is_told() {
         return;
     };
     let program = Program::start(strace);
-    program.until_complained("waiting for ");
+    program.until_complained("sigshm: waiting: ");
     // It sleeps in flock(2) until the lock is free.
     let sleeper = Pid::from_raw(sleeper_in(&scratch));
     wait_until("it waits for the lock", || state(sleeper) == Some('S'));
@@ -807,7 +807,7 @@ fn an_explained_run_that_waits_for_the_lock_makes_the_calls_of_a_plain_one() {
             return;
         };
         let program = Program::start(strace);
-        program.until_complained("sigshm: waiting for ");
+        program.until_complained("sigshm: waiting: ");
         let sleeper = Pid::from_raw(sleeper_in(&scratch));
         wait_until("it waits for the lock", || is_blocked_in_flock(sleeper));
         drop(lock);

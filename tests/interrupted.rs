@@ -275,7 +275,7 @@ fn until_blocked(pid: Pid) {
 }
 
 fn is_waiting_line(stderr: &str) -> bool {
-    stderr.lines().count() == 1 && stderr.starts_with("sigshm: waiting for \"")
+    stderr.lines().count() == 1 && stderr.starts_with("sigshm: waiting: ")
 }
 
 #[test]
@@ -601,7 +601,7 @@ fn a_run_that_is_pid_1_and_waits_for_the_lock_ends_with_status_143_on_sigterm() 
     let mut stderr = BufReader::new(run.child().stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.starts_with("sigshm: waiting for \""), "{line:?}");
+    assert!(line.starts_with("sigshm: waiting: "), "{line:?}");
     kill(children(run.pid())[0], Signal::SIGTERM).unwrap();
     assert_ended_with(Signal::SIGTERM, &run.finish(), &scratch);
 }

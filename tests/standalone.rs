@@ -630,7 +630,7 @@ fn two_senders_to_two_listeners_run_one_after_the_other() {
     let second = send(&scratch, quick.pid(), &[], "second");
     // It says so, and does nothing else: there is still the one segment, and its listener has heard
     // nothing.
-    second.until_complained("sigshm: waiting for ");
+    second.until_complained("sigshm: waiting: ");
     assert_eq!(second.printed(), "");
     assert_eq!(scratch.segments(), [segment]);
     assert!(!is_pending(quick.pid()));

@@ -21,7 +21,7 @@ thread_local! {
 
 /// Another process, most often another run, has the lock on this file.
 pub fn waiting_for_lock(path: &Path, holder: &str) {
-    line(format_args!("sigshm: waiting for {}, which {holder} has locked", quoted(path)));
+    line(format_args!("sigshm: waiting: {holder} has locked the file {}", quoted(path)));
 }
 
 /// A segment that was abandoned has been removed.

@@ -99,7 +99,8 @@ fn wait_for(file: &File, path: &Path, deadline: &mut Deadline) -> Result<(), Err
         match locked {
             Err(error) if error.errno() == Some(Errno::EINTR) => {
                 let holder = holder(file);
-                deadline.what = format!("{holder} has locked {}: it was not free", quoted(path));
+                deadline.what =
+                    format!("{holder} has locked the file {}: it was not free", quoted(path));
                 deadline.check()?;
             }
             locked => return locked,
