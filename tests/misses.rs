@@ -293,6 +293,20 @@ fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_s
     }
 }
 
+#[test]
+fn a_sender_at_a_stop_whose_listener_has_ended_ends_soon_without_enter() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let to = listener.pid().to_string();
+    let mut command = scratch.sigshm(["--step", "--color=never", "--to", &to, "hi"]);
+    command.stdin(Stdio::piped());
+    let mut sender = Program::start(command);
+    sender.step_to(SENDS);
+    drop(listener);
+    assert_ends_soon(sender, &["ended before it had read the message"]);
+    scratch.assert_nothing_left();
+}
+
 /// It ends by itself within a few seconds, although `--step` knows no timeout, and says why.
 #[track_caller]
 fn assert_ends_soon(program: Program, causes: &[&str]) {

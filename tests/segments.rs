@@ -505,15 +505,18 @@ fn a_segment_that_its_creator_removes_before_the_timeout_is_not_spoken_of() {
 
 // Segments that are not ours to remove.
 
+/// What is said of a creator that lives: which program has its PID now.
+fn is_alive(creator: Pid) -> String {
+    let program = fs::read_to_string(format!("/proc/{creator}/comm")).unwrap();
+    let program = program.trim_end();
+    format!("its creator is alive, or another process has its PID: PID {creator} ({program:?})")
+}
+
 #[test]
 fn a_segment_whose_creator_is_alive_is_left_alone() {
     let scratch = Scratch::new();
     let (occupant, creator) = Occupant::created_by_a_living_process(&scratch, 0o600, pattern(SIZE));
-    occupant.assert_left_alone(
-        &scratch,
-        &say_hello_in_vain(&scratch),
-        "its creator is alive, or another process has its PID: PID ",
-    );
+    occupant.assert_left_alone(&scratch, &say_hello_in_vain(&scratch), &is_alive(creator.0));
     drop(creator);
 }
 
@@ -559,11 +562,7 @@ fn a_segment_whose_creator_lives_on_without_its_first_thread_is_left_alone() {
 
     let occupant = Occupant::at_the_key_of(&scratch, bytes);
     assert_eq!(occupant.segment.creator_pid, creator.0.as_raw());
-    occupant.assert_left_alone(
-        &scratch,
-        &say_hello_in_vain(&scratch),
-        "its creator is alive, or another process has its PID: PID ",
-    );
+    occupant.assert_left_alone(&scratch, &say_hello_in_vain(&scratch), &is_alive(creator.0));
 }
 
 #[test]
