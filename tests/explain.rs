@@ -908,7 +908,10 @@ fn with_shm_rmid_forced_the_calls_that_are_told_are_seen_and_all_of_them_succeed
         unsafe {
             strace.pre_exec(|| {
                 unshare(CloneFlags::CLONE_NEWIPC)?;
-                let file = libc::open(c"/proc/sys/kernel/shm_rmid_forced".as_ptr(), libc::O_WRONLY);
+                let file = libc::open(
+                    c"/proc/sys/kernel/shm_rmid_forced".as_ptr(),
+                    libc::O_WRONLY | libc::O_CLOEXEC,
+                );
                 match libc::write(file, c"1".as_ptr().cast(), 1) {
                     1 => Ok(()),
                     _ => Err(io::Error::last_os_error()),
