@@ -4,6 +4,7 @@
 //! one, where the same number is another process. So it is believed only if it is ours.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -98,7 +99,9 @@ pub(super) fn lock_holder(file: &File) -> Option<Pid> {
     let (dev, inode) = (file.dev(), file.ino());
     let place = format!("{:02x}:{:02x}:{inode}", major(dev as _), minor(dev as _));
     // "1: FLOCK  ADVISORY  WRITE 4547 08:01:131141 0 EOF"; one that waits has an arrow.
-    let locks = is_ours().then(|| fs::read_to_string("/proc/locks"))?.ok()?;
+    // Read in one piece, if it fits: between two pieces the list may change.
+    let mut locks = String::with_capacity(1 << 16);
+    is_ours().then(|| File::open("/proc/locks"))?.ok()?.read_to_string(&mut locks).ok()?;
     let mut locks = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let lock = locks.find(|it| it.get(1) == Some(&"FLOCK") && it.get(5) == Some(&&*place))?;
     let pid = Pid::from_raw(lock.get(4)?.parse().ok().filter(|&pid| pid > 0)?);
