@@ -73,11 +73,11 @@ says why), 2 for bad usage. If a signal ends the run, it dies of that signal.";
 /// How long each wait may last by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest line of an error that quotes an argument, in characters.
-const LONGEST_LINE: usize = 300;
-
 /// How long the demo's listener spins before it sleeps.
 const SPIN: Duration = Duration::from_millis(100);
+
+/// The longest line of an error that quotes an argument, in characters.
+const LONGEST_LINE: usize = 300;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,11 +131,10 @@ fn exit(error: &clap::Error) -> ! {
     // A file that may not grow is an error of write(2), here too.
     let _ = signal::prepare(NOTIFICATION);
     if !error.use_stderr() {
-        let printed = Stdout { colored: false }.print(&error.to_string());
-        printed.unwrap_or_else(|error| {
+        if let Err(error) = (Stdout { colored: false }).print(&error.to_string()) {
             note::error(&error);
-            process::exit(1)
-        });
+            process::exit(1);
+        }
         process::exit(0)
     }
     // The error quotes the argument, and the terminal must not obey that either.

@@ -32,10 +32,10 @@ pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
         Fork::Parent(mut child) => {
             // The article's parent goes on at once, and its signal often comes too early.
             child.wait_until_ready(run.timeout)?;
-            let listener = child.pid();
-            let sent = sender(&message, listener, run)?;
+            let pid = child.pid();
+            let sent = sender(&message, pid, run)?;
             // waitpid(2). A child that has failed is an error here.
-            child.wait(run.timeout, || sent.segment.ensure_reachable(listener))?;
+            child.wait(run.timeout, || sent.segment.ensure_reachable(pid))?;
             run.tell(Step::AllDone)?;
             sent.free()
         }

@@ -10,14 +10,14 @@ use sigshm::standalone;
 use sigshm::sys::{Error, cleanup, process};
 
 fn main() {
-    let prepared = cleanup::install_if_first(NOTIFICATION);
+    // PID 1 of a container would be deaf to the signals that end a program.
+    let prepared = cleanup::install_if_first(NOTIFICATION).map_err(Into::into);
     let (command, mut run) = cli::parse();
-    let outcome = match &command {
-        _ if prepared.is_err() => prepared.map_err(Into::into),
+    let outcome = prepared.and_then(|()| match &command {
         Command::Demo(text) => demo(text, &mut run),
         Command::Listen => standalone::listen(&mut run),
         Command::Send(text, listener) => standalone::send(text, *listener, &mut run),
-    };
+    });
     process::exit(status(outcome, &mut run))
 }
 

@@ -30,6 +30,7 @@ use sigshm::explain::timeline::{self, Crosses};
 use sigshm::explain::{bytes, timeline::event};
 use sigshm::message::Message;
 use sigshm::output::palette::Role;
+use sigshm::output::stdout::Stdout;
 
 use support::program::Program;
 use support::told::*;
@@ -165,6 +166,34 @@ fn only_lines_of_the_transcript_are_wider_than_80_columns() {
         }
     }
     scratch.assert_nothing_left();
+}
+
+#[test]
+fn lessons_are_broken_between_words_and_long_words_within() {
+    let stdout = Stdout { colored: false };
+    let x = |count: usize| "x".repeat(count);
+    for (text, expected) in [
+        // 74 letters have room beside the margin; these are 74 up to the last space.
+        (
+            format!("{} {} {}", x(36), x(37), x(5)),
+            vec![format!("{} {}", x(36), x(37)), x(5)],
+        ),
+        // Only the space at which the line is broken is dropped.
+        (
+            format!("a  b   {}", x(70)),
+            vec!["a  b  ".to_owned(), x(70)],
+        ),
+        (x(150), vec![x(74), x(74), x(2)]),
+        // Too long for what the space leaves of the first line: it begins on the next one.
+        (format!("b {}", x(100)), vec!["b".to_owned(), x(74), x(26)]),
+        (String::new(), vec![String::new()]),
+    ] {
+        let margins = std::iter::once("    * ").chain(std::iter::repeat("      "));
+        let lines = margins
+            .zip(&expected)
+            .map(|(margin, line)| format!("{margin}{line}\n"));
+        assert_eq!(stdout.lesson("* ", &text), lines.collect::<String>());
+    }
 }
 
 #[test]

@@ -402,8 +402,12 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
             tried.fetch_add(1, Ordering::Relaxed);
             let said: Vec<&str> = finished.stderr.lines().collect();
             // Before `main`, the dynamic linker and the standard library speak for themselves.
-            let before_main =
-                finished.text().is_empty() && !finished.stderr.contains("sigshm: error: ");
+            let theirs = [
+                "error while loading shared libraries",
+                "fatal runtime error",
+            ];
+            let before_main = finished.text().is_empty()
+                && theirs.iter().any(|words| finished.stderr.contains(words));
             let is_right = match finished.code {
                 Some(0) => said.is_empty(),
                 Some(1) => matches!(said[..], [line] if line.starts_with("sigshm: error: ")),

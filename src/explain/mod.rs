@@ -177,13 +177,13 @@ impl Explainer {
         let now = self.started.elapsed();
         match step {
             Step::FoundNothing(why) => {
-                let why = why.to_string();
-                if !self.looks.iter().any(|look| look.end == why) {
-                    let lesson = format!("A signal, but no message: {why}");
-                    self.add(now, self.stdout.lesson("* ", &lesson), None);
-                    self.add(self.arrived, String::new(), Some(timeline::arrival(None)));
+                if self.find_nothing(why.to_string(), now) {
+                    let text =
+                        self.stdout.lesson("* ", &format!("A signal, but no message: {why}"));
+                    let event = Some(timeline::arrival(None));
+                    self.keep(Entry { at: now, text, event: None });
+                    self.keep(Entry { at: self.arrived, text: String::new(), event });
                 }
-                self.find_nothing(why, now);
                 return Ok(());
             }
             Step::Woken(rounds) => {
@@ -287,19 +287,20 @@ impl Explainer {
         }
     }
 
-    /// This process has looked in vain, and will look again. `end` is how the look ended.
-    fn find_nothing(&mut self, end: String, at: Duration) {
+    /// This process has looked in vain, and will look again. `end` is how the look ended. Returns
+    /// whether it is the first one that has ended so.
+    fn find_nothing(&mut self, end: String, at: Duration) -> bool {
         let held_back = take(&mut self.held_back);
-        match self.looks.iter_mut().find(|look| look.end == end) {
-            Some(look) => look.again += 1,
-            None => {
-                self.looks.push(Look { end, at, again: 0 });
-                held_back.into_iter().for_each(|entry| self.keep(entry));
-            }
+        if let Some(look) = self.looks.iter_mut().find(|look| look.end == end) {
+            look.again += 1;
+            return false;
         }
+        self.looks.push(Look { end, at, again: 0 });
+        held_back.into_iter().for_each(|entry| self.keep(entry));
+        true
     }
 
-    /// Says how often nothing was found, each in its place, and lets go of what was held back since.
+    /// Says how often nothing was found, each in its place, and lets go of what was held back.
     fn release(&mut self) {
         for Look { at, again, .. } in take(&mut self.looks) {
             if again > 0 {
