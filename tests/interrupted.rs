@@ -592,18 +592,22 @@ fn a_run_that_is_pid_1_ends_with_status_143_on_sigterm_and_leaves_nothing() {
 
 #[test]
 fn a_run_that_is_pid_1_and_waits_for_the_lock_ends_with_status_143_on_sigterm() {
-    let scratch = Scratch::new();
-    let _lock = take_lock(&scratch);
-    let Some(mut command) = as_pid_1(&scratch, "Hello, world") else {
-        return;
-    };
-    let mut run = start(&mut command);
-    let mut stderr = BufReader::new(run.child().stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    assert!(line.starts_with("sigshm: waiting: "), "{line:?}");
-    kill(children(run.pid())[0], Signal::SIGTERM).unwrap();
-    assert_ended_with(Signal::SIGTERM, &run.finish(), &scratch);
+    // Whether its starter has blocked the signal or not.
+    for mask in [SigSet::empty(), SigSet::from(Signal::SIGTERM)] {
+        let scratch = Scratch::new();
+        let _lock = take_lock(&scratch);
+        let Some(mut command) = as_pid_1(&scratch, "Hello, world") else {
+            return;
+        };
+        started_by(&mut command, move || Ok(mask.thread_block()?));
+        let mut run = start(&mut command);
+        let mut stderr = BufReader::new(run.child().stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        assert!(line.starts_with("sigshm: waiting: "), "{line:?}");
+        kill(children(run.pid())[0], Signal::SIGTERM).unwrap();
+        assert_ended_with(Signal::SIGTERM, &run.finish(), &scratch);
+    }
 }
 
 #[test]

@@ -105,14 +105,14 @@ pub fn install() -> Result<(), Error> {
 }
 
 /// As [`install`], but only if this is PID 1, to which the kernel sends no signal that has no
-/// handler; see pid_namespaces(7). `notification` gets no handler, and is blocked from then on.
+/// handler; see pid_namespaces(7). `notification` gets no handler. It alone is blocked from then on,
+/// whatever the starter had blocked.
 pub fn install_if_first(notification: Signal) -> Result<(), Error> {
     if getpid().as_raw() != 1 {
         return Ok(());
     }
-    let mut mask = block()?;
-    mask.add(notification);
-    install_for(None, mask)
+    block()?;
+    install_for(None, notification.into())
 }
 
 /// Blocks the signals that end a program, and returns the mask from before.
