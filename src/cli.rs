@@ -18,7 +18,7 @@ use crate::output::note;
 use crate::output::palette::Role;
 use crate::output::stdout::Stdout;
 use crate::run::Run;
-use crate::sys::signal;
+use crate::sys::signal::{self, Signal};
 use crate::sys::trace::shortened;
 use crate::transcript::Transcript;
 
@@ -39,6 +39,20 @@ struct Arguments {
     #[arg(long, conflicts_with = "to")]
     listen: bool,
 
+    /// What carries it: memory or socket
+    #[arg(long, value_name = "WAY", default_value = "memory")]
+    #[arg(value_parser = ["memory", "socket"], hide_possible_values = true)]
+    via: String,
+
+    /// The signal that announces it [default: USR1]
+    #[arg(long, value_name = "NAME", value_parser = notification, allow_hyphen_values = true)]
+    signal: Option<Signal>,
+
+    /// How to wait: spin (the demo) or sleep (--listen)
+    #[arg(long, value_name = "HOW", value_parser = ["spin", "sleep"], hide_possible_values = true)]
+    #[arg(conflicts_with = "to")]
+    wait: Option<String>,
+
     /// Show what each line took: system calls, memory, why
     #[arg(long)]
     explain: bool,
@@ -47,9 +61,9 @@ struct Arguments {
     #[arg(long)]
     step: bool,
 
-    /// The file that ftok(3) takes
-    #[arg(long, value_name = "PATH", default_value = "./shared_path")]
-    path: PathBuf,
+    /// The file that ftok(3) takes [default: ./shared_path]
+    #[arg(long, value_name = "PATH")]
+    path: Option<PathBuf>,
 
     /// Colours: auto, always or never [default: always]
     #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
@@ -64,16 +78,13 @@ const USAGE: &str = "sigshm [OPTIONS] [--to <PID>] [--] <MESSAGE>
        sigshm [OPTIONS] --listen";
 
 const AFTER_HELP: &str = "\
-Colours are on even when captured; a NO_COLOR that is not empty turns them off,
-unless --color is given.
-
-Exit status: 0 if the message was delivered, 1 if it was not (standard error
-says why), 2 for bad usage. If a signal ends the run, it dies of that signal.";
+A NO_COLOR that is not empty turns colours off, unless --color is given. Exit
+status: 0 delivered, 1 not delivered (standard error says why), 2 bad usage.";
 
 /// How long each wait may last by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the demo's listener spins before it sleeps.
+/// How long a listener spins before it sleeps.
 const SPIN: Duration = Duration::from_millis(100);
 
 /// The longest line of an error that quotes an argument, in characters.
@@ -83,6 +94,7 @@ const LONGEST_LINE: usize = 300;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Demo(Vec<u8>),      // send this text to a forked child
+    Socket(Vec<u8>),    // the same through a socket
     Listen,             // the listener alone
     Send(Vec<u8>, Pid), // the sender alone: send this text to this process
 }
@@ -91,14 +103,24 @@ pub enum Command {
 pub fn parse() -> (Command, Run) {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| exit(&error));
     let Arguments { listen, explain, step, .. } = arguments;
+    let through_socket = arguments.via == "socket";
+    if let Some(error) = unused_by_socket(&arguments).filter(|_| through_socket) {
+        exit(&Arguments::command().error(ErrorKind::ArgumentConflict, error));
+    }
+    let signal = arguments.signal.unwrap_or(NOTIFICATION);
     let role = if listen { Role::Listener } else { Role::Sender };
-    let explained = (explain || step).then_some((role, step));
+    let explained = (explain || step).then_some((role, (!through_socket).then_some(signal), step));
     let transcript = Transcript::new(is_colored(arguments.color), explained);
     let run = Run {
-        path: arguments.path,
+        path: arguments.path.unwrap_or_else(|| PathBuf::from("./shared_path")),
         // With --step a stop may last as long as a lesson.
         timeout: arguments.timeout.or((!listen).then_some(TIMEOUT)).filter(|_| !step),
-        spin: if listen { Duration::ZERO } else { SPIN },
+        signal,
+        spin: match arguments.wait.as_deref() {
+            Some("spin") => SPIN,
+            None if !listen => SPIN,
+            _ => Duration::ZERO,
+        },
         transcript,
     };
     let text = arguments.message.map(OsString::into_vec);
@@ -107,11 +129,27 @@ pub fn parse() -> (Command, Run) {
     }
     let command = match (text, arguments.to) {
         (Some(text), Some(listener)) => Command::Send(text, Pid::from_raw(listener)),
+        (Some(text), None) if through_socket => Command::Socket(text),
         (Some(text), None) => Command::Demo(text),
         // clap sees to it that there is a message, or else --listen.
         (None, _) => Command::Listen,
     };
     (command, run)
+}
+
+/// The option that makes no sense with `--via socket`, if there is one, and why.
+fn unused_by_socket(arguments: &Arguments) -> Option<String> {
+    let Arguments { listen, to, signal, wait, path, .. } = arguments;
+    let alone = "only a parent and its child share the two sockets";
+    let options = [
+        (*listen, "--listen", alone),
+        (to.is_some(), "--to", alone),
+        (signal.is_some(), "--signal", "no signal is needed, since a socket wakes its reader"),
+        (wait.is_some(), "--wait", "the listener always sleeps, in recv(2)"),
+        (path.is_some(), "--path", "nothing is looked for, so there is no key"),
+    ];
+    let (_, option, why) = options.into_iter().find(|(is_given, ..)| *is_given)?;
+    Some(format!("{option} cannot be used with --via socket: {why}"))
 }
 
 /// Whether there are colours, with the environment taken into account (no-color.org).
@@ -129,7 +167,7 @@ fn is_colored(choice: Option<ColorChoice>) -> bool {
 /// Prints what clap has to say, and ends.
 fn exit(error: &clap::Error) -> ! {
     // A file that may not grow is an error of write(2), here too.
-    let _ = signal::prepare(NOTIFICATION);
+    let _ = signal::prepare(None);
     if !error.use_stderr() {
         if let Err(error) = (Stdout { colored: false }).print(&error.to_string()) {
             note::error(&error);
@@ -142,6 +180,32 @@ fn exit(error: &clap::Error) -> ! {
         note::line(shortened(&Escaped::os(line).to_string(), LONGEST_LINE));
     }
     process::exit(error.exit_code())
+}
+
+/// The signals by which the system reports a fault of the process itself.
+const FAULTS: [&str; 7] = ["SEGV", "BUS", "ILL", "FPE", "TRAP", "SYS", "EMT"];
+
+/// The signal with this name or number. Fails if it cannot announce a message. (SIGKILL and SIGSTOP
+/// are for the kernel to refuse.)
+pub fn notification(text: &str) -> Result<Signal, String> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let mut signals = Signal::iterator().map(|it| (it, &it.as_str()[3..]));
+    match signals.find(|(it, its)| *its == name || (*it as i32).to_string() == text) {
+        Some((signal, name)) if FAULTS.contains(&name) => Err(format!(
+            "{signal} reports a fault of the process itself, and after a handler that only stores \
+             the fault would come again, for ever"
+        )),
+        Some((signal, _)) => Ok(signal),
+        None if name.starts_with("RT") || matches!(text.parse(), Ok(32..=64)) => {
+            Err("it must be a standard signal, and not a real-time one".to_owned())
+        }
+        None => {
+            let names = Signal::iterator().map(|it| &it.as_str()[3..]);
+            let names: Vec<_> = names.filter(|name| !FAULTS.contains(name)).collect();
+            Err(format!("the signals are {}", names.join(" ")))
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

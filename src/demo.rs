@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::listener::listener;
-use crate::message::{Message, NOTIFICATION};
+use crate::message::Message;
 use crate::output::note;
 use crate::run::Run;
 use crate::sender::sender;
@@ -16,8 +16,7 @@ use crate::sys::{RunLock, signal};
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
     let message = Message::new(text)?;
-    // Blocked from here on, in the child too: a signal that comes before its handler stays pending.
-    signal::prepare(NOTIFICATION)?;
+    signal::prepare(Some(run.signal))?;
     // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
     // both processes have closed the file.
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
@@ -25,7 +24,8 @@ pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;
     run.tell(Step::Forking)?;
-    match fork("the listener")? {
+    // The signal is blocked before, in the child too: one that comes before its handler stays pending.
+    match fork("the listener", run.signal)? {
         // This is the child. `parent` is its end of two pipes.
         Fork::Child(parent) => listener(&parent, run),
         // This is the parent. If it returns early, its child is killed and reaped.

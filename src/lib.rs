@@ -52,6 +52,7 @@ pub mod message;
 pub mod output;
 pub mod run;
 pub mod sender;
+pub mod socket;
 pub mod standalone;
 pub mod step;
 // Everywhere else `unsafe` is denied (Cargo.toml, [lints]).

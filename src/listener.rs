@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::unistd::{Pid, getpid};
 
 use crate::handler::{self, handler};
-use crate::message::{Message, NOTIFICATION, PROJECT};
+use crate::message::{Message, PROJECT};
 use crate::output::note;
 use crate::run::Run;
 use crate::step::Step;
@@ -36,9 +36,9 @@ pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
 /// Says who listens, and registers the handler.
 pub fn register(parent: Option<Pid>, run: &mut Run) -> Result<()> {
     run.tell(Step::Listening(parent, getpid()))?;
-    signal::register(NOTIFICATION, handler)?;
+    signal::register(run.signal, handler)?;
     // Said when it is true: whoever reads this line may send the signal.
-    run.tell(Step::Registered)
+    run.tell(Step::Registered(run.signal))
 }
 
 /// Waits for the signal and for a message, and prints it. `may_take` is given the segment and the
@@ -52,19 +52,17 @@ pub fn receive(
     let timeout = if parent.is_some() { None } else { run.timeout };
     let mut deadline = Deadline::after(timeout, "no message came");
     let spin_until = Instant::now() + run.spin;
-    let mut rounds = 0;
     loop {
-        rounds += spin(spin_until)?;
+        spin(spin_until, run)?;
         let Some((number, sender)) = handler::take() else {
             // pselect(2) unblocks the signal and sleeps in one call, so none is missed.
-            if !signal::sleep(NOTIFICATION, parent, &mut deadline)? {
+            if !signal::sleep(run.signal, parent, &mut deadline)? {
                 // The parent has ended, and nobody wants to know more.
                 process::exit(1);
             }
             continue;
         };
-        run.tell(Step::Woken(rounds))?;
-        rounds = 0;
+        run.tell(Step::Woken)?;
         let sender = Pid::from_raw(sender);
         // The parent sends it when the message is there. (0 is a process that we cannot see.)
         let is_expected = sender.as_raw() != 0 && Some(sender) == parent.map(Parent::pid);
@@ -74,7 +72,7 @@ pub fn receive(
             Err(why) if why.is_absence() && !is_expected => {
                 run.tell(Step::FoundNothing(&why))?;
                 if parent.is_none() {
-                    note::still_listening(&run.path, &why);
+                    note::still_listening(run.signal, &run.path, &why);
                 }
                 continue;
             }
@@ -87,18 +85,19 @@ pub fn receive(
 }
 
 /// The article's endless loop, but with an end, because a loop that spins keeps a processor busy.
-/// The signal is unblocked only here and in `signal::sleep`. Returns how many rounds it made.
-fn spin(until: Instant) -> Result<u64> {
-    let mut rounds = 0;
-    if Instant::now() < until {
-        signal::unblock(NOTIFICATION)?;
-        while !handler::has_run() && Instant::now() < until {
-            rounds += 1;
-            hint::spin_loop();
-        }
-        signal::block(NOTIFICATION)?;
+/// The signal is unblocked only here and in `signal::sleep`.
+fn spin(until: Instant, run: &mut Run) -> Result<()> {
+    if Instant::now() >= until {
+        return Ok(());
     }
-    Ok(rounds)
+    let mut rounds = 0;
+    signal::unblock(run.signal)?;
+    while !handler::has_run() && Instant::now() < until {
+        rounds += 1;
+        hint::spin_loop();
+    }
+    signal::block(run.signal)?;
+    run.tell(Step::Spun(rounds))
 }
 
 /// Looks into shared memory, knowing nothing but the path.

@@ -3,18 +3,18 @@
 use anyhow::Result;
 use sigshm::cli::{self, Command};
 use sigshm::demo::demo;
-use sigshm::message::NOTIFICATION;
 use sigshm::output::note;
 use sigshm::run::Run;
-use sigshm::standalone;
 use sigshm::sys::{Error, cleanup, process};
+use sigshm::{socket, standalone};
 
 fn main() {
     // PID 1 of a container would be deaf to the signals that end a program.
-    let prepared = cleanup::install_if_first(NOTIFICATION).map_err(Into::into);
+    let prepared = cleanup::install_if_first().map_err(Into::into);
     let (command, mut run) = cli::parse();
     let outcome = prepared.and_then(|()| match &command {
         Command::Demo(text) => demo(text, &mut run),
+        Command::Socket(text) => socket::demo(text, &mut run),
         Command::Listen => standalone::listen(&mut run),
         Command::Send(text, listener) => standalone::send(text, *listener, &mut run),
     });

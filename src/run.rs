@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::step::Step;
+use crate::sys::signal::Signal;
 use crate::transcript::Transcript;
 
 /// A run: where the two processes meet, how long they wait, and where they tell what they do.
 pub struct Run {
     pub path: PathBuf,             // the file from which both make the key
     pub timeout: Option<Duration>, // of each wait for the other process; none: for ever
+    pub signal: Signal,            // that announces the message
     pub spin: Duration,            // how long the listener spins before it sleeps
     pub transcript: Transcript,    // what is printed
 }

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use nix::unistd::Pid;
 
-use crate::message::{Message, NOTIFICATION, PROJECT};
+use crate::message::{Message, PROJECT};
 use crate::output::note;
 use crate::run::Run;
 use crate::step::Step;
@@ -26,7 +26,7 @@ pub fn sender(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
     let sent = write(message, listener, run)?;
     run.tell(Step::Notifying(&sent.segment))?;
     // kill(2). The signal carries no message: it says that there is one.
-    signal::send(listener, NOTIFICATION)?;
+    signal::send(listener, run.signal)?;
     Ok(sent)
 }
 

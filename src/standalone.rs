@@ -15,11 +15,12 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, Uid, getpid};
 
 use crate::listener::{receive, register};
-use crate::message::{MESSAGE_SIZE, Message, NOTIFICATION, PROJECT};
+use crate::message::{MESSAGE_SIZE, Message, PROJECT};
 use crate::output::note;
 use crate::run::Run;
 use crate::sender::{self, Sent};
 use crate::step::Step;
+use crate::sys::signal::Signal;
 use crate::sys::{Deadline, Error, Key, RunLock, Segment, Status};
 use crate::sys::{cleanup, fd, proc, process, signal, trace};
 
@@ -28,9 +29,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Waits for a message from anybody, and prints it: `--listen`. Fails if none has come.
 pub fn listen(run: &mut Run) -> Result<()> {
-    signal::prepare(NOTIFICATION)?;
+    signal::prepare(Some(run.signal))?;
+    // From here on, one that comes before its handler stays pending.
+    signal::block(run.signal)?;
     // Without the file nobody could ever reach this listener.
     Key::from_path(&run.path, PROJECT)?;
+    if run.signal == Signal::SIGINT {
+        note::interrupt_is_caught();
+    }
     register(None, run)?;
     receive(None, run, may_take)
 }
@@ -59,9 +65,9 @@ fn may_take(segment: &Segment<Message>, sender: Pid) -> Result<(), Error> {
 /// Sends a message to a process that listens already: `--to`. Fails if it has not been read.
 pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     let message = Message::new(text)?;
-    signal::prepare(NOTIFICATION)?;
+    signal::prepare(Some(run.signal))?;
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
-    ensure_listening(listener)?;
+    ensure_listening(listener, run.signal)?;
 
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;
@@ -71,8 +77,8 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     let has_read = || is_read(&sent, listener, looked);
     run.tell(Step::Notifying(&sent.segment))?;
     // Again: with --step it may have ended long ago, and its PID may be another process's.
-    let notified =
-        ensure_listening(listener).and_then(|()| Ok(signal::send(listener, NOTIFICATION)?));
+    let notified = ensure_listening(listener, run.signal)
+        .and_then(|()| Ok(signal::send(listener, run.signal)?));
     if let Err(error) = notified {
         // The signal of somebody else may have made the listener read it, and end.
         if !has_read()? {
@@ -85,11 +91,13 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     sent.free()
 }
 
-/// Makes sure that a process is there, can read the message, and has a handler: without one, the
-/// signal would kill it.
-fn ensure_listening(listener: Pid) -> Result<()> {
-    let hint = "start a listener (sigshm --listen) and use the PID it prints";
-    let has_handler = proc::has_handler(listener, NOTIFICATION);
+/// Makes sure that a process is there, can read the message, and has a handler: without one, most
+/// signals would kill it.
+fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
+    signal::ensure_catchable(signal)?;
+    let hint =
+        "start a listener (sigshm --listen, with the same --signal) and use the PID it prints";
+    let has_handler = proc::has_handler(listener, signal);
     process::ensure_exists(listener).map_err(|error| match error.errno() {
         Some(Errno::EPERM) => anyhow!("{error}; it is another user's: run both as one user"),
         _ => anyhow!("{error}; {hint}"),
@@ -99,12 +107,12 @@ fn ensure_listening(listener: Pid) -> Result<()> {
     let user = proc::user(listener).filter(|&user| user != us && !user.is_root());
     match (has_handler, user) {
         (Some(false), _) => bail!(
-            "{program} has no handler for {NOTIFICATION} (SigCgt in /proc/{listener}/status), \
-             which would kill it or be ignored; {hint}"
+            "{program} has no handler for {signal} (SigCgt in /proc/{listener}/status), which \
+             would kill it, stop it or be ignored; {hint}"
         ),
         (None, _) if cfg!(target_os = "linux") => bail!(
-            "nobody can tell whether PID {listener} has a handler for {NOTIFICATION}, which would \
-             kill it otherwise: there is no /proc of this PID namespace; mount it (unshare \
+            "nobody can tell whether PID {listener} has a handler for {signal}, which would kill \
+             or stop it otherwise: there is no /proc of this PID namespace; mount it (unshare \
              --mount-proc)"
         ),
         (_, Some(user)) => bail!(

@@ -6,6 +6,7 @@
 use nix::unistd::Pid;
 
 use crate::message::Message;
+use crate::sys::signal::Signal;
 use crate::sys::{Error, OwnedSegment};
 
 /// A step of the story.
@@ -15,13 +16,17 @@ pub enum Step<'a> {
     CreatingMessage,                      // the sender fills in the struct
     Forking,                              // the parent is about to make a second process
     Listening(Option<Pid>, Pid), // the listener's parent, which is the demo's sender; the listener
-    Registered,                  // the handler is in place
+    Registered(Signal),          // the handler of this signal is in place
     Ready,                       // the listener is about to say so to its parent
-    Woken(u64),                  // the handler has run; how many rounds the listener has spun
+    Spun(u64),                   // the listener has gone round and round, so often
+    Woken,                       // the handler has run
     FoundNothing(&'a Error),     // there is no message, and why
     ReceivedSignal(i32, Pid),    // the signal that has brought a message, and its sender
     Received(&'a Message),       // the listener has read it
     Writing(&'a Message, Pid),   // the sender is about to write it, for this listener
     Notifying(&'a OwnedSegment<Message>), // the sender is about to send the signal
+    Waiting,                     // the listener is about to wait at its socket
+    Sending(&'a Message),        // the sender is about to send it through the socket
+    Done,                        // the message has been read, and there is nothing to remove
     AllDone, // the message has been read; the sender is about to remove the segment
 }

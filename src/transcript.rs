@@ -13,6 +13,7 @@ use crate::output::palette::Role;
 use crate::output::stdout::Stdout;
 use crate::output::words;
 use crate::step::Step;
+use crate::sys::signal::Signal;
 
 /// Tells the story, step by step.
 pub struct Transcript {
@@ -22,11 +23,12 @@ pub struct Transcript {
 
 impl Transcript {
     /// A transcript on standard output; `colored` says whether there are colours. If it is
-    /// explained, `explained` says whose it is, the sender's or the listener's, and whether there
-    /// are stops.
-    pub fn new(colored: bool, explained: Option<(Role, bool)>) -> Self {
+    /// explained, `explained` says whose it is, the sender's or the listener's, which signal
+    /// announces the message, if one does, and whether there are stops.
+    pub fn new(colored: bool, explained: Option<(Role, Option<Signal>, bool)>) -> Self {
         let stdout = Stdout { colored };
-        let explainer = explained.map(|(who, stops)| Explainer::start(who, stops, stdout));
+        let explainer =
+            explained.map(|(who, signal, stops)| Explainer::start(who, signal, stops, stdout));
         Self { stdout, explainer }
     }
 

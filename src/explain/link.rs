@@ -64,13 +64,14 @@ impl Link {
         let (None, Some(fd)) = (&self.read, &self.write) else {
             return false;
         };
-        let text = encode(entry);
+        // No text has a NUL: what is printed is escaped.
+        let event = entry.event.as_ref().map_or("", |(_, event)| event);
+        let text = format!("{}\0{}\0{event}\0", entry.at.as_nanos(), entry.text);
         let fits = self.written + text.len() <= LIMIT;
         if fits && write(fd, text.as_bytes()) == Ok(text.len()) {
             self.written += text.len();
         } else {
-            // From the first that does not fit, all are dropped: half of it may be in the pipe, and
-            // nobody could find the next one.
+            // From the first that does not fit, all are dropped: half of it may be in the pipe.
             (self.written, self.dropped) = (LIMIT, self.dropped + 1);
         }
         true
@@ -80,7 +81,7 @@ impl Link {
     pub(super) fn close(&mut self) {
         if let (None, Some(fd)) = (&self.read, &self.write) {
             // If the parent has ended, nobody asks for it.
-            let _ = write(fd, self.dropped.to_string().as_bytes());
+            let _ = write(fd, format!("dropped: {}", self.dropped).as_bytes());
         }
     }
 
@@ -96,12 +97,14 @@ impl Link {
         // What was read before an error is worth telling.
         let _ = File::from(read).read_to_end(&mut bytes);
         let text = String::from_utf8_lossy(&bytes);
-        let (mut entries, mut rest) = (Vec::new(), &*text);
-        while let Some((entry, after)) = decode(rest) {
-            entries.push(entry);
-            rest = after;
-        }
-        (entries, rest.parse().ok())
+        let fields: Vec<&str> = text.split('\0').collect();
+        let entry = |fields: &[&str]| {
+            let at = Duration::from_nanos(fields[0].parse().ok()?);
+            let event = (!fields[2].is_empty()).then(|| (Role::Listener, fields[2].to_owned()));
+            Some(Entry { at, text: fields[1].to_owned(), event })
+        };
+        let dropped = fields.last().and_then(|last| last.strip_prefix("dropped: ")?.parse().ok());
+        (fields.chunks_exact(3).filter_map(entry).collect(), dropped)
     }
 
     /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the
@@ -146,22 +149,4 @@ impl Link {
             poll(&mut fds, PollTimeout::ZERO) == Ok(1)
         })
     }
-}
-
-/// An entry as bytes: a line with its time and the lengths of its two texts, and then these.
-fn encode(Entry { at, text, event }: &Entry) -> String {
-    let event = event.as_ref().map_or("", |(_, event)| event);
-    format!("{} {} {}\n{text}{event}", at.as_nanos(), text.len(), event.len())
-}
-
-/// The first entry of the listener's in `bytes`, and what comes after it.
-fn decode(bytes: &str) -> Option<(Entry, &str)> {
-    let (head, rest) = bytes.split_once('\n')?;
-    let mut numbers = head.split(' ').map(|number| number.parse::<usize>().ok());
-    let mut number = || numbers.next().flatten();
-    let at = Duration::from_nanos(number()? as u64);
-    let (text, rest) = rest.split_at_checked(number()?)?;
-    let (event, rest) = rest.split_at_checked(number()?)?;
-    let event = (!event.is_empty()).then(|| (Role::Listener, event.to_owned()));
-    Some((Entry { at, text: text.to_owned(), event }, rest))
 }

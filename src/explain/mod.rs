@@ -34,6 +34,7 @@ use crate::output::palette::{Line, Role};
 use crate::output::stdout::{INDENT, Stdout};
 use crate::step::Step;
 use crate::sys::process;
+use crate::sys::signal::Signal;
 use crate::sys::trace::{self, Call, Record};
 
 /// Something that a process did: when, since the start; what is told of it, in lines as they are
@@ -47,6 +48,8 @@ struct Entry {
 /// What is known of the two processes and the segment.
 #[derive(Default)]
 struct Known {
+    /// The signal that announces the message; none if it goes through a socket.
+    signal: Option<Signal>,
     sender: Option<Pid>,
     listener: Option<Pid>,
     /// Whether they are parent and child.
@@ -80,9 +83,14 @@ pub struct Explainer {
     entries: Vec<Entry>,
     events: Vec<(Duration, Line)>,
     last_step: Duration,
-    /// When the last signal came, and when it was unblocked.
+    /// When the last signal came.
     arrived: Duration,
-    unblocked: Duration,
+    /// When the signal was unblocked, and when it was blocked again.
+    spinning: (Duration, Duration),
+    /// The processor time of this process at the end of the last call, and until the end of the
+    /// last wait since then.
+    processor_time: Duration,
+    burned: Duration,
     /// The looks that found nothing. From the first one on, what follows is held back until it is
     /// known how that look ends.
     looks: Vec<Look>,
@@ -93,13 +101,19 @@ pub struct Explainer {
 
 impl Explainer {
     /// Starts to record what this process does. If `live`, it is told as it happens, with stops.
-    /// `who` is the role of this process: the sender, or the listener.
-    pub fn start(who: Role, live: bool, stdout: Stdout) -> Rc<RefCell<Self>> {
+    /// `who` is the role of this process: the sender, or the listener. `signal` announces the
+    /// message; none does if it goes through a socket.
+    pub fn start(
+        who: Role,
+        signal: Option<Signal>,
+        live: bool,
+        stdout: Stdout,
+    ) -> Rc<RefCell<Self>> {
         let explainer = Rc::new(RefCell::new(Self {
             stdout,
             who,
             started: Instant::now(),
-            known: Known { sender: Some(getpid()), ..Known::default() },
+            known: Known { signal, sender: Some(getpid()), ..Known::default() },
             live,
             stops: live,
             link: Link::default(),
@@ -107,7 +121,9 @@ impl Explainer {
             events: Vec::new(),
             last_step: Duration::ZERO,
             arrived: Duration::ZERO,
-            unblocked: Duration::ZERO,
+            spinning: (Duration::ZERO, Duration::ZERO),
+            processor_time: Duration::ZERO,
+            burned: Duration::ZERO,
             looks: Vec::new(),
             held_back: Vec::new(),
             named: Vec::new(),
@@ -119,6 +135,7 @@ impl Explainer {
 
     /// Takes in a call.
     fn note(&mut self, record: &Record) {
+        self.burned = process::processor_time().saturating_sub(self.processor_time);
         let is_child = matches!((&record.call, record.result), (Call::Fork, Ok(0)));
         match (&record.call, record.result) {
             (Call::Fork, Ok(child)) => {
@@ -139,7 +156,10 @@ impl Explainer {
                 self.known.created = *flags != 0;
             }
             (Call::Sigprocmask(SigmaskHow::SIG_UNBLOCK, _), _) => {
-                self.unblocked = record.ended.saturating_duration_since(self.started);
+                self.spinning.0 = record.ended - self.started;
+            }
+            (Call::Sigprocmask(SigmaskHow::SIG_BLOCK, _), _) => {
+                self.spinning.1 = record.began - self.started;
             }
             (Call::IpcStat(_, Some(status)), _) if self.who == Role::Listener => {
                 let creator = status.iter().find(|(name, _)| *name == "shm_cpid");
@@ -153,7 +173,7 @@ impl Explainer {
         // its end.
         let at = match record.call {
             Call::Fork if is_child => record.ended,
-            Call::Read(..) | Call::Poll(..) | Call::Pselect(..) => record.ended,
+            Call::Read(..) | Call::Recv(..) | Call::Poll(..) | Call::Pselect(..) => record.ended,
             Call::Waitpid(..) | Call::Flock(..) => record.ended,
             _ => record.began,
         };
@@ -161,6 +181,9 @@ impl Explainer {
         let event = timeline::event_of(record, self.who, &self.known);
         let text = self.call(record);
         self.add(at, text, event);
+        if let Call::Pselect(..) = record.call {
+            self.waited("slept", record.ended - record.began, at);
+        }
         let is_wait = matches!(
             (&record.call, record.result),
             (Call::Nanosleep(_), _) | (Call::Flock(..), Err(Errno::EINTR))
@@ -168,6 +191,14 @@ impl Explainer {
         if is_wait {
             self.find_nothing(record.call.to_string(), at);
         }
+        self.processor_time = process::processor_time();
+    }
+
+    /// The listener has waited, and how; it ended at this time.
+    fn waited(&mut self, how: &str, time: Duration, at: Duration) {
+        let (time, burned) = (time.as_micros(), self.burned.as_micros());
+        let text = format!("({how} for {time} us; processor time: {burned} us)");
+        self.add(at, self.detail(Role::Detail, &text), None);
     }
 
     /// Takes in a step and its lines of the transcript. In a live run, what was before it is told
@@ -180,17 +211,21 @@ impl Explainer {
                 if self.find_nothing(why.to_string(), now) {
                     let text =
                         self.stdout.lesson("* ", &format!("A signal, but no message: {why}"));
-                    let event = Some(timeline::arrival(None));
+                    let event = Some(timeline::arrival(None, &self.known));
                     self.keep(Entry { at: now, text, event: None });
                     self.keep(Entry { at: self.arrived, text: String::new(), event });
                 }
                 return Ok(());
             }
-            Step::Woken(rounds) => {
-                if *rounds > 0 {
-                    let spun = format!("(rounds spun: {rounds}; no system call)");
-                    self.add(self.unblocked, self.detail(Role::Detail, &spun), None);
-                }
+            Step::Spun(rounds) => {
+                let (from, to) = self.spinning;
+                let event = format!("spins for {} us", (to - from).as_micros());
+                let event = timeline::event(self.who, &event, &Crosses::Nothing);
+                self.add(from, String::new(), Some(event));
+                self.waited(&format!("spun {rounds} rounds"), to - from, from);
+                return Ok(());
+            }
+            Step::Woken => {
                 self.last_step = now;
                 return Ok(());
             }
@@ -200,7 +235,7 @@ impl Explainer {
                 self.known.listener = Some(*listener);
             }
             Step::Writing(_, listener) => self.known.listener = Some(*listener),
-            Step::AllDone => self.take_over(true),
+            Step::AllDone | Step::Done => self.take_over(true),
             _ => {}
         }
         self.release();
@@ -210,7 +245,7 @@ impl Explainer {
         }
         self.add_step(step, now, lines);
         self.last_step = now;
-        if self.live || (matches!(step, Step::Registered) && !self.known.related) {
+        if self.live || (matches!(step, Step::Registered(_)) && !self.known.related) {
             self.flush()?;
         }
         Ok(())
@@ -262,11 +297,12 @@ impl Explainer {
         let heading = self.last_step + Duration::from_nanos(1);
         let mut at = now;
         match step {
-            Step::MessageSize(_) | Step::Registered => at = heading,
+            Step::MessageSize(_) | Step::Registered(_) => at = heading,
             Step::ReceivedSignal(_, sender) => {
                 let is_expected = Some(*sender) == self.known.sender;
                 at = if is_expected { heading } else { now };
-                let arrival = timeline::arrival(Some(is_expected && !self.known.related));
+                let arrival =
+                    timeline::arrival(Some(is_expected && !self.known.related), &self.known);
                 self.add(self.arrived, String::new(), Some(arrival));
             }
             Step::Received(message) => text += &self.stdout.block(bytes::picture(message)),

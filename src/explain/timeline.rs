@@ -8,7 +8,6 @@ use std::time::Duration;
 use nix::sys::wait::WaitStatus;
 
 use super::Known;
-use crate::message::NOTIFICATION;
 use crate::output::palette::{Line, Role};
 use crate::sys::trace::{Call, Record};
 
@@ -33,15 +32,16 @@ pub(super) fn event_of(record: &Record, who: Role, known: &Known) -> Option<Line
     let (what, crosses) = match (who, &record.call) {
         (Sender, Call::Fork) => (format!("fork() = {number}"), ToListener("fork".into())),
         (Listener, Call::Fork) => ("fork() = 0".into(), Nothing),
-        (Listener, Call::Sigaction(signals, _)) if signals.contains(NOTIFICATION) => {
-            ("registers its handler".into(), Nothing)
-        }
+        (Listener, Call::Sigaction(_, libc::SIG_DFL | libc::SIG_IGN)) => return None,
+        (Listener, Call::Sigaction(..)) => ("registers its handler".into(), Nothing),
         (Listener, Call::Write(..)) => ("says: ready".into(), ToSender("ready".into())),
         (Sender, Call::Read(_, Some(_))) => ("reads: ready".into(), Nothing),
         (Sender, Call::Shmget(..)) => (format!("shmget() = {number}"), Nothing),
         (Sender, Call::CopyIn(..)) => ("copies the message in".into(), through),
         (Sender, Call::Kill(_, Some(signal))) => ("kill()".into(), ToListener(signal.to_string())),
         (Listener, Call::CopyOut(..)) => ("copies the message out".into(), through),
+        (Sender, Call::Send(..)) => ("sends the message".into(), ToListener("message".into())),
+        (Listener, Call::Recv(..)) => ("receives the message".into(), Nothing),
         (Sender, Call::Waitpid(_, Some(WaitStatus::Exited(_, status)))) => {
             (format!("waitpid() = {number}"), ToSender(format!("exit status {status}")))
         }
@@ -54,9 +54,10 @@ pub(super) fn event_of(record: &Record, who: Role, known: &Known) -> Option<Line
 
 /// The arrival of a signal: of the one that brought the message, and then whether there is an arrow
 /// (in the demo it stands at the parent's kill), or of another one, which has come from elsewhere.
-pub(super) fn arrival(has_arrow: Option<bool>) -> Line {
+pub(super) fn arrival(has_arrow: Option<bool>, known: &Known) -> Line {
+    let name = known.signal.map(|signal| signal.to_string()).unwrap_or_default();
     let (what, crosses) = match has_arrow {
-        Some(true) => ("the handler stores it", Crosses::ToListener(NOTIFICATION.to_string())),
+        Some(true) => ("the handler stores it", Crosses::ToListener(name)),
         Some(false) => ("the handler stores it", Crosses::Nothing),
         None => ("a signal, no message", Crosses::Nothing),
     };

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::message::NOTIFICATION;
+use crate::sys::signal::Signal;
 use crate::sys::trace::Call;
 use crate::sys::{Error, Status, fd, quoted};
 
@@ -29,9 +29,16 @@ pub fn reclaimed(segment: &Status) {
     line(format_args!("sigshm: reclaimed {segment}, which was left behind"));
 }
 
+/// The listener takes SIGINT as its notification signal.
+pub fn interrupt_is_caught() {
+    line(
+        "sigshm: Ctrl-C sends SIGINT, which is the notification signal here: Ctrl-\\ ends this program",
+    );
+}
+
 /// A signal has come, but not a message. Each reason is said once.
-pub fn still_listening(path: &Path, why: &Error) {
-    let why = format!("{NOTIFICATION} came, but {}: {why}", no_message(path));
+pub fn still_listening(signal: Signal, path: &Path, why: &Error) {
+    let why = format!("{signal} came, but {}: {why}", no_message(path));
     if SAID.with_borrow_mut(|said| said.insert(why.clone())) {
         line(format_args!("sigshm: {why}: still listening"));
     }

@@ -5,7 +5,6 @@ use nix::unistd::getpid;
 
 use super::escape::Escaped;
 use super::palette::Role;
-use crate::message::NOTIFICATION;
 use crate::step::Step;
 
 /// The lines of the transcript at a step, and whose they are. Some steps have none. Fails if the
@@ -18,18 +17,25 @@ pub fn of(step: &Step<'_>) -> Result<Option<(Role, String)>> {
         Step::CreatingMessage => (Parent, "# Creating message object.".into()),
         Step::Forking => (Parent, "# Forking...".into()),
         Step::Listening(_, pid) => (Listener, format!("# Listening on PID={pid}")),
-        Step::Registered => (Listener, format!("# Registering signal handler for {NOTIFICATION}")),
-        Step::Writing(message, _) => {
+        Step::Registered(signal) => {
+            (Listener, format!("# Registering signal handler for {signal}"))
+        }
+        Step::Waiting => (Listener, "# Waiting for a message on a Unix socket".into()),
+        Step::Writing(message, _) | Step::Sending(message) => {
             let (id, text) = (message.id, Escaped(message.text()?));
-            let line = "# Writing message to shared memory a new message.";
+            let line = match step {
+                Step::Sending(_) => "# Sending a new message through the socket.",
+                _ => "# Writing message to shared memory a new message.",
+            };
             (Sender, format!("{line}\n\tid={id}\n\ttext:{text}."))
         }
         Step::ReceivedSignal(signal, _) => {
             (Receiver, format!("# PID={} received signal {signal}", getpid()))
         }
         Step::Received(message) => (Receiver, format!("# Received: {}", Escaped(message.text()?))),
+        Step::Done => (Parent, "# All done.".into()),
         Step::AllDone => (Parent, "# All done. Freeing memory.".into()),
-        Step::Ready | Step::Woken(_) => return Ok(None),
+        Step::Ready | Step::Spun(_) | Step::Woken => return Ok(None),
         Step::FoundNothing(_) | Step::Notifying(_) => return Ok(None),
     }))
 }

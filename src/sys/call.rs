@@ -21,10 +21,13 @@ pub enum Call {
     Flock(c_int, c_int),      // descriptor, operation
     Sigaction(SigSet, usize), // a call for each of the signals; the handler's address
     Sigprocmask(SigmaskHow, SigSet),
-    Pipe(Option<[c_int; 2]>), // its two ends
+    Pipe(Option<[c_int; 2]>),       // its two ends
+    Socketpair(Option<[c_int; 2]>), // the two sockets
     Fork,
     Read(c_int, Option<u8>), // descriptor, the one byte
     Write(c_int, size_t),    // descriptor, number of bytes
+    Send(c_int, size_t),     // the same
+    Recv(c_int, size_t),     // the same
     Poll(c_int, c_int),      // descriptor to read from, timeout in milliseconds
     Pselect(Option<c_int>, Option<Duration>, SigSet), // descriptor to read from, timeout, mask
     Ftok(PathBuf, c_int),    // path, project
@@ -65,11 +68,17 @@ impl fmt::Display for Call {
             Self::Sigprocmask(how, set) => write!(f, "sigprocmask({how:?}, {}, …)", names(set)),
             Self::Pipe(Some(ends)) => write!(f, "pipe({ends:?})"),
             Self::Pipe(None) => f.write_str("pipe(…)"),
+            Self::Socketpair(Some(sockets)) => {
+                write!(f, "socketpair(AF_UNIX, SOCK_STREAM, 0, {sockets:?})")
+            }
+            Self::Socketpair(None) => f.write_str("socketpair(AF_UNIX, SOCK_STREAM, 0, …)"),
             Self::Fork => f.write_str("fork()"),
             Self::Read(fd, byte) => {
                 write!(f, "read({fd}, \"{}\", 1)", byte.as_slice().escape_ascii())
             }
             Self::Write(fd, bytes) => write!(f, "write({fd}, …, {bytes})"),
+            Self::Send(fd, bytes) => write!(f, "send({fd}, …, {bytes}, 0)"),
+            Self::Recv(fd, bytes) => write!(f, "recv({fd}, …, {bytes}, MSG_WAITALL)"),
             Self::Poll(fd, timeout) => {
                 write!(f, "poll([{{fd={fd}, events=POLLIN}}], 1, {timeout})")
             }

@@ -100,25 +100,25 @@ pub fn is_ending(signal: Signal) -> bool {
 /// without a handler. The handlers remain until the process ends: with nothing to clean up, they do
 /// what the signal does by default.
 pub fn install() -> Result<(), Error> {
-    let before = block()?;
+    let before = block(None)?;
     install_for(None, before)
 }
 
 /// As [`install`], but only if this is PID 1, to which the kernel sends no signal that has no
-/// handler; see pid_namespaces(7). `notification` gets no handler. It alone is blocked from then on,
-/// whatever the starter had blocked.
-pub fn install_if_first(notification: Signal) -> Result<(), Error> {
+/// handler; see pid_namespaces(7). Nothing is blocked from then on, whatever the starter had
+/// blocked.
+pub fn install_if_first() -> Result<(), Error> {
     if getpid().as_raw() != 1 {
         return Ok(());
     }
-    block()?;
-    install_for(None, notification.into())
+    block(None)?;
+    install_for(None, SigSet::empty())
 }
 
-/// Blocks the signals that end a program, and returns the mask from before.
-pub(super) fn block() -> Result<SigSet, Error> {
-    let ending = ENDING.into_iter().chain(ENDING_HERE).collect();
-    change_mask(SigmaskHow::SIG_BLOCK, ending)
+/// Blocks the signals that end a program, and one more, and returns the mask from before.
+pub(super) fn block(more: Option<Signal>) -> Result<SigSet, Error> {
+    let signals = ENDING.into_iter().chain(ENDING_HERE).chain(more).collect();
+    change_mask(SigmaskHow::SIG_BLOCK, signals)
 }
 
 /// Changes the mask of this thread, and returns the one from before.
@@ -166,7 +166,7 @@ pub(super) fn create_segment(
         return create();
     }
     assert_eq!(SEGMENT.load(SeqCst), NO_SEGMENT, "one segment at a time");
-    let mask = block()?;
+    let mask = block(None)?;
     let created = create().inspect(|&id| SEGMENT.store(id, SeqCst));
     change_mask(SigmaskHow::SIG_SETMASK, mask)?;
     created

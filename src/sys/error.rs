@@ -97,6 +97,9 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
              user's (RLIMIT_NPROC, ulimit -u), the control group's (pids.max) or the system's \
              (kernel.threads-max, kernel.pid_max)"
         }
+        (Call::Sigaction(..), Errno::EINVAL) => {
+            "no process may catch SIGKILL or SIGSTOP: use another signal (kill -l)"
+        }
         (Call::Shmget(_, _, 0), Errno::ENOENT) => {
             "no segment is at this key: the file is not the sender's or has been replaced, or the \
              segment has been removed, or the sender is in another IPC namespace"

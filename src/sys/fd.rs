@@ -1,4 +1,4 @@
-//! File descriptors: pipes, and waiting for one descriptor.
+//! File descriptors: pipes, sockets, and waiting for one descriptor.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use libc::c_int;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{pipe, read};
 
 use super::trace::{self, Call};
@@ -13,8 +14,18 @@ use super::{Deadline, Error};
 
 /// Makes a pipe: what is written into its second end is read from the first; see pipe(2).
 pub(super) fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
-    let ends = |(read, write): &(OwnedFd, OwnedFd)| [read.as_raw_fd(), write.as_raw_fd()];
-    trace::traced_zero(pipe, |made| Call::Pipe(made.map(ends)))
+    trace::traced_zero(pipe, |made| Call::Pipe(made.map(numbers)))
+}
+
+/// Makes two connected sockets: what is sent into one is received from the other; see
+/// socketpair(2).
+pub(super) fn new_socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
+    let pair = || socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty());
+    trace::traced_zero(pair, |made| Call::Socketpair(made.map(numbers)))
+}
+
+fn numbers((one, other): &(OwnedFd, OwnedFd)) -> [c_int; 2] {
+    [one.as_raw_fd(), other.as_raw_fd()]
 }
 
 /// How often a wait without an end looks whether it is still of use.

@@ -1,12 +1,13 @@
-//! Two processes out of one: fork, two pipes, and reaping.
+//! Two processes out of one: fork, what connects the two, and reaping.
 //!
-//! Each process holds the reading end of a pipe whose only writing end the other one holds. A byte
-//! from the child says "ready". The *end of file* says that the other process has ended, in
-//! whatever way, because the kernel closes what a dying process had open.
+//! Each process holds the reading end of a pipe whose only writing end the other one holds. (Or
+//! both hold one of two connected sockets, which are a pipe in each direction.) A byte from the
+//! child says "ready". The *end of file* says that the other process has ended, in whatever way,
+//! because the kernel closes what a dying process had open.
 //!
 //! # The order, and why
 //! 1. The pipes are made before `fork`, so that both processes have them.
-//! 2. Right after it, each closes the two ends that belong to the other. A process that kept the
+//! 2. Right after it, each closes the ends that belong to the other. A process that kept the
 //!    other's writing end open would never see the end of file.
 //! 3. The parent reaps the child: until then the kernel keeps the child's exit status, and the
 //!    child is a *zombie*. The end of file comes first, so that the wait for it can have a timeout;
@@ -14,24 +15,27 @@
 //! 4. No child outlives its parent. The parent's handlers kill it ([`cleanup`]); after a SIGKILL,
 //!    the kernel does (on Linux, just after it has closed the pipe), or the pipe tells it.
 
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
-use std::{fmt, thread};
+use std::{fmt, ptr, slice, thread};
 
 use libc::c_int;
 use nix::errno::Errno;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigmaskHow, Signal, kill};
+use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid, getppid, write};
 
 use super::trace::{self, Call};
-use super::{Deadline, Error, cleanup, fd, proc, signal};
+use super::{Deadline, Error, SelfContained, cleanup, fd, proc, signal};
 
 /// Which of the two processes this is.
 #[derive(Debug)]
 pub enum Fork {
-    /// The child, and its ends of the two pipes.
+    /// The child, and what connects it to its parent.
     Child(Parent),
     /// The parent, and its child.
     Parent(Child),
@@ -40,13 +44,47 @@ pub enum Fork {
 /// Makes a second process out of this one, and returns in both. `name` is what errors call the
 /// child. Fails as pipe(2) and fork(2) do: no more descriptors, processes or memory are to be had.
 ///
-/// From then on, a signal that ends the parent also kills the child and removes the segment that
-/// the parent creates ([`cleanup`]).
-pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
-    let parent = getpid();
+/// In the child, `notification` is blocked. From then on, a signal that ends the parent also kills
+/// the child and removes the segment that the parent creates ([`cleanup`]).
+pub(crate) fn fork(name: &'static str, notification: Signal) -> Result<Fork, Error> {
     let (child_reads, parent_writes) = fd::new_pipe()?;
     let (parent_reads, child_writes) = fd::new_pipe()?;
-    let mask = cleanup::block()?;
+    let parents = End { reads: parent_reads, writes: Some(parent_writes) };
+    let childs = End { reads: child_reads, writes: Some(child_writes) };
+    let mut mask = cleanup::block(Some(notification))?;
+    let forked = divide(name, parents, childs);
+    if let Ok(Fork::Parent(child)) = &forked {
+        cleanup::install_for(Some(child.pid), mask)?;
+    } else {
+        mask.add(notification);
+        cleanup::change_mask(SigmaskHow::SIG_SETMASK, mask)?;
+    }
+    forked
+}
+
+/// As [`fork`], but the two are connected by a pair of sockets, and the parent has no handlers.
+/// Fails as socketpair(2) and fork(2) do.
+pub(crate) fn fork_with_sockets(name: &'static str) -> Result<Fork, Error> {
+    let (parents, childs) = fd::new_socket_pair()?;
+    divide(name, End { reads: parents, writes: None }, End { reads: childs, writes: None })
+}
+
+/// What one process has of the connection: an end to read from, and one to write into, unless the
+/// first is a socket.
+#[derive(Debug)]
+struct End {
+    reads: OwnedFd,
+    writes: Option<OwnedFd>,
+}
+
+impl End {
+    fn writes(&self) -> &OwnedFd {
+        self.writes.as_ref().unwrap_or(&self.reads)
+    }
+}
+
+fn divide(name: &'static str, parents: End, childs: End) -> Result<Fork, Error> {
+    let parent = getpid();
     // SAFETY: this program, which alone can call this function, has one thread. So the child finds
     // every lock free and all memory in order, and may call whatever it likes.
     let fork = || unsafe { nix::unistd::fork() };
@@ -54,16 +92,10 @@ pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
         ForkResult::Parent { child } => child.as_raw().into(),
         ForkResult::Child => 0,
     };
-    let forked = trace::traced(fork, number, |_| Call::Fork);
-    if let Ok(ForkResult::Parent { child: pid }) = forked {
-        drop((child_reads, child_writes));
-        let child = Child { name, pid, ready: parent_reads, _alive: parent_writes, reaped: false };
-        cleanup::install_for(Some(pid), mask)?;
-        return Ok(Fork::Parent(child));
+    if let ForkResult::Parent { child: pid } = trace::traced(fork, number, |_| Call::Fork)? {
+        return Ok(Fork::Parent(Child { name, pid, end: parents, reaped: false }));
     }
-    cleanup::change_mask(SigmaskHow::SIG_SETMASK, mask)?;
-    forked?;
-    drop((parent_reads, parent_writes));
+    drop(parents);
     #[cfg(target_os = "linux")]
     // It can only fail for a number that is no signal. SIGKILL also ends a process that is stopped,
     // or blocked in a write that nobody reads.
@@ -74,17 +106,16 @@ pub(crate) fn fork(name: &'static str) -> Result<Fork, Error> {
     if pid != parent && pid.as_raw() != 0 {
         exit(1);
     }
-    Ok(Fork::Child(Parent { pid, alive: child_reads, ready: ManuallyDrop::new(child_writes) }))
+    Ok(Fork::Child(Parent { pid, end: ManuallyDrop::new(childs) }))
 }
 
-/// The parent, as its child sees it. As a descriptor it is the pipe whose end of file says that the
+/// The parent, as its child sees it. As a descriptor it is the one whose end of file says that the
 /// parent has ended.
 #[derive(Debug)]
 pub struct Parent {
     pid: Pid,
-    alive: OwnedFd,
     // Never closed by hand: its end of file says that this process has really ended.
-    ready: ManuallyDrop<OwnedFd>,
+    end: ManuallyDrop<End>,
 }
 
 impl Parent {
@@ -96,8 +127,9 @@ impl Parent {
     /// Tells the parent that this process is ready: one byte. Fails as write(2) does, but not if
     /// the parent has ended: the next wait sees that.
     pub fn notify_ready(&self) -> Result<(), Error> {
-        let (fd, write) = (self.ready.as_raw_fd(), || write(&*self.ready, b"!"));
-        let written = trace::traced(write, |&bytes| bytes as i64, |_| Call::Write(fd, 1));
+        let fd = self.end.writes();
+        let call = |_: Option<&usize>| Call::Write(fd.as_raw_fd(), 1);
+        let written = trace::traced(|| write(fd, b"!"), |&bytes| bytes as i64, call);
         // If both processes share a processor, the parent can have it now.
         thread::yield_now();
         match written {
@@ -105,11 +137,28 @@ impl Parent {
             _ => Ok(()),
         }
     }
+
+    /// Waits for a value that the parent sends through the socket; `None` if the parent has ended
+    /// first. Fails as recv(2) does.
+    pub fn receive<T: SelfContained>(&self) -> Result<Option<T>, Error> {
+        let fd = self.end.reads.as_raw_fd();
+        let mut value = MaybeUninit::<T>::zeroed();
+        // SAFETY: these are the bytes of `value`, zeros, and nobody else uses them meanwhile.
+        let bytes = unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast(), size_of::<T>()) };
+        let recv = || recv(fd, bytes, MsgFlags::MSG_WAITALL);
+        match trace::traced(recv, |&got| got as i64, |_| Call::Recv(fd, size_of::<T>())) {
+            // SAFETY: a T is valid for every pattern of bits.
+            Ok(got) if got == size_of::<T>() => Ok(Some(unsafe { value.assume_init() })),
+            // ECONNRESET: the parent has not even read our byte.
+            Err(error) if error.errno() != Some(Errno::ECONNRESET) => Err(error),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl AsFd for Parent {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.alive.as_fd()
+        self.end.reads.as_fd()
     }
 }
 
@@ -118,8 +167,7 @@ impl AsFd for Parent {
 pub struct Child {
     name: &'static str,
     pid: Pid,
-    ready: OwnedFd,
-    _alive: OwnedFd,
+    end: End,
     reaped: bool,
 }
 
@@ -133,13 +181,27 @@ impl Child {
     /// child has ended, or as poll(2) and read(2) do.
     pub fn wait_until_ready(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         self.wait_readable("ready", timeout, || Ok(()))?;
-        let (fd, read) = (self.ready.as_raw_fd(), || fd::read_byte(&self.ready));
-        let call = |byte: Option<&Option<u8>>| Call::Read(fd, byte.copied().flatten());
+        let fd = &self.end.reads;
+        let call = |byte: Option<&Option<u8>>| Call::Read(fd.as_raw_fd(), byte.copied().flatten());
+        let read = || fd::read_byte(fd);
         if trace::traced(read, |byte| byte.is_some().into(), call)?.is_some() {
             return Ok(());
         }
         self.reap()?;
         Err(Error::Ended(format!("{self} ended before it was ready")))
+    }
+
+    /// Sends a value to the child through the socket. Fails as send(2) does, but not if the child
+    /// has ended: [`wait`](Self::wait) says how.
+    pub fn send<T: SelfContained>(&self, value: &T) -> Result<(), Error> {
+        let fd = self.end.reads.as_raw_fd();
+        // SAFETY: the bytes of a T are all initialised, since it has no padding.
+        let bytes = unsafe { slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) };
+        let send = || send(fd, bytes, MsgFlags::empty());
+        match trace::traced(send, |&sent| sent as i64, |_| Call::Send(fd, size_of::<T>())) {
+            Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until the child has ended, and reaps it. Fails with [`Error::TimedOut`], or with
@@ -163,7 +225,7 @@ impl Child {
         check: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut deadline = Deadline::after(timeout, &format!("{self} was not {state}"));
-        match fd::wait_readable(self.ready.as_fd(), &mut deadline, &check) {
+        match fd::wait_readable(self.end.reads.as_fd(), &mut deadline, &check) {
             Err(Error::TimedOut(what)) => {
                 check()?;
                 let is_stopped = proc::is_stopped(self.pid) == Some(true);
@@ -203,6 +265,13 @@ impl Drop for Child {
             let _ = self.reap();
         }
     }
+}
+
+/// The processor time that this process has used, in user mode and in the kernel; see getrusage(2).
+pub fn processor_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it has no way to fail");
+    let used = usage.user_time() + usage.system_time();
+    Duration::from_micros(used.num_microseconds() as u64)
 }
 
 /// Ends this process at once; see _exit(2). (exit(3) would first write out buffers, which in a

@@ -2,10 +2,10 @@
 //! see signal(7).
 //!
 //! # The order, and why
-//! 1. [`prepare`], before anything else: the signal that is waited for is *blocked*. A blocked
-//!    signal is not lost, it stays pending. So one that comes before its handler is in place does
-//!    not kill the process, which is what SIGUSR1 does by default.
-//! 2. [`register`], in the process that waits for it: the handler.
+//! 1. [`prepare`], before anything else. Then the process that waits for a signal *blocks* it. A
+//!    blocked signal is not lost, it stays pending (but a SIGCONT discards a signal that stops). So
+//!    one that comes before its handler does not kill the process, as SIGUSR1 does by default.
+//! 2. [`register`], in that process: the handler.
 //! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. To look whether a
 //!    signal has come and *then* to go to sleep would leave a gap: a signal that came in between
 //!    would be missed. So `sleep` lets it in and sleeps in one system call,
@@ -37,15 +37,17 @@ use super::{Deadline, Error};
 /// Some systems refuse to sleep for years. A sleeper wakes after a day, and sleeps again.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Prepares the signals of a program that waits for `notification`, or sends it; see sigprocmask(2)
+/// Prepares the signals of a program that sends `notification`, or waits for it; see sigprocmask(2)
 /// and sigaction(2), which do not fail with these arguments.
 ///
-/// The mask becomes that one signal, whatever the program that started this one had blocked.
-/// SIGCHLD gets its default disposition: if it were ignored, the kernel would throw away the exit
-/// status of a child. SIGXFSZ is ignored: a file that may not grow any more is an error of
-/// write(2), and no reason to die.
-pub fn prepare(notification: Signal) -> Result<(), Error> {
-    change_mask(SigmaskHow::SIG_SETMASK, notification.into())?;
+/// Nothing stays blocked that the program which started this one had blocked. SIGUSR1 and SIGUSR2
+/// are blocked if they are the notification: they mean nothing else, so they do nothing to a
+/// process that only sends them. SIGCHLD gets its default disposition: if it were ignored, the
+/// kernel would throw away the exit status of a child. SIGXFSZ is ignored: a file that may not grow
+/// any more is an error of write(2), and no reason to die.
+pub fn prepare(notification: Option<Signal>) -> Result<(), Error> {
+    let is_users = |it: &Signal| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2);
+    change_mask(SigmaskHow::SIG_SETMASK, notification.into_iter().filter(is_users).collect())?;
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
     set_disposition(Signal::SIGXFSZ, SigHandler::SigIgn, libc::SIG_IGN)
 }
@@ -161,6 +163,18 @@ fn record_arrival(signal: Signal, at: Instant) {
         let [code, pid, user] = ORIGIN.each_ref().map(|it| it.load(Relaxed));
         let origin = Origin { code, pid: Pid::from_raw(pid), user: user as u32 };
         trace::traced_event(Call::Arrival(signal, origin, times), at);
+    }
+}
+
+/// Makes sure that a process may have a handler for `signal`. The kernel has the last word: fails
+/// as sigaction(2) does, with EINVAL for SIGKILL and SIGSTOP.
+pub fn ensure_catchable(signal: Signal) -> Result<(), Error> {
+    match signal {
+        // What they do anyway: that changes nothing even if it were allowed.
+        Signal::SIGKILL | Signal::SIGSTOP => {
+            set_disposition(signal, SigHandler::SigDfl, libc::SIG_DFL)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -366,17 +366,22 @@ impl Finished {
 
 /// The whole coloured transcript, as DESIGN gives it.
 pub fn transcript(listener: i32, size: usize, shown: &str) -> String {
-    let signal = libc::SIGUSR1;
+    transcript_with(Signal::SIGUSR1, listener, size, shown)
+}
+
+/// The transcript of a run whose message this signal announces.
+pub fn transcript_with(signal: Signal, listener: i32, size: usize, shown: &str) -> String {
+    let number = signal as i32;
     format!(
         "# Message size is: {size}\n\
          # Creating message object.\n\
          # Forking...\n\
          \x1b[35m# Listening on PID={listener}\x1b[0m\n\
-         \x1b[35m# Registering signal handler for SIGUSR1\x1b[0m\n\
+         \x1b[35m# Registering signal handler for {signal}\x1b[0m\n\
          \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
          \x1b[36m\tid=1\x1b[0m\n\
          \x1b[36m\ttext:{shown}.\x1b[0m\n\
-         \x1b[33m# PID={listener} received signal {signal}\x1b[0m\n\
+         \x1b[33m# PID={listener} received signal {number}\x1b[0m\n\
          \x1b[33m# Received: {shown}\x1b[0m\n\
          # All done. Freeing memory.\n"
     )
@@ -384,18 +389,28 @@ pub fn transcript(listener: i32, size: usize, shown: &str) -> String {
 
 /// What `--listen` prints until it waits.
 pub fn registered(listener: Pid) -> String {
+    registered_for(Signal::SIGUSR1, listener)
+}
+
+/// What it prints until it waits for this signal.
+pub fn registered_for(signal: Signal, listener: Pid) -> String {
     format!(
         "\x1b[35m# Listening on PID={listener}\x1b[0m\n\
-         \x1b[35m# Registering signal handler for SIGUSR1\x1b[0m\n"
+         \x1b[35m# Registering signal handler for {signal}\x1b[0m\n"
     )
 }
 
 /// All that `--listen` prints.
 pub fn received(listener: Pid, shown: &str) -> String {
-    let signal = libc::SIGUSR1;
-    registered(listener)
+    received_with(Signal::SIGUSR1, listener, shown)
+}
+
+/// All that it prints if this signal announces the message.
+pub fn received_with(signal: Signal, listener: Pid, shown: &str) -> String {
+    let number = signal as i32;
+    registered_for(signal, listener)
         + &format!(
-            "\x1b[33m# PID={listener} received signal {signal}\x1b[0m\n\
+            "\x1b[33m# PID={listener} received signal {number}\x1b[0m\n\
              \x1b[33m# Received: {shown}\x1b[0m\n"
         )
 }
@@ -562,8 +577,13 @@ pub fn signals(pid: Pid, label: &str) -> u64 {
     u64::from_str_radix(&status(pid, label), 16).unwrap()
 }
 
+/// A signal in such a set.
+pub const fn bit(signal: Signal) -> u64 {
+    1 << (signal as u32 - 1)
+}
+
 /// SIGUSR1 in such a set.
-pub const SIGUSR1: u64 = 1 << (libc::SIGUSR1 - 1);
+pub const SIGUSR1: u64 = bit(Signal::SIGUSR1);
 
 /// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
 #[track_caller]
@@ -574,9 +594,15 @@ pub fn is_pending(pid: Pid) -> bool {
 /// Sends a listener that sleeps a SIGUSR1, and waits until it has looked and sleeps again.
 #[track_caller]
 pub fn send_stray(listener: Pid) {
-    kill(listener, Signal::SIGUSR1).unwrap();
+    send_stray_of(Signal::SIGUSR1, listener);
+}
+
+/// As [`send_stray`], with the signal for which it listens.
+#[track_caller]
+pub fn send_stray_of(signal: Signal, listener: Pid) {
+    kill(listener, signal).unwrap();
     wait_until("it has looked, and waits again", || {
-        !is_pending(listener) && state(listener) == Some('S')
+        signals(listener, "ShdPnd:") & bit(signal) == 0 && state(listener) == Some('S')
     });
 }
 
