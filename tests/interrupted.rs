@@ -523,7 +523,7 @@ fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
 /// The program as PID 1 of a PID namespace of its own. `None` if this user may not make one, or if
 /// there is no unshare(1); that is said aloud, past the test harness, which would keep it to
 /// itself.
-fn as_pid_1(scratch: &Scratch, argument: &str) -> Option<Command> {
+fn as_pid_1(scratch: &Scratch, arguments: &[&str]) -> Option<Command> {
     let unshare = || {
         let mut unshare = Command::new("unshare");
         unshare.args(["-p", "-f", "--mount-proc", "--kill-child"]);
@@ -537,7 +537,8 @@ fn as_pid_1(scratch: &Scratch, argument: &str) -> Option<Command> {
         not_tested("signals to PID 1", "it needs root and unshare(1)");
         return None;
     }
-    let program = scratch.sigshm(["--timeout=60", argument]);
+    let mut program = scratch.sigshm(["--timeout=60"]);
+    program.args(arguments);
     let mut command = unshare();
     command.arg(program.get_program()).args(program.get_args());
     Some(without_core(command))
@@ -556,7 +557,7 @@ fn a_listener_that_is_pid_1_ends_with_the_status_of_an_ending_signal() {
     let mut runs = Vec::new();
     for signal in ENDING {
         let scratch = Scratch::new();
-        let Some(command) = as_pid_1(&scratch, "--listen") else {
+        let Some(command) = as_pid_1(&scratch, &["--listen"]) else {
             return;
         };
         runs.push((scratch, Program::start(command), signal));
@@ -573,9 +574,10 @@ fn a_listener_that_is_pid_1_ends_with_the_status_of_an_ending_signal() {
 #[test]
 fn a_run_that_is_pid_1_ends_with_status_143_on_sigterm_and_leaves_nothing() {
     // The segment is there, and the listener is blocked in the write of its last line.
-    for index in [1, 2] {
+    for (index, signal) in [(1, "USR1"), (2, "USR1"), (1, "TERM"), (1, "WINCH")] {
         let scratch = Scratch::new();
-        let Some(command) = as_pid_1(&scratch, "Hello, world") else {
+        let arguments = ["--signal", signal, "Hello, world"];
+        let Some(command) = as_pid_1(&scratch, &arguments) else {
             return;
         };
         let (run, _reader) = block_in_write_of("\x1b[33m# Received", command);
@@ -596,7 +598,7 @@ fn a_run_that_is_pid_1_and_waits_for_the_lock_ends_with_status_143_on_sigterm() 
     for mask in [SigSet::empty(), SigSet::from(Signal::SIGTERM)] {
         let scratch = Scratch::new();
         let _lock = take_lock(&scratch);
-        let Some(mut command) = as_pid_1(&scratch, "Hello, world") else {
+        let Some(mut command) = as_pid_1(&scratch, &["Hello, world"]) else {
             return;
         };
         started_by(&mut command, move || Ok(mask.thread_block()?));
@@ -613,7 +615,7 @@ fn a_run_that_is_pid_1_and_waits_for_the_lock_ends_with_status_143_on_sigterm() 
 #[test]
 fn a_pid_1_that_waits_to_print_its_help_ends_with_status_143_on_sigterm() {
     let scratch = Scratch::new();
-    let Some(mut command) = as_pid_1(&scratch, "--help") else {
+    let Some(mut command) = as_pid_1(&scratch, &["--help"]) else {
         return;
     };
     let (_reader, writer) = full_pipe();

@@ -1,0 +1,465 @@
+//! The signal that announces the message: every one that a process may catch, and none that it may
+//! not. Only the listener takes it. In the sender it means what it always means.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // For what a child does between fork and exec.
+
+mod support;
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal::{self, SIGUSR1, *};
+use nix::sys::signal::{SigHandler, kill, signal};
+use nix::unistd::Pid;
+use sigshm::cli::notification;
+
+use support::program::Program;
+use support::tracer::{Point, Side, freeze};
+use support::*;
+
+/// By these the system reports a fault of the process itself.
+const FAULTS: [Signal; 6] = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS];
+
+/// No process may catch these.
+const UNCATCHABLE: [Signal; 2] = [SIGKILL, SIGSTOP];
+
+/// By default these stop a process.
+const STOPPING: [Signal; 3] = [SIGTSTP, SIGTTIN, SIGTTOU];
+
+/// Those that two terminals use in these tests: they end, stop or do nothing by default.
+const BETWEEN_TWO: [Signal; 14] = [
+    SIGTERM, SIGINT, SIGHUP, SIGABRT, SIGALRM, SIGCHLD, SIGPIPE, SIGWINCH, SIGCONT, SIGTSTP,
+    SIGTTIN, SIGURG, SIGUSR2, SIGXFSZ,
+];
+
+/// All that can announce a message.
+fn usable() -> Vec<Signal> {
+    let usable = Signal::iterator().filter(|it| !FAULTS.contains(it) && !UNCATCHABLE.contains(it));
+    let usable: Vec<Signal> = usable.collect();
+    // Linux has 31 standard signals.
+    assert_eq!(usable.len(), 31 - FAULTS.len() - UNCATCHABLE.len());
+    usable
+}
+
+fn name(signal: Signal) -> &'static str {
+    &signal.as_str()[3..]
+}
+
+/// The program with this signal. It leaves no core file.
+fn with(signal: Signal, scratch: &Scratch, arguments: &[&str]) -> Command {
+    let mut command = scratch.sigshm(["--timeout=60", "--signal", name(signal)]);
+    command.args(arguments);
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)) };
+    command
+}
+
+fn hello(signal: Signal, scratch: &Scratch) -> Command {
+    with(signal, scratch, &["Hello, world"])
+}
+
+#[track_caller]
+fn assert_delivered(signal: Signal, finished: &Finished) {
+    let listener = listener_in(finished.text());
+    let expected = transcript_with(signal, listener, 12, "Hello, world");
+    let outcome = (finished.text(), finished.stderr.as_str(), finished.code);
+    assert_eq!(outcome, (&*expected, "", Some(0)), "{signal}");
+}
+
+// How it is written.
+
+#[test]
+fn a_signal_has_a_name_with_or_without_sig_in_any_case_and_a_number() {
+    for signal in usable().into_iter().chain(UNCATCHABLE) {
+        let full = signal.as_str();
+        let number = (signal as i32).to_string();
+        let lower = [full.to_lowercase(), name(signal).to_lowercase()];
+        let mixed = format!("Sig{}", name(signal));
+        for text in [full, name(signal), &number, &lower[0], &lower[1], &mixed] {
+            assert_eq!(notification(text), Ok(signal), "{text:?}");
+        }
+    }
+    for signal in FAULTS {
+        for text in [signal.as_str(), name(signal), &(signal as i32).to_string()] {
+            let error = notification(text).unwrap_err();
+            assert!(error.contains("fault of the process itself"), "{error}");
+            assert!(error.starts_with(signal.as_str()), "{error}");
+        }
+    }
+    for text in [
+        "RTMIN",
+        "SIGRTMIN",
+        "rtmin+3",
+        "SIGRTMAX-1",
+        "32",
+        "34",
+        "64",
+    ] {
+        let error = notification(text).unwrap_err();
+        assert!(error.contains("real-time"), "{text:?}: {error}");
+    }
+    let unknown = [
+        "",
+        "SIG",
+        "0",
+        "-1",
+        "65",
+        "1000",
+        "USR3",
+        "SIGSIGHUP",
+        "SIG10",
+        "USR1 ",
+        " USR1",
+        "1O",
+        "010",
+        "+10",
+        "é",
+    ];
+    for text in unknown {
+        let error = notification(text).unwrap_err();
+        for signal in usable().into_iter().chain(UNCATCHABLE) {
+            let mut names = error.split_whitespace();
+            assert!(names.any(|it| it == name(signal)), "{text:?}: {error}");
+        }
+        for signal in FAULTS {
+            let mut names = error.split_whitespace();
+            assert!(!names.any(|it| it == name(signal)), "{text:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_that_cannot_announce_a_message_is_bad_usage() {
+    for arguments in [&["hi"][..], &["--listen"], &["--to", "1", "hi"]] {
+        for (text, reason) in [
+            ("SEGV", "fault of the process itself"),
+            ("11", "fault of the process itself"),
+            ("RTMIN+1", "real-time"),
+            ("40", "real-time"),
+            ("nosuch", "HUP INT QUIT"),
+            ("", "HUP INT QUIT"),
+            ("-9", "HUP INT QUIT"),
+        ] {
+            let scratch = Scratch::new();
+            let mut command = scratch.sigshm(["--signal", text]);
+            let finished = run(command.args(arguments));
+            let outcome = (finished.code, finished.text());
+            assert_eq!(outcome, (Some(2), ""), "{finished:#?}");
+            let first = finished.stderr.lines().next().unwrap();
+            assert!(
+                first.contains("--signal") && first.contains(reason),
+                "{finished:#?}"
+            );
+        }
+    }
+}
+
+// One after the other, in the demo.
+
+#[test]
+fn every_signal_that_can_be_caught_announces_a_message() {
+    for signal in usable() {
+        let scratch = Scratch::new();
+        assert_delivered(signal, &run(&mut hello(signal, &scratch)));
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_listener_that_sleeps_takes_every_signal_too() {
+    thread::scope(|scope| {
+        for signal in usable() {
+            scope.spawn(move || {
+                let scratch = Scratch::new();
+                let mut command = with(signal, &scratch, &["--wait=sleep", "Hello, world"]);
+                assert_delivered(signal, &run(&mut command));
+                scratch.assert_nothing_left();
+            });
+        }
+    });
+}
+
+#[test]
+fn one_that_comes_before_its_handler_stays_pending() {
+    for signal in usable() {
+        let scratch = Scratch::new();
+        // The listener is about to register its handler.
+        let point = Point::Call(Side::Child, libc::SYS_rt_sigaction);
+        let frozen = freeze(&mut hello(signal, &scratch), point).expect("it has not ended");
+        let listener = frozen.listener().unwrap();
+        assert_ne!(signals(listener, "SigBlk:") & bit(signal), 0, "{signal}");
+        kill(listener, signal).unwrap();
+        assert_delivered(signal, &frozen.release().finish(TIMEOUT));
+        scratch.assert_nothing_left();
+    }
+}
+
+// The sender.
+
+#[test]
+fn in_the_sender_the_signal_does_what_it_always_does_except_sigusr1_and_sigusr2() {
+    for signal in usable() {
+        let scratch = Scratch::new();
+        // The message lies there, and the sender is about to say so.
+        let point = Point::Call(Side::Parent, libc::SYS_kill);
+        let frozen = freeze(&mut hello(signal, &scratch), point).expect("it has not ended");
+        assert_eq!(scratch.segments().len(), 1);
+        let sender = frozen.parent();
+        kill(sender, signal).unwrap();
+        let run = frozen.release();
+        if STOPPING.contains(&signal) {
+            wait_until("it is stopped", || state(sender) == Some('T'));
+            kill(sender, SIGCONT).unwrap();
+        }
+        let finished = run.finish(TIMEOUT);
+        if ENDING.contains(&signal) && signal != SIGUSR2 {
+            assert_eq!(finished.signal, Some(signal as i32), "{finished:#?}");
+            assert_eq!(finished.stderr, "", "{signal}");
+        } else {
+            assert_delivered(signal, &finished);
+        }
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_signal_ends_a_run_that_waits_for_the_lock_except_sigusr1_and_sigusr2() {
+    let mut runs = Vec::new();
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR2] {
+        let scratch = Scratch::new();
+        let lock = take_lock(&scratch);
+        let run = Program::start(hello(signal, &scratch));
+        run.until_complained("sigshm: waiting: ");
+        wait_until("it waits for the lock", || {
+            is_blocked_in(run.pid(), libc::SYS_flock)
+        });
+        kill(run.pid(), signal).unwrap();
+        runs.push((scratch, lock, run, signal));
+    }
+    for (scratch, lock, run, signal) in runs {
+        if signal == SIGUSR2 {
+            drop(lock);
+        }
+        let finished = run.finish();
+        match signal {
+            SIGUSR2 => assert_eq!(finished.code, Some(0), "{finished:#?}"),
+            _ => assert_eq!(finished.signal, Some(signal as i32), "{finished:#?}"),
+        }
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn sigusr1_ends_a_run_that_another_signal_announces() {
+    for point in [
+        Point::Call(Side::Parent, libc::SYS_kill),
+        Point::Call(Side::Child, libc::SYS_rt_sigaction),
+    ] {
+        let scratch = Scratch::new();
+        let frozen = freeze(&mut hello(SIGWINCH, &scratch), point).expect("it has not ended");
+        kill(frozen.parent(), SIGUSR1).unwrap();
+        let finished = frozen.release().finish(TIMEOUT);
+        assert_eq!(finished.signal, Some(SIGUSR1 as i32), "{finished:#?}");
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_signal_that_the_starter_ignores_or_blocks_announces_a_message_all_the_same() {
+    for announces in [SIGINT, SIGHUP, SIGCHLD, SIGTSTP, SIGWINCH, SIGPIPE] {
+        let scratch = Scratch::new();
+        let starters: [fn(Signal) -> nix::Result<()>; 2] = [
+            // SAFETY: to ignore a signal is nobody's code.
+            |it| unsafe { signal(it, SigHandler::SigIgn) }.map(drop),
+            |it| nix::sys::signal::SigSet::from(it).thread_block(),
+        ];
+        for starter in starters {
+            let mut command = hello(announces, &scratch);
+            // SAFETY: between fork and exec this makes one system call and allocates nothing.
+            unsafe { command.pre_exec(move || Ok(starter(announces)?)) };
+            assert_delivered(announces, &run(&mut command));
+        }
+        scratch.assert_nothing_left();
+    }
+}
+
+// Two programs.
+
+#[test]
+fn between_two_programs_a_signal_announces_a_message_and_a_stray_one_changes_nothing() {
+    thread::scope(|scope| {
+        for signal in BETWEEN_TWO {
+            scope.spawn(move || {
+                let scratch = Scratch::new();
+                let listener = Program::start(with(signal, &scratch, &["--listen"]));
+                listener.until_printed("# Registering");
+                let pid = listener.pid();
+                wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
+                // Whatever it does by default: here it only makes the listener look.
+                send_stray_of(signal, pid);
+                let came = format!("{signal} came, but there is no message at ");
+                listener.until_complained(&came);
+                let to = pid.to_string();
+                let sent_out = run(&mut with(signal, &scratch, &["--to", &to, "Hello, world"]));
+                let outcome = (sent_out.code, sent_out.stderr.as_str(), sent_out.text());
+                assert_eq!(outcome, (Some(0), "", &*sent(12, "Hello, world")));
+                let finished = listener.finish();
+                let expected = received_with(signal, pid, "Hello, world");
+                assert_eq!((finished.code, finished.text()), (Some(0), &*expected));
+                scratch.assert_nothing_left();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_sender_looks_for_a_handler_of_its_own_signal() {
+    let scratch = Scratch::new();
+    for (listens, sends) in [
+        (SIGUSR1, SIGUSR2),
+        (SIGWINCH, SIGUSR1),
+        (SIGTERM, SIGINT),
+        (SIGUSR2, SIGCHLD),
+    ] {
+        let listener = Program::start(with(listens, &scratch, &["--listen"]));
+        listener.until_printed("# Registering");
+        let pid = listener.pid().to_string();
+        let refused = run(&mut with(sends, &scratch, &["--to", &pid, "Hello, world"]));
+        refused.assert_failed_with(&[&format!("no handler for {sends}"), &pid, "--signal"]);
+        assert_eq!(refused.text(), "");
+        // Nothing was sent: it is there, and takes a message.
+        let arguments = ["--to", &pid, "Hello, world"];
+        let delivered = run(&mut with(listens, &scratch, &arguments));
+        assert_eq!(delivered.code, Some(0), "{delivered:#?}");
+        let finished = listener.finish();
+        assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_listener_that_takes_sigint_says_how_to_end_it() {
+    let mut runs = Vec::new();
+    for signal in [SIGINT, SIGQUIT, SIGTERM, SIGUSR1] {
+        let scratch = Scratch::new();
+        let listener = Program::start(with(signal, &scratch, &["--listen"]));
+        listener.until_printed("# Registering");
+        runs.push((scratch, listener, signal));
+    }
+    for (scratch, listener, signal) in runs {
+        let ends = if signal == SIGQUIT { SIGINT } else { SIGQUIT };
+        kill(listener.pid(), ends).unwrap();
+        let finished = listener.finish();
+        assert_eq!(finished.signal, Some(ends as i32), "{finished:#?}");
+        match signal {
+            SIGINT => {
+                assert_eq!(finished.stderr.lines().count(), 1, "{finished:#?}");
+                for word in ["Ctrl-C", "SIGINT", r"Ctrl-\"] {
+                    assert!(finished.stderr.contains(word), "{finished:#?}");
+                }
+            }
+            _ => assert_eq!(finished.stderr, ""),
+        }
+        scratch.assert_nothing_left();
+    }
+}
+
+// What the kernel refuses.
+
+#[test]
+fn no_process_may_catch_sigkill_or_sigstop_and_the_kernel_says_so() {
+    let scratch = Scratch::new();
+    let bystander = Program::start({
+        let mut sleep = Command::new("sleep");
+        sleep.arg("1000").stdin(Stdio::null());
+        sleep
+    });
+    let pid = bystander.pid().to_string();
+    for signal in UNCATCHABLE {
+        let catches = format!("sigaction({signal}, {{sa_handler=");
+        let reasons = [&*catches, "EINVAL", "no process may catch"];
+        for arguments in [
+            &["hi"][..],
+            &["--listen"],
+            &["--to", &pid, "hi"],
+            &["--via=memory", "--explain", "hi"],
+        ] {
+            let finished = run(&mut with(signal, &scratch, arguments));
+            finished.assert_failed_with(&reasons);
+            let text = finished.text();
+            assert!(!text.contains("# Registering") && !text.contains("# Writing"));
+            if arguments.contains(&"--explain") {
+                // It was really tried.
+                assert!(text.contains("= -1 EINVAL"), "{text}");
+            }
+            scratch.assert_nothing_left();
+        }
+    }
+    assert!(bystander.is_alive());
+    assert_ne!(state(bystander.pid()), Some('T'));
+}
+
+// What is told of it.
+
+#[test]
+fn an_explained_run_names_the_signal_and_the_default_that_it_has() {
+    for (signal, default) in [
+        (SIGUSR2, "kills the process"),
+        (SIGTERM, "kills the process"),
+        (SIGWINCH, "does nothing"),
+        (SIGCONT, "only lets a stopped process go on"),
+        (SIGTSTP, "stops the process"),
+    ] {
+        let scratch = Scratch::new();
+        let mut command = with(signal, &scratch, &["--explain", "--color=never", "Hello"]);
+        let finished = run(&mut command);
+        assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+        let words = finished.text().split_whitespace().collect::<Vec<_>>();
+        let text = words.join(" ");
+        let listener = listener_in(&text);
+        for part in [
+            format!("without one, {signal} {default}."),
+            format!("sigaction({signal}, {{sa_handler=0x"),
+            format!("sigprocmask(SIG_UNBLOCK, [{}]", name(signal)),
+            format!("kill({listener}, {signal}) = 0"),
+            format!("--- {signal} {{si_code=SI_USER, si_pid="),
+            format!("{signal} -----"),
+        ] {
+            assert!(text.contains(&part), "{part:?} is not in {text}");
+        }
+        assert!(!text.contains("USR1"), "{text}");
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_stop_signal_that_announces_a_message_stops_nobody() {
+    for signal in STOPPING {
+        let scratch = Scratch::new();
+        let listener = Program::start(with(signal, &scratch, &["--listen"]));
+        listener.until_printed("# Registering");
+        let pid: Pid = listener.pid();
+        for _ in 0..3 {
+            send_stray_of(signal, pid);
+        }
+        assert_eq!(state(pid), Some('S'));
+        let to = pid.to_string();
+        let sent_out = run(&mut with(signal, &scratch, &["--to", &to, "hi"]));
+        assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
+        assert_eq!(listener.finish().code, Some(0));
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_listener_gives_up_in_time_whatever_the_signal() {
+    for signal in [SIGALRM, SIGTERM, SIGCONT] {
+        let scratch = Scratch::new();
+        let arguments = ["--signal", name(signal), "--timeout=0.1", "--listen"];
+        let finished = run(&mut scratch.sigshm(arguments));
+        finished.assert_failed_with(&["no message came within 0.1 seconds"]);
+        scratch.assert_nothing_left();
+    }
+}
