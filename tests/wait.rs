@@ -1,0 +1,263 @@
+//! How the listener waits: it spins, and keeps a processor busy, or it sleeps. Both receive the
+//! same.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // wait4(2), which tells a child's processor time.
+
+mod support;
+
+use std::fs;
+use std::mem;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use support::program::Program;
+use support::told::{events, told_calls};
+use support::tracer::start_and_stop_parent;
+use support::*;
+
+/// The tests of this file take turns, because some of them measure processor time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The processor time that a program uses which ends by itself, and its exit status.
+fn processor_time(command: &mut Command) -> (Duration, i32) {
+    let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let pid = silent.spawn().unwrap().id() as libc::pid_t;
+    // SAFETY: the struct is made of integers, for which zeros are valid.
+    let mut usage: libc::rusage = unsafe { mem::zeroed() };
+    let mut status = 0;
+    // SAFETY: both pointers are to values that live until the call has returned.
+    let reaped = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
+    assert_eq!(reaped, pid);
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    let used = time(usage.ru_utime) + time(usage.ru_stime);
+    (used, libc::WEXITSTATUS(status))
+}
+
+#[test]
+fn a_listener_that_sleeps_uses_almost_no_processor_time_and_one_that_spins_a_little() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let used = |options: &[&str]| {
+        let mut command = scratch.sigshm(["--listen", "--timeout=1.5"]);
+        let (used, status) = processor_time(command.args(options));
+        assert_eq!(status, 1, "no message came");
+        used
+    };
+    let [default, sleeps, spins] = [&[][..], &["--wait=sleep"], &["--wait=spin"]].map(used);
+    for sleeps in [default, sleeps] {
+        assert!(sleeps < Duration::from_millis(20), "{sleeps:?}");
+        // Where it has a processor for itself, it is 100 ms beside 3.
+        let ratio = spins.as_secs_f64() / sleeps.as_secs_f64();
+        assert!(ratio > 3.0, "spins {spins:?}, sleeps {sleeps:?}");
+    }
+    assert!(spins < Duration::from_millis(250), "{spins:?}");
+    scratch.assert_nothing_left();
+}
+
+/// The time that all processors together were idle, and the whole time, in clock ticks; see
+/// proc_stat(5).
+fn idle_and_all() -> [u64; 2] {
+    let stat = fs::read_to_string("/proc/stat").unwrap();
+    let numbers = stat.lines().next().unwrap().split_whitespace().skip(1);
+    let numbers: Vec<u64> = numbers.map(|number| number.parse().unwrap()).collect();
+    [numbers[3], numbers.iter().take(8).sum()]
+}
+
+#[test]
+fn where_a_processor_is_idle_the_demo_receives_without_a_sleep() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let before = idle_and_all();
+    let mut without_sleep = 0;
+    for _ in 0..10 {
+        let finished = run(&mut scratch.sigshm(["--explain", "--color=never", "Hello, world"]));
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        let calls = told_calls(finished.text());
+        without_sleep += usize::from(calls.iter().all(|call| call.name() != "pselect"));
+        // Long enough for a share of idle time to be seen.
+        thread::sleep(Duration::from_millis(20));
+    }
+    let after = idle_and_all();
+    let [idle, all] = [after[0] - before[0], after[1] - before[1]];
+    let processors = thread::available_parallelism().unwrap().get() as u64;
+    // At least one of them must have had nothing else to do.
+    if processors < 2 || idle * processors < all {
+        let why = format!("no processor is idle ({idle} of {all} ticks, {processors} processors)");
+        return not_tested("whether the demo receives without a sleep", &why);
+    }
+    assert!(without_sleep >= 8, "{without_sleep} of 10");
+    scratch.assert_nothing_left();
+}
+
+/// How to wait, as options.
+const WAYS: [&[&str]; 3] = [&[], &["--wait", "spin"], &["--wait", "sleep"]];
+
+#[test]
+fn both_receive_the_same() {
+    let _alone = alone();
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let finished = run(scratch.sigshm(way).arg("Hello, world"));
+        finished.assert_delivered(12, "Hello, world");
+        assert_eq!(finished.stderr, "");
+
+        let mut listen = scratch.sigshm(way);
+        listen.arg("--listen");
+        let listener = Program::start(listen);
+        listener.until_printed("# Registering");
+        let pid = listener.pid();
+        // Nobody waits until it has spun for long enough: whatever it is just doing, it receives.
+        let sent_out = run(&mut scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]));
+        assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
+        let finished = listener.finish();
+        assert_eq!(finished.text(), received(pid, "Hello, world"));
+        assert_eq!(finished.stderr, "");
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn sixty_runs_at_once_all_deliver_on_all_processors_and_on_one() {
+    let _alone = alone();
+    for pinned in [false, true] {
+        for way in WAYS {
+            let scratches: Vec<Scratch> = (0..60).map(|_| Scratch::new()).collect();
+            let start = |scratch: &Scratch| {
+                let mut command = scratch.sigshm(way);
+                start(
+                    if pinned {
+                        on_one(&mut command)
+                    } else {
+                        &mut command
+                    }
+                    .arg("hi"),
+                )
+            };
+            let runs: Vec<Running> = scratches.iter().map(start).collect();
+            for (run, scratch) in runs.into_iter().zip(&scratches) {
+                run.finish().assert_delivered(2, "hi");
+                scratch.assert_nothing_left();
+            }
+        }
+    }
+}
+
+/// The command, on one processor only.
+fn on_one(command: &mut Command) -> &mut Command {
+    use std::os::unix::process::CommandExt;
+    let pin = || {
+        // One that this process may use.
+        let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0))?;
+        let first = (0..CpuSet::count()).find(|&cpu| allowed.is_set(cpu) == Ok(true));
+        let mut one = CpuSet::new();
+        one.set(first.unwrap_or(0))?;
+        Ok(sched_setaffinity(Pid::from_raw(0), &one)?)
+    };
+    // SAFETY: between fork and exec this makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(pin) }
+}
+
+/// What is told of a wait, in microseconds: how many rounds (none if it slept), for how long, and
+/// the processor time that this took.
+fn waits(text: &str) -> Vec<(Option<u64>, u64, u64)> {
+    let lines = text.lines().filter_map(|line| {
+        let words = line.trim().strip_prefix("listener")?.trim();
+        let words = words.strip_prefix('(')?.strip_suffix(" us)")?;
+        let (wait, burned) = words.split_once(" us; processor time: ")?;
+        let (how, time) = wait.split_once(" for ")?;
+        let rounds = match how.split(' ').collect::<Vec<_>>()[..] {
+            ["spun", rounds, "rounds"] => Some(rounds.parse().unwrap()),
+            ["slept"] => None,
+            _ => panic!("{line:?}"),
+        };
+        Some((rounds, time.parse().unwrap(), burned.parse().unwrap()))
+    });
+    lines.collect()
+}
+
+#[test]
+fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
+    let _alone = alone();
+    for way in ["spin", "sleep"] {
+        let scratch = Scratch::new();
+        let options = ["--explain", "--color=never", "--wait", way, "Hello, world"];
+        // The sender is stopped until the listener has spun long enough, and sleeps.
+        let released = start_and_stop_parent(&mut scratch.sigshm(options));
+        released.until_listener_sleeps();
+        kill(released.parent(), Signal::SIGCONT).unwrap();
+        let finished = released.finish(TIMEOUT);
+        let text = finished.text();
+        assert_eq!((finished.code, &*finished.stderr), (Some(0), ""), "{text}");
+
+        let rows = events(text);
+        let spins = rows.iter().filter(|row| row.2.starts_with("spins for "));
+        let spins: Vec<_> = spins.collect();
+        let unblocks = |call: &support::told::Call| call.words.contains("SIG_UNBLOCK, [USR1]");
+        let calls = told_calls(text);
+        match (way, &waits(text)[..]) {
+            ("spin", [(Some(rounds), spun, burned), (None, _, slept)]) => {
+                assert!(*rounds > 1000, "{text}");
+                // No shorter than the 100 ms, and what it had of the processor is no longer.
+                assert!(*spun >= 99_000 && burned <= &(spun + 1000), "{text}");
+                // Asleep it uses what it takes to fall asleep and to wake.
+                assert!(slept * 3 < *burned, "{text}");
+                assert_eq!(spins.len(), 1, "{text}");
+                assert_eq!(spins[0].2, format!("spins for {spun} us"));
+                assert!(calls.iter().any(unblocks), "{text}");
+            }
+            ("sleep", [(None, _, slept)]) => {
+                assert!(*slept < 10_000, "{text}");
+                assert_eq!(spins.len(), 0, "{text}");
+                assert!(!calls.iter().any(unblocks), "{text}");
+            }
+            (_, waits) => panic!("{way}: {waits:?} in {text}"),
+        }
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_listener_alone_says_it_too() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    for (way, lines) in [(WAYS[0], 1), (WAYS[1], 2)] {
+        let mut listen = scratch.sigshm(["--listen", "--explain", "--color=never"]);
+        listen.args(way);
+        let listener = Program::start(listen);
+        listener.until_printed("# Registering");
+        let pid = listener.pid();
+        wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
+        let sent_out = run(&mut scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]));
+        assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
+        let finished = listener.finish();
+        let waits = waits(finished.text());
+        assert_eq!(waits.len(), lines, "{finished:#?}");
+        assert_eq!(waits[lines - 1].0, None);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_way_to_wait_that_there_is_not_is_bad_usage_and_so_is_one_for_a_sender_alone() {
+    let scratch = Scratch::new();
+    for (arguments, said) in [
+        (&["--wait=busily", "hi"][..], ["spin", "sleep"]),
+        (&["--wait=", "hi"], ["spin", "sleep"]),
+        (&["--wait=spin", "--to=1", "hi"], ["--wait", "--to"]),
+    ] {
+        let finished = run(scratch.sigshm(arguments).arg("--color=never"));
+        assert_eq!(finished.code, Some(2), "{finished:#?}");
+        let all = said.iter().all(|word| finished.stderr.contains(word));
+        assert!(all, "{finished:#?}");
+    }
+    scratch.assert_nothing_left();
+}
