@@ -453,7 +453,7 @@ fn the_picture_names_every_field_and_folds_the_zeros_at_its_end() {
     assert_eq!(
         lines.map(|(_, line)| line).collect::<Vec<_>>(),
         [
-            "The segment, as the listener finds it:",
+            "The message, as the listener finds it:",
             "field   at  bytes                                           as text",
             "id      000 01 00 00 00                                     = 1",
             "padding 004 00 00 00 00",

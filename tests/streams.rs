@@ -24,8 +24,9 @@ use support::*;
 const HELLO: &str = "Hello, world";
 
 /// The arguments of each command. `--to` is also told to whom, when that process has been started.
-const COMMANDS: [&[&str]; 7] = [
+const COMMANDS: [&[&str]; 8] = [
     &[HELLO],
+    &["--via=socket", HELLO],
     &["--explain", "--color=never", HELLO],
     &["--listen"],
     &["--to"],
@@ -41,7 +42,10 @@ const ALL_BUT_THE_DEMO: &[&[&str]] = COMMANDS.split_at(1).1;
 /// left in any case.
 fn end_of(arguments: &[&str], start: impl FnOnce(Command, &Scratch) -> Running) -> Finished {
     let scratch = Scratch::new();
-    let mut command = scratch.sigshm(arguments);
+    let mut command = match arguments {
+        ["--via=socket", rest @ ..] => scratch.via_socket(rest),
+        _ => scratch.sigshm(arguments),
+    };
     let listener = (arguments == ["--to"]).then(|| {
         let listener = Program::start(scratch.sigshm(["--listen"]));
         listener.until_printed(&registered(listener.pid()));
@@ -212,6 +216,9 @@ fn when_a_paused_reader_reads_on_the_output_of_every_command_is_whole() {
         let demo = || transcript(listener_in(text), 12, HELLO);
         match arguments {
             [HELLO] => assert_eq!(text, demo()),
+            ["--via=socket", ..] => {
+                assert_eq!(text, transcript_via_socket(listener_in(text), 12, HELLO));
+            }
             ["--explain", ..] => {
                 let is_told = |line: &&str| !line.starts_with("    ");
                 let lines = text.split_inclusive('\n').filter(is_told);

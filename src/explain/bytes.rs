@@ -25,7 +25,7 @@ pub fn picture(message: &Message) -> Vec<Line> {
         (Role::Detail, "unused", text + used.len(), unused, zeros),
     ];
     let mut lines = vec![
-        (Role::Lesson, "The segment, as the listener finds it:".to_owned()),
+        (Role::Lesson, "The message, as the listener finds it:".to_owned()),
         (Role::Lesson, row("field", "at", "bytes", "as text")),
     ];
     for (role, name, at, bytes, meaning) in fields {

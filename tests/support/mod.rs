@@ -90,6 +90,14 @@ impl Scratch {
         command
     }
 
+    /// The program, told to use a socket. It runs in this folder, and needs no file there.
+    pub fn via_socket<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = sigshm();
+        command.arg("--via=socket").args(arguments);
+        command.current_dir(self.dir());
+        command
+    }
+
     /// A copy of the program in this folder, which anybody may run. (The way to the program itself
     /// may be closed to others.)
     pub fn copy_for_anybody(&self) -> PathBuf {
@@ -120,12 +128,14 @@ impl Scratch {
         assert_eq!(self.segments(), [], "a segment is left");
     }
 
-    /// The living processes that name this folder on their command line.
+    /// The living processes that name this folder on their command line, or that run in it.
     pub fn processes(&self) -> Vec<i32> {
         let folder = self.dir().to_str().unwrap();
         let named = |pid: &i32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            *pid != std::process::id() as i32 && String::from_utf8_lossy(&line).contains(folder)
+            let runs_in = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            let is_named = String::from_utf8_lossy(&line).contains(folder);
+            *pid != std::process::id() as i32 && (is_named || runs_in == self.dir())
         };
         process_ids().filter(named).collect()
     }
@@ -384,6 +394,22 @@ pub fn transcript_with(signal: Signal, listener: i32, size: usize, shown: &str) 
          \x1b[33m# PID={listener} received signal {number}\x1b[0m\n\
          \x1b[33m# Received: {shown}\x1b[0m\n\
          # All done. Freeing memory.\n"
+    )
+}
+
+/// The whole coloured transcript of a run through a socket.
+pub fn transcript_via_socket(listener: i32, size: usize, shown: &str) -> String {
+    format!(
+        "# Message size is: {size}\n\
+         # Creating message object.\n\
+         # Forking...\n\
+         \x1b[35m# Listening on PID={listener}\x1b[0m\n\
+         \x1b[35m# Waiting for a message on a Unix socket\x1b[0m\n\
+         \x1b[36m# Sending a new message through the socket.\x1b[0m\n\
+         \x1b[36m\tid=1\x1b[0m\n\
+         \x1b[36m\ttext:{shown}.\x1b[0m\n\
+         \x1b[33m# Received: {shown}\x1b[0m\n\
+         # All done.\n"
     )
 }
 

@@ -54,8 +54,8 @@ pub enum Side {
 pub enum Point {
     /// The parent's n-th step since the program was loaded.
     Early(usize),
-    /// The n-th step of one side since the parent has asked for the run lock. Before that, nothing
-    /// has been made.
+    /// The n-th step of one side since the parent has asked for the run lock, or for two sockets.
+    /// Before that, nothing has been made.
     Step(Side, usize),
     /// The entry of one side's first system call with this number.
     Call(Side, libc::c_long),
@@ -133,7 +133,7 @@ impl Tracer {
 
     fn drive(mut self, point: Point) -> Result<Frozen, Finished> {
         let mut steps = 0;
-        let mut has_asked_for_the_lock = false;
+        let mut has_begun = false;
         resume(self.run.parent, None);
         let stopped = loop {
             // All that is in the run's process group, and nothing else that this process has
@@ -148,12 +148,10 @@ impl Tracer {
             };
             let side = self.side(pid);
             let is_part_of_sleep = self.is_part_of_sleep(pid);
-            has_asked_for_the_lock |= entered(pid) == Some(libc::SYS_flock);
+            has_begun |= matches!(entered(pid), Some(libc::SYS_flock | libc::SYS_socketpair));
             let counted = match point {
                 Point::Early(_) => side == Side::Parent,
-                Point::Step(counted, _) => {
-                    side == counted && has_asked_for_the_lock && !is_part_of_sleep
-                }
+                Point::Step(counted, _) => side == counted && has_begun && !is_part_of_sleep,
                 Point::Line(_) => writes_to_stdout(pid),
                 Point::Call(..) => false,
             };
@@ -463,7 +461,13 @@ impl Released {
     /// Waits for the end of both processes, which must come within `limit`. A parent that was not
     /// killed has reaped its listener before it ends.
     #[track_caller]
-    pub fn finish(mut self, limit: Duration) -> Finished {
+    pub fn finish(self, limit: Duration) -> Finished {
+        self.finish_after([Signal::SIGKILL].as_slice(), limit)
+    }
+
+    /// As [`finish`](Self::finish), but a parent that died of one of these has not reaped it.
+    #[track_caller]
+    pub fn finish_after(mut self, uncaught: &[Signal], limit: Duration) -> Finished {
         let start = Instant::now();
         let parent = self.run.parent;
         if self.run.ended.is_none() && has_ended_within(parent, limit) {
@@ -472,7 +476,7 @@ impl Released {
         let lives = |listener: &Pid| !matches!(state(*listener), None | Some('Z'));
         match (&self.run.ended, self.run.child) {
             (None, _) => self.fail(limit),
-            (Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)), listener) => {
+            (Some(WaitStatus::Signaled(_, signal, _)), listener) if uncaught.contains(signal) => {
                 while listener.as_ref().is_some_and(lives) {
                     if start.elapsed() > limit {
                         self.fail(limit);

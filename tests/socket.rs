@@ -1,0 +1,479 @@
+//! The same story through a pair of sockets: the same messages, the same faults, the same ends. And
+//! nothing is left, whatever is killed.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use rexpect::session::spawn_command;
+
+use support::program::Program;
+use support::told::{events, is_explanation, names_told, without_explanations};
+use support::tracer::{Point, Side, freeze};
+use support::*;
+
+/// How soon a run must have ended: much earlier than it would give up.
+const SOON: Duration = Duration::from_secs(20);
+
+#[track_caller]
+fn assert_delivered(finished: &Finished, size: usize, shown: &str) {
+    let expected = transcript_via_socket(listener_in(finished.text()), size, shown);
+    let outcome = (finished.text(), finished.stderr.as_str(), finished.code);
+    assert_eq!(outcome, (&*expected, "", Some(0)), "{finished:#?}");
+}
+
+fn hello(scratch: &Scratch) -> std::process::Command {
+    scratch.via_socket(["--timeout=60", "Hello, world"])
+}
+
+// What it prints.
+
+#[test]
+fn it_has_a_transcript_of_its_own() {
+    let scratch = Scratch::new();
+    // No file is needed.
+    fs::remove_file(scratch.path()).unwrap();
+    let finished = run(&mut scratch.via_socket(["Hello, world"]));
+    assert_delivered(&finished, 12, "Hello, world");
+    let colourless = run(&mut scratch.via_socket(["--color=never", "Hello, world"]));
+    let listener = listener_in(colourless.text());
+    let expected = plain(&transcript_via_socket(listener, 12, "Hello, world"));
+    assert_eq!(colourless.text(), expected);
+
+    let command = scratch.via_socket(["Hello, world"]);
+    let mut session = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
+    let shown = session.exp_eof().unwrap().replace("\r\n", "\n");
+    let expected = transcript_via_socket(listener_in(&shown), 12, "Hello, world");
+    assert_eq!(shown, expected);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn any_message_arrives_as_it_does_through_memory() {
+    let scratch = Scratch::new();
+    let every_byte: Vec<u8> = (1..=255).collect();
+    let messages = [
+        b"".to_vec(),
+        b"x".to_vec(),
+        vec![b'x'; 1007],
+        every_byte.clone(),
+        every_byte.repeat(4)[..1007].to_vec(),
+        "naïve \u{202e}drow\u{2066}".into(),
+        b"\x1b[2J\x1b]0;title\x07".to_vec(),
+        b"--".to_vec(),
+    ];
+    for message in messages {
+        let argument = OsStr::from_bytes(&message);
+        let through_memory = run(scratch.sigshm(["--"]).arg(argument));
+        let received = |finished: &Finished| {
+            let text = finished.text().to_owned();
+            let line = text.lines().find(|line| line.contains("# Received: "));
+            line.expect("it was received").to_owned()
+        };
+        let finished = run(scratch.via_socket(["--"]).arg(argument));
+        assert_eq!(received(&finished), received(&through_memory));
+        let shown = plain(&received(&finished)).replacen("# Received: ", "", 1);
+        assert_delivered(&finished, message.len(), &shown);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_message_that_is_too_long_is_bad_usage() {
+    let scratch = Scratch::new();
+    let long = "x".repeat(1008);
+    let [socket, memory] = [
+        run(&mut scratch.via_socket([&long])),
+        run(&mut scratch.sigshm([&long])),
+    ];
+    assert_eq!((socket.code, socket.text()), (Some(2), ""));
+    assert_eq!(socket.stderr, memory.stderr);
+}
+
+#[test]
+fn options_that_it_has_no_use_for_are_bad_usage_with_the_reason() {
+    let scratch = Scratch::new();
+    for (arguments, option, reason) in [
+        (&["--listen"][..], "--listen", "only a parent and its child"),
+        (&["--to", "1", "hi"], "--to", "only a parent and its child"),
+        (&["--signal=USR1", "hi"], "--signal", "no signal is needed"),
+        (&["--wait", "sleep", "hi"], "--wait", "recv(2)"),
+        (&["--path=./shared_path", "hi"], "--path", "no key"),
+    ] {
+        let finished = run(&mut scratch.via_socket(arguments));
+        assert_eq!((finished.code, finished.text()), (Some(2), ""));
+        let first = finished.stderr.lines().next().unwrap();
+        for part in [option, "--via socket", reason] {
+            assert!(first.contains(part), "{part:?} is not in {first:?}");
+        }
+    }
+    for way in ["pipe", "", "SOCKET"] {
+        let finished = run(sigshm().args(["--via", way, "hi"]));
+        assert_eq!((finished.code, finished.text()), (Some(2), ""));
+        let both = ["memory", "socket"].map(|way| finished.stderr.contains(way));
+        assert_eq!(both, [true; 2], "{finished:#?}");
+    }
+    // What is so anyway may be said.
+    run(&mut scratch.sigshm(["--via=memory", "hi"])).assert_delivered(2, "hi");
+}
+
+#[test]
+fn sixty_at_once_deliver_sixty_messages_each_its_own() {
+    let scratch = Scratch::new();
+    let messages: Vec<String> = (0..60).map(|number| format!("message {number}")).collect();
+    let start = |message| start(&mut scratch.via_socket([message]));
+    let runs: Vec<Running> = messages.iter().map(start).collect();
+    for (run, message) in runs.into_iter().zip(&messages) {
+        assert_delivered(&run.finish(), message.len(), message);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn it_has_no_segment_no_lock_and_no_handler() {
+    let scratch = Scratch::new();
+    let before = segments().len();
+    let point = Point::Call(Side::Parent, libc::SYS_sendto);
+    let frozen = freeze(&mut hello(&scratch), point).expect("it has not ended");
+    for process in [frozen.parent(), frozen.listener().unwrap()] {
+        let caught = signals(process, "SigCgt:");
+        for signal in ENDING.into_iter().chain([Signal::SIGUSR1]) {
+            assert_eq!(caught & bit(signal), 0, "{signal}");
+        }
+        assert_eq!(signals(process, "SigBlk:"), 0);
+    }
+    // (Other tests of this file make none.)
+    let at_key = scratch.segments();
+    assert_eq!(at_key, [], "of {before}");
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let sender = frozen.parent().to_string();
+    assert!(!locks.split_whitespace().any(|word| word == sender));
+    assert_delivered(&frozen.release().finish(TIMEOUT), 12, "Hello, world");
+    scratch.assert_nothing_left();
+}
+
+// What goes wrong.
+
+/// Sends the signal at every step of one side. Whom it is sent to, if he is there.
+fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
+    let mut deaths = 0;
+    for step in 0.. {
+        let scratch = Scratch::new();
+        let Ok(frozen) = freeze(&mut hello(&scratch), Point::Step(side, step)) else {
+            break;
+        };
+        let (parent, listener) = (frozen.parent(), frozen.living_listener());
+        let target = if to_parent { Some(parent) } else { listener };
+        let in_time = target.is_some_and(|target| {
+            kill(target, signal).unwrap();
+            !frozen.is_ending(target) || signal == Signal::SIGKILL
+        });
+        let finished = frozen.release().finish_after(&[signal], SOON);
+        let context = format!("{signal} at {side:?} {step}: {finished:#?}");
+        match (in_time, to_parent, signal) {
+            (false, ..) => assert_delivered(&finished, 12, "Hello, world"),
+            (_, false, Signal::SIGKILL) => {
+                let line = format!(
+                    "sigshm: error: the listener (PID {}) was killed by SIGKILL\n",
+                    listener.unwrap()
+                );
+                let outcome = (finished.code, finished.stderr.as_str());
+                assert_eq!(outcome, (Some(1), &*line), "{context}");
+            }
+            _ => {
+                // Whoever gets it: in the end the parent dies of it, and nobody says a word.
+                let outcome = (finished.signal, finished.stderr.as_str());
+                assert_eq!(outcome, (Some(signal as i32), ""), "{context}");
+            }
+        }
+        deaths += usize::from(in_time);
+        scratch.assert_nothing_left();
+    }
+    deaths
+}
+
+#[test]
+fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
+    for side in [Side::Parent, Side::Child] {
+        for to_parent in [true, false] {
+            for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+                let deaths = end_at_every_step(side, to_parent, signal);
+                assert!(deaths > 5, "{side:?} {to_parent} {signal}: {deaths}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
+    const KILLS: usize = 150;
+    let scratch = Scratch::new();
+    // How long a run takes by itself, with all that this test does to start it.
+    let begun = Instant::now();
+    assert_delivered(&run(&mut hello(&scratch)), 12, "Hello, world");
+    let whole = begun.elapsed();
+    // xorshift, from Marsaglia's "Xorshift RNGs".
+    let mut random = u64::from(std::process::id()) << 20 | 1;
+    let mut cut_short = 0;
+    for number in 0..KILLS {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let moment = whole.mul_f64((random % 1000) as f64 / 1000.0);
+        let started = Instant::now();
+        let mut command = hello(&scratch);
+        let running = {
+            use std::os::unix::process::CommandExt;
+            start(command.process_group(0))
+        };
+        while started.elapsed() < moment {
+            std::hint::spin_loop();
+        }
+        let (signal, parent) = (
+            [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT][number % 3],
+            running.pid(),
+        );
+        match number % 4 {
+            0 => killpg(parent, signal).unwrap(),
+            1 => children(parent).iter().for_each(|&child| {
+                // It may have ended just now.
+                let _ = kill(child, signal);
+            }),
+            _ => kill(parent, signal).unwrap(),
+        }
+        let finished = running.finish();
+        cut_short += usize::from(finished.code != Some(0));
+        // Whatever was printed is the beginning of the transcript.
+        let text = finished.text();
+        let listener = text.contains("# Listening on PID=");
+        let listener = if listener { listener_in(text) } else { 0 };
+        let expected = transcript_via_socket(listener, 12, "Hello, world");
+        assert!(expected.starts_with(text), "{finished:#?}");
+        assert!(finished.stderr.lines().count() <= 1, "{finished:#?}");
+        scratch.assert_nothing_left();
+    }
+    assert!(cut_short > KILLS / 5, "{cut_short}");
+}
+
+#[test]
+fn a_listener_that_is_stopped_is_given_up_in_time() {
+    for point in [
+        Point::Call(Side::Child, libc::SYS_write),
+        Point::Call(Side::Child, libc::SYS_recvfrom),
+    ] {
+        let scratch = Scratch::new();
+        let mut command = scratch.via_socket(["--timeout=0.3", "Hello, world"]);
+        let frozen = freeze(&mut command, point).expect("it has not ended");
+        kill(frozen.listener().unwrap(), Signal::SIGSTOP).unwrap();
+        let finished = frozen.release().finish(SOON);
+        finished.assert_failed_with(&["the listener (PID ", "within 0.3 seconds", "stopped it"]);
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener() {
+    // Several at once, because two things end the listener, and either may come first: the kernel
+    // closes the parent's socket, and a little later it sends the signal at the parent's death.
+    let start = |_| {
+        let scratch = Scratch::new();
+        // The listener is about to print its first line.
+        let frozen = freeze(&mut hello(&scratch), Point::Line(3)).expect("it has not ended");
+        kill(frozen.parent(), Signal::SIGSTOP).unwrap();
+        (scratch, frozen.release())
+    };
+    let runs: Vec<_> = (0..20).map(start).collect();
+    for (_, run) in &runs {
+        wait_until("the listener waits, and its parent is stopped", || {
+            is_blocked_in(run.listener().unwrap(), libc::SYS_recvfrom)
+                && state(run.parent()) == Some('T')
+        });
+    }
+    for (_, run) in &runs {
+        kill(run.parent(), Signal::SIGKILL).unwrap();
+    }
+    for (scratch, run) in runs {
+        let finished = run.finish(SOON);
+        assert_eq!((finished.signal, &*finished.stderr), (Some(9), ""));
+        scratch.assert_nothing_left();
+    }
+}
+
+// What is told of it.
+
+#[test]
+fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
+    let scratch = Scratch::new();
+    let finished = run(&mut scratch.via_socket(["--explain", "Hello, world"]));
+    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+    let text = finished.text();
+    let listener = listener_in(text);
+    let expected = transcript_via_socket(listener, 12, "Hello, world");
+    assert_eq!(without_explanations(text), expected);
+    for line in plain(text).lines().filter(|line| is_explanation(line)) {
+        assert!(line.chars().count() <= 80, "{line:?}");
+    }
+    assert_eq!(
+        names_told(text, "sender"),
+        [
+            "sigprocmask",
+            "sigaction",
+            "sigaction",
+            "socketpair",
+            "fork",
+            "poll",
+            "read",
+            "send",
+            "poll",
+            "waitpid",
+        ]
+    );
+    assert_eq!(names_told(text, "listener"), ["fork", "write", "recv"]);
+    let words = plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    for lesson in [
+        "two copies",
+        "works in place",
+        "the notification are one call",
+        "the end of the file",
+        "The message, as the listener finds it:",
+    ] {
+        assert!(words.contains(lesson), "{lesson:?} is not in {words}");
+    }
+    for other in ["segment of", "ftok(", "SIGUSR1", "flock("] {
+        assert!(!words.contains(other), "{other:?} is in {words}");
+    }
+    let told = events(text);
+    let told: Vec<_> = told.iter().map(|it| (it.1, &*it.2, &*it.3)).collect();
+    let (forks, reaps) = (
+        format!("fork() = {listener}"),
+        format!("waitpid() = {listener}"),
+    );
+    assert_eq!(
+        told,
+        [
+            ("sender", &*forks, "fork ->"),
+            ("listener", "fork() = 0", ""),
+            ("listener", "says: ready", "<- ready"),
+            ("sender", "reads: ready", ""),
+            ("sender", "sends the message", "message ->"),
+            ("listener", "receives the message", ""),
+            ("listener", "ends", ""),
+            ("sender", &*reaps, "<- exit status 0"),
+        ]
+    );
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn strace_sees_the_calls_that_are_told() {
+    let scratch = Scratch::new();
+    let log = scratch.dir().join("log");
+    let mut strace = std::process::Command::new("strace");
+    let calls = "trace=socketpair,sendto,recvfrom,shmget,shmat,flock,kill,rt_sigaction";
+    strace.args(["-f", "-qq", "-e", "signal=none", "-e", calls]);
+    strace.arg("-o").arg(&log);
+    let program = hello(&scratch);
+    strace.arg(program.get_program()).args(program.get_args());
+    strace.current_dir(scratch.dir()).stdin(Stdio::null());
+    if strace.output().is_err() {
+        return not_tested("what strace sees of a socket", "there is no strace");
+    }
+    let log = fs::read_to_string(log).unwrap();
+    let started = log.find("socketpair(").expect("it makes two sockets");
+    let seen: Vec<&str> = log[started..]
+        .lines()
+        .filter_map(|line| {
+            line.trim_start_matches(|it: char| it.is_ascii_digit() || it == ' ')
+                .split('(')
+                .next()
+        })
+        // The rest of a call during which the other process was seen.
+        .filter(|name| !name.starts_with("<..."))
+        .collect();
+    // The listener may be asleep in its call already, or come to it later.
+    let mut sorted = seen.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, ["recvfrom", "sendto", "socketpair"], "{log}");
+    assert!(log.contains(", 1024, 0, NULL, 0) = 1024"), "{log}");
+    assert!(log.contains("MSG_WAITALL"), "{log}");
+}
+
+#[test]
+fn step_stops_before_each_step_and_what_it_suggests_is_true() {
+    let scratch = Scratch::new();
+    let mut command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
+    command.stdin(Stdio::piped());
+    let mut run = Program::start(command);
+    let sender = run.pid();
+    let typed = |command: &str| {
+        let mut sh = std::process::Command::new("sh");
+        let output = sh.args(["-c", command]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let suggested = |run: &Program, start: &str| {
+        let printed = run.printed();
+        let stop = printed.rsplit_once("[next: ").unwrap().1;
+        let line = stop.lines().map(str::trim);
+        let mut lines = line.filter_map(|line| line.strip_prefix("$ "));
+        let found = lines.find(|line| line.starts_with(start));
+        found
+            .unwrap_or_else(|| panic!("{start} in {stop}"))
+            .to_owned()
+    };
+    run.step_to("the sender makes two connected sockets");
+    assert_eq!(children(sender), []);
+    let lines = typed(&suggested(&run, "ps "));
+    assert!(lines.contains(&format!("{sender} ")), "{lines}");
+
+    run.step_to("the listener tells its PID");
+    let [listener] = children(sender)[..] else {
+        panic!("{:?}", children(sender));
+    };
+    let lines = typed(&suggested(&run, "ls "));
+    assert_eq!(lines.matches("socket:[").count(), 1, "{lines}");
+
+    run.step_to("the listener waits at its socket");
+    run.step_to("the sender sends the message");
+    wait_until("the listener sleeps", || {
+        is_blocked_in(listener, libc::SYS_recvfrom)
+    });
+    assert!(suggested(&run, "cat ").contains(&listener.to_string()));
+
+    run.step_to("the listener tells what it has read");
+    assert!(typed(&suggested(&run, "ipcs")).contains("Segments"));
+
+    run.step_to("the sender ends");
+    let lines = typed(&suggested(&run, "ps "));
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    run.enter();
+    let finished = run.finish();
+    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+    let listener = listener_in(finished.text());
+    let expected = plain(&transcript_via_socket(listener, 12, "Hello, world"));
+    assert_eq!(without_explanations(finished.text()), expected);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_step_ends_with_the_other_process() {
+    let scratch = Scratch::new();
+    for next in ["the sender sends the message", "the listener waits at"] {
+        let mut command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
+        command.stdin(Stdio::piped());
+        let mut run = Program::start(command);
+        run.step_to(next);
+        let listener = children(run.pid())[0];
+        kill(listener, Signal::SIGKILL).unwrap();
+        let finished = run.finish();
+        finished.assert_failed_with(&["the listener", "was killed by SIGKILL"]);
+        thread::yield_now();
+        scratch.assert_nothing_left();
+    }
+}
