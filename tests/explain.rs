@@ -684,6 +684,51 @@ fn strace_sees_the_calls_that_are_told_and_no_others() {
     scratch.assert_nothing_left();
 }
 
+#[test]
+fn strace_sees_the_calls_that_are_told_with_another_signal_and_another_way_to_wait() {
+    for signal in ["WINCH", "TERM", "PIPE", "TSTP", "USR2"] {
+        let scratch = Scratch::new();
+        let arguments = ["--explain", "--wait=sleep", "--signal", signal, "Hello"];
+        let Some(watched) = watch(&scratch, &arguments) else {
+            return;
+        };
+        assert_eq!(watched.finished.code, Some(0), "{:#?}", watched.finished);
+        watched.assert_told_is_seen(&scratch);
+        let signals = &watched.listener.as_ref().unwrap().signals;
+        assert_eq!(signals.len(), 1, "{signals:?}");
+        assert!(signals[0].starts_with(&format!("SIG{signal} {{")));
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn strace_sees_the_calls_that_a_run_through_a_socket_tells_and_makes_without_telling() {
+    let scratch = Scratch::new();
+    let mut outlines = Vec::new();
+    for option in ["--color=never", "--explain"] {
+        let arguments = ["--via=socket", option, "Hello, world"];
+        let Some(watched) = watch(&scratch, &arguments) else {
+            return;
+        };
+        assert_eq!(watched.finished.code, Some(0), "{:#?}", watched.finished);
+        if option == "--explain" {
+            watched.assert_told_is_seen(&scratch);
+        }
+        outlines.push(watched.outlines(None));
+    }
+    assert_same(&outlines[0].0, &outlines[1].0, "the sender");
+    assert_same(&outlines[0].1, &outlines[1].1, "the listener");
+    let names = |calls: &[String]| calls.join("\n");
+    let whole = names(&outlines[0].0) + &names(&outlines[0].1);
+    for call in ["socketpair(", "sendto(", "recvfrom("] {
+        assert_eq!(whole.matches(call).count(), 1, "{whole}");
+    }
+    for call in ["shm", "flock", "kill(", "pselect6", "pipe"] {
+        assert!(!whole.contains(call), "{call} in {whole}");
+    }
+    scratch.assert_nothing_left();
+}
+
 /// How the listener waits differs from run to run: it may have to sleep after it has spun.
 const WAIT: [&str; 2] = ["sigprocmask", "pselect"];
 
@@ -1638,9 +1683,13 @@ fn strace(scratch: &Scratch, name: &str, arguments: &[&str]) -> Option<Command> 
         not_tested("whether strace sees what is told", "there is no strace");
         return None;
     }
-    let program = scratch.sigshm(arguments);
+    let program = match arguments {
+        ["--via=socket", rest @ ..] => scratch.via_socket(rest),
+        _ => scratch.sigshm(arguments),
+    };
     let log = scratch.dir().join(name);
     let mut strace = Command::new("strace");
+    strace.current_dir(scratch.dir());
     strace.args(["-ff", "-v", "-s", "4096", "-o"]).arg(log);
     strace
         .arg(program.get_program())
@@ -1684,12 +1733,15 @@ impl Process {
         let mut arrived = Vec::new();
         for line in log.lines() {
             if let Some(signal) = line.strip_prefix("--- ") {
-                signals.extend((!signal.starts_with("SIGCHLD")).then(|| signal.to_owned()));
-                arrived.extend(signal.starts_with("SIGUSR1").then(|| Call {
-                    who: pid.to_string(),
-                    words: signal.replace("si_signo=SIGUSR1, ", ""),
-                    returned: String::new(),
-                }));
+                if !signal.starts_with("SIGCHLD") {
+                    let name = signal.split(' ').next().unwrap();
+                    signals.push(signal.to_owned());
+                    arrived.push(Call {
+                        who: pid.to_string(),
+                        words: signal.replace(&format!("si_signo={name}, "), ""),
+                        returned: String::new(),
+                    });
+                }
                 continue;
             }
             // If it was killed meanwhile, a call has not returned.
@@ -1724,10 +1776,10 @@ impl Process {
         }
     }
 
-    /// The pipes that it has made, by their descriptors.
+    /// The pipes and pairs of sockets that it has made, by their descriptors.
     fn pipes(&self) -> Vec<[i32; 2]> {
         let calls = self.calls.iter();
-        let pipes = calls.filter(|call| matches!(call.name(), "pipe" | "pipe2"));
+        let pipes = calls.filter(|call| matches!(call.name(), "pipe" | "pipe2" | "socketpair"));
         pipes.map(ends).collect()
     }
 }
@@ -1790,7 +1842,7 @@ impl Watched {
         let calls = told_calls(self.finished.text());
         let told: Vec<[i32; 2]> = calls
             .iter()
-            .filter(|call| call.name() == "pipe")
+            .filter(|call| matches!(call.name(), "pipe" | "socketpair"))
             .map(ends)
             .collect();
         let mut pipes = self.sender.pipes();
@@ -1937,7 +1989,8 @@ impl Watched {
 
 impl Process {
     fn was_killed(&self) -> bool {
-        self.calls.iter().all(|call| call.name() != "shmdt")
+        let mut calls = self.calls.iter();
+        !calls.any(|call| matches!(call.name(), "shmdt" | "recvfrom"))
     }
 }
 
@@ -2032,10 +2085,20 @@ fn as_it_is_told(call: &Call, scratch: &Scratch, records: &[i32], pipes: &[i32])
         words, returned, ..
     } = call;
     let path = format!("\"{}\"", scratch.path().display());
-    if words.starts_with("SIGUSR1 {") {
+    if words.starts_with("SIG") {
         return Some(words.clone());
     }
+    let descriptors = |rest: &str| rest.split_once(", ").unwrap().0.to_owned();
     let told = match call.name() {
+        "socketpair" => words.clone(),
+        "sendto" if words.ends_with(", 1024, 0, NULL, 0)") => {
+            let fd = descriptors(words.strip_prefix("sendto(")?);
+            format!("send({fd}, …, 1024, 0)")
+        }
+        "recvfrom" if words.ends_with(", 1024, MSG_WAITALL, NULL, NULL)") => {
+            let fd = descriptors(words.strip_prefix("recvfrom(")?);
+            format!("recv({fd}, …, 1024, MSG_WAITALL)")
+        }
         "shmat" | "shmdt" | "kill" | "flock" => words.clone(),
         "poll" if words.contains("events=POLLIN}") => words.clone(),
         "shmget" => {
@@ -2156,6 +2219,8 @@ fn outline(call: &Call, names: &[(String, String)], pipes: &[i32]) -> String {
         }
         "statx" | "newfstatat" => until("{"),
         "setitimer" | "pselect6" | "pipe2" | "clone" => call.name().to_owned(),
+        "socketpair" => until("["),
+        "sendto" | "recvfrom" => call.name().to_owned() + "(" + words.rsplit_once('"').unwrap().1,
         "rt_sigaction" => until(", sa_mask"),
         "rt_sigprocmask" => until("],") + "])",
         "poll" => until("}]"),

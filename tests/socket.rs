@@ -372,40 +372,6 @@ fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
 }
 
 #[test]
-fn strace_sees_the_calls_that_are_told() {
-    let scratch = Scratch::new();
-    let log = scratch.dir().join("log");
-    let mut strace = std::process::Command::new("strace");
-    let calls = "trace=socketpair,sendto,recvfrom,shmget,shmat,flock,kill,rt_sigaction";
-    strace.args(["-f", "-qq", "-e", "signal=none", "-e", calls]);
-    strace.arg("-o").arg(&log);
-    let program = hello(&scratch);
-    strace.arg(program.get_program()).args(program.get_args());
-    strace.current_dir(scratch.dir()).stdin(Stdio::null());
-    if strace.output().is_err() {
-        return not_tested("what strace sees of a socket", "there is no strace");
-    }
-    let log = fs::read_to_string(log).unwrap();
-    let started = log.find("socketpair(").expect("it makes two sockets");
-    let seen: Vec<&str> = log[started..]
-        .lines()
-        .filter_map(|line| {
-            line.trim_start_matches(|it: char| it.is_ascii_digit() || it == ' ')
-                .split('(')
-                .next()
-        })
-        // The rest of a call during which the other process was seen.
-        .filter(|name| !name.starts_with("<..."))
-        .collect();
-    // The listener may be asleep in its call already, or come to it later.
-    let mut sorted = seen.clone();
-    sorted.sort_unstable();
-    assert_eq!(sorted, ["recvfrom", "sendto", "socketpair"], "{log}");
-    assert!(log.contains(", 1024, 0, NULL, 0) = 1024"), "{log}");
-    assert!(log.contains("MSG_WAITALL"), "{log}");
-}
-
-#[test]
 fn step_stops_before_each_step_and_what_it_suggests_is_true() {
     let scratch = Scratch::new();
     let mut command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
