@@ -29,7 +29,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Waits for a message from anybody, and prints it: `--listen`. Fails if none has come.
 pub fn listen(run: &mut Run) -> Result<()> {
-    signal::prepare(Some(run.signal))?;
+    signal::prepare(run.signal)?;
     // From here on, one that comes before its handler stays pending.
     signal::block(run.signal)?;
     // Without the file nobody could ever reach this listener.
@@ -65,7 +65,7 @@ fn may_take(segment: &Segment<Message>, sender: Pid) -> Result<(), Error> {
 /// Sends a message to a process that listens already: `--to`. Fails if it has not been read.
 pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
     let message = Message::new(text)?;
-    signal::prepare(Some(run.signal))?;
+    signal::prepare(run.signal)?;
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
     ensure_listening(listener, run.signal)?;
 

@@ -534,7 +534,7 @@ fn assert_whole_story(text: &str) {
         .collect();
     // While the listener spins, the sender does what it does: that is one row, at its beginning.
     let at = |what: &str| events.iter().position(|row| row.1.starts_with(what));
-    let [ready, spins, stores] = ["says: ready", "spins for ", "the handler"].map(at);
+    let [ready, spins, stores] = ["says: ready", "spins ", "the handler"].map(at);
     assert!(ready < spins && spins < stores, "{text}");
     let spins = events.remove(spins.unwrap());
     assert_eq!((spins.0, spins.2), ("listener", ""), "{text}");

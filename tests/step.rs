@@ -303,7 +303,7 @@ fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_
             (who, digits(what), digits(crosses))
         };
         // (When the listener spins is a matter of chance.)
-        let spins = |event: &(u64, &str, String, String)| event.2.starts_with("spins for ");
+        let spins = |event: &(u64, &str, String, String)| event.2.starts_with("spins ");
         let events = events.filter(|event| !spins(event));
         events.map(what).collect::<Vec<_>>()
     });

@@ -199,7 +199,7 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
         assert_eq!((finished.code, &*finished.stderr), (Some(0), ""), "{text}");
 
         let rows = events(text);
-        let spins = rows.iter().filter(|row| row.2.starts_with("spins for "));
+        let spins = rows.iter().filter(|row| row.2.starts_with("spins "));
         let spins: Vec<_> = spins.collect();
         let unblocks = |call: &support::told::Call| call.words.contains("SIG_UNBLOCK, [USR1]");
         let calls = told_calls(text);
@@ -211,7 +211,7 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
                 // Asleep it uses what it takes to fall asleep and to wake.
                 assert!(slept * 3 < *burned, "{text}");
                 assert_eq!(spins.len(), 1, "{text}");
-                assert_eq!(spins[0].2, format!("spins for {spun} us"));
+                assert_eq!(spins[0].2, format!("spins {rounds} rounds"));
                 assert!(calls.iter().any(unblocks), "{text}");
             }
             ("sleep", [(None, _, slept)]) => {

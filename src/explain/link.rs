@@ -16,13 +16,13 @@ use anyhow::Result;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{pipe, write};
+use nix::unistd::write;
 
 use super::Entry;
 use crate::output::palette::Role;
 use crate::sys::Error;
-use crate::sys::fd::{LOOK_INTERVAL, read_byte};
-use crate::sys::trace::Call;
+use crate::sys::fd::{self, LOOK_INTERVAL, read_byte};
+use crate::sys::trace::{self, Call};
 
 /// How many bytes of entries are written at most: almost as many as a pipe of Linux holds.
 const LIMIT: usize = 60 * 1024;
@@ -43,7 +43,7 @@ pub(super) struct Link {
 impl Link {
     /// Makes the pipes, before the fork. Fails as pipe(2) does.
     pub(super) fn open(live: bool) -> Result<Self> {
-        let pipe = || pipe().map_err(|errno| Error::call(Call::Pipe(None), errno));
+        let pipe = || trace::untraced(fd::new_pipe);
         let (read, write) = pipe()?;
         fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {

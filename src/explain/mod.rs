@@ -184,11 +184,9 @@ impl Explainer {
         if let Call::Pselect(..) = record.call {
             self.waited("slept", record.ended - record.began, at);
         }
-        let is_wait = matches!(
-            (&record.call, record.result),
-            (Call::Nanosleep(_), _) | (Call::Flock(..), Err(Errno::EINTR))
-        );
-        if is_wait {
+        if let (Call::Nanosleep(_), _) | (Call::Flock(..), Err(Errno::EINTR)) =
+            (&record.call, record.result)
+        {
             self.find_nothing(record.call.to_string(), at);
         }
         self.processor_time = process::processor_time();
@@ -219,7 +217,7 @@ impl Explainer {
             }
             Step::Spun(rounds) => {
                 let (from, to) = self.spinning;
-                let event = format!("spins for {} us", (to - from).as_micros());
+                let event = format!("spins {rounds} rounds");
                 let event = timeline::event(self.who, &event, &Crosses::Nothing);
                 self.add(from, String::new(), Some(event));
                 self.waited(&format!("spun {rounds} rounds"), to - from, from);

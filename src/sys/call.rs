@@ -66,12 +66,10 @@ impl fmt::Display for Call {
                 write!(f, "sigaction({signals}, {{sa_handler={handler}, …}}, …)")
             }
             Self::Sigprocmask(how, set) => write!(f, "sigprocmask({how:?}, {}, …)", names(set)),
-            Self::Pipe(Some(ends)) => write!(f, "pipe({ends:?})"),
-            Self::Pipe(None) => f.write_str("pipe(…)"),
-            Self::Socketpair(Some(sockets)) => {
-                write!(f, "socketpair(AF_UNIX, SOCK_STREAM, 0, {sockets:?})")
+            Self::Pipe(ends) => write!(f, "pipe({})", pair(ends)),
+            Self::Socketpair(ends) => {
+                write!(f, "socketpair(AF_UNIX, SOCK_STREAM, 0, {})", pair(ends))
             }
-            Self::Socketpair(None) => f.write_str("socketpair(AF_UNIX, SOCK_STREAM, 0, …)"),
             Self::Fork => f.write_str("fork()"),
             Self::Read(fd, byte) => {
                 write!(f, "read({fd}, \"{}\", 1)", byte.as_slice().escape_ascii())
@@ -122,6 +120,11 @@ impl fmt::Display for Call {
             Self::CopyOut(bytes, address) => write!(f, "copied {bytes} bytes from {address:#x}"),
         }
     }
+}
+
+/// The two descriptors that a call has made.
+fn pair(ends: &Option<[c_int; 2]>) -> String {
+    ends.map_or("…".to_owned(), |ends| format!("{ends:?}"))
 }
 
 fn timespec(time: &Duration) -> String {

@@ -13,7 +13,7 @@ use super::trace::{self, Call};
 use super::{Deadline, Error};
 
 /// Makes a pipe: what is written into its second end is read from the first; see pipe(2).
-pub(super) fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+pub fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     trace::traced_zero(pipe, |made| Call::Pipe(made.map(numbers)))
 }
 

@@ -37,17 +37,18 @@ use super::{Deadline, Error};
 /// Some systems refuse to sleep for years. A sleeper wakes after a day, and sleeps again.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Prepares the signals of a program that sends `notification`, or waits for it; see sigprocmask(2)
-/// and sigaction(2), which do not fail with these arguments.
+/// Prepares the signals of a program that sends `notification`, or waits for it, if there is one;
+/// see sigprocmask(2) and sigaction(2), which do not fail with these arguments.
 ///
 /// Nothing stays blocked that the program which started this one had blocked. SIGUSR1 and SIGUSR2
 /// are blocked if they are the notification: they mean nothing else, so they do nothing to a
 /// process that only sends them. SIGCHLD gets its default disposition: if it were ignored, the
 /// kernel would throw away the exit status of a child. SIGXFSZ is ignored: a file that may not grow
 /// any more is an error of write(2), and no reason to die.
-pub fn prepare(notification: Option<Signal>) -> Result<(), Error> {
+pub fn prepare(notification: impl Into<Option<Signal>>) -> Result<(), Error> {
     let is_users = |it: &Signal| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2);
-    change_mask(SigmaskHow::SIG_SETMASK, notification.into_iter().filter(is_users).collect())?;
+    let mask = notification.into().filter(is_users).into_iter().collect();
+    change_mask(SigmaskHow::SIG_SETMASK, mask)?;
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
     set_disposition(Signal::SIGXFSZ, SigHandler::SigIgn, libc::SIG_IGN)
 }
