@@ -7,7 +7,7 @@
 //! ```text
 //!   sender (parent)                            listener (child)
 //!
-//!   block SIGUSR1; lock the path's file
+//!   block SIGUSR1 (or the --signal); lock the path's file
 //!   fork ------------------------------------> sigaction: register the handler
 //!   read <------------ one byte (pipe) ------- write: ready
 //!   ftok, shmget: create the segment           unblock SIGUSR1, and spin (then sleep)
@@ -32,6 +32,7 @@
 //! 5. [`message`] is its `s_message`, with the text inside.
 //!
 //! [`standalone`] starts the same two roles in two terminals, as programs that share only a path.
+//! [`socket`] tells the same story through a pair of sockets, which is easier.
 //! A [`run`](mod@run) holds what both roles need. They tell each [`step`] to the [`transcript`],
 //! which prints it.
 //!

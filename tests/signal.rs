@@ -411,6 +411,7 @@ fn an_explained_run_names_the_signal_and_the_default_that_it_has() {
         (SIGWINCH, "does nothing"),
         (SIGCONT, "only lets a stopped process go on"),
         (SIGTSTP, "stops the process"),
+        (SIGPIPE, "is ignored by this program"),
     ] {
         let scratch = Scratch::new();
         let mut command = with(signal, &scratch, &["--explain", "--color=never", "Hello"]);

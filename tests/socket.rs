@@ -1,16 +1,20 @@
 //! The same story through a pair of sockets: the same messages, the same faults, the same ends. And
 //! nothing is left, whatever is killed.
 #![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // For what a child does between fork and exec.
 
 mod support;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::process::Stdio;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use rexpect::session::spawn_command;
 
@@ -29,7 +33,7 @@ fn assert_delivered(finished: &Finished, size: usize, shown: &str) {
     assert_eq!(outcome, (&*expected, "", Some(0)), "{finished:#?}");
 }
 
-fn hello(scratch: &Scratch) -> std::process::Command {
+fn hello(scratch: &Scratch) -> Command {
     scratch.via_socket(["--timeout=60", "Hello, world"])
 }
 
@@ -229,10 +233,7 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
         let moment = whole.mul_f64((random % 1000) as f64 / 1000.0);
         let started = Instant::now();
         let mut command = hello(&scratch);
-        let running = {
-            use std::os::unix::process::CommandExt;
-            start(command.process_group(0))
-        };
+        let running = start(command.process_group(0));
         while started.elapsed() < moment {
             std::hint::spin_loop();
         }
@@ -260,6 +261,18 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
         scratch.assert_nothing_left();
     }
     assert!(cut_short > KILLS / 5, "{cut_short}");
+}
+
+#[test]
+fn a_run_that_may_open_no_more_files_says_so() {
+    let scratch = Scratch::new();
+    let mut command = hello(&scratch);
+    // Four files: the three standard ones, and the first socket.
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 4, 4)?)) };
+    let finished = run(&mut command);
+    finished.assert_failed_with(&["socketpair(AF_UNIX, ", "EMFILE", "RLIMIT_NOFILE"]);
+    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -379,7 +392,7 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
     let mut run = Program::start(command);
     let sender = run.pid();
     let typed = |command: &str| {
-        let mut sh = std::process::Command::new("sh");
+        let mut sh = Command::new("sh");
         let output = sh.args(["-c", command]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
@@ -442,4 +455,74 @@ fn a_step_ends_with_the_other_process() {
         thread::yield_now();
         scratch.assert_nothing_left();
     }
+}
+
+// What the README says of both ways.
+
+#[test]
+fn the_readme_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let row = |name: &str| -> Vec<usize> {
+        let row = readme.lines().find_map(|line| line.strip_prefix(name));
+        let columns = row.expect(name).split('|').map(str::trim);
+        columns.filter_map(|column| column.parse().ok()).collect()
+    };
+    let lines = |files: &[&str]| -> usize {
+        let text = |file| fs::read_to_string(root.join("src").join(file)).unwrap();
+        files.iter().map(|file| text(file).lines().count()).sum()
+    };
+    let story = ["demo.rs", "listener.rs", "handler.rs", "sender.rs"];
+    assert_eq!(
+        row("| lines of the story, `message.rs` not counted |"),
+        [lines(&story), lines(&["socket.rs"])]
+    );
+
+    let scratch = Scratch::new();
+    let mut version = sigshm();
+    version.arg("--version");
+    let [Some(version), Some(memory), Some(socket)] = [
+        version,
+        scratch.sigshm(["--timeout=60", "hi"]),
+        scratch.via_socket(["--timeout=60", "hi"]),
+    ]
+    .map(|program| count_calls(&scratch, &program)) else {
+        return not_tested("how many system calls each way takes", "there is no strace");
+    };
+    let said = row("| system calls beyond those of `--version` |");
+    for (said, counted) in said.into_iter().zip([memory - version, socket - version]) {
+        // One or two differ from one C library to another.
+        assert!(said.abs_diff(counted) <= 3, "{said}, and it is {counted}");
+    }
+    scratch.assert_nothing_left();
+}
+
+/// The fewest system calls that the program and its child make in ten runs: a listener that has to
+/// sleep after it has spun makes more. (fcntl(2) is how a debug build looks at a descriptor before
+/// it is closed.) `None` if there is no strace(1).
+fn count_calls(scratch: &Scratch, program: &Command) -> Option<usize> {
+    let log = scratch.dir().join("calls");
+    let count = || {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=!fcntl", "-o"]);
+        strace
+            .arg(&log)
+            .arg(program.get_program())
+            .args(program.get_args());
+        strace.current_dir(scratch.dir()).stdin(Stdio::null());
+        let output = strace.output().ok()?;
+        assert!(output.status.success(), "{output:?}");
+        let log = fs::read_to_string(&log).unwrap();
+        // One that was interrupted by a line of the other process has two lines.
+        Some(
+            log.lines()
+                .filter(|line| !line.contains(" resumed>"))
+                .count(),
+        )
+    };
+    (0..10)
+        .map(|_| count())
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .min()
 }
