@@ -111,15 +111,16 @@ pub fn parse() -> (Command, Run) {
     let role = if listen { Role::Listener } else { Role::Sender };
     let explained = (explain || step).then_some((role, (!through_socket).then_some(signal), step));
     let transcript = Transcript::new(is_colored(arguments.color), explained);
+    // With --step a stop may last as long as a lesson.
+    let timeout = arguments.timeout.or((!listen).then_some(TIMEOUT)).filter(|_| !step);
     let run = Run {
         path: arguments.path.unwrap_or_else(|| PathBuf::from("./shared_path")),
-        // With --step a stop may last as long as a lesson.
-        timeout: arguments.timeout.or((!listen).then_some(TIMEOUT)).filter(|_| !step),
+        timeout,
         signal,
         spin: match arguments.wait.as_deref() {
-            Some("spin") => SPIN,
-            None if !listen => SPIN,
-            _ => Duration::ZERO,
+            Some("sleep") => Duration::ZERO,
+            None if listen => Duration::ZERO,
+            _ => timeout.map_or(SPIN, |timeout| timeout.min(SPIN)),
         },
         transcript,
     };

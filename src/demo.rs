@@ -24,7 +24,7 @@ pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;
     run.tell(Step::Forking)?;
-    // The signal is blocked before, in the child too: one that comes before its handler stays pending.
+    // The child has the signal blocked from its start: one that comes too early stays pending.
     match fork("the listener", run.signal)? {
         // This is the child. `parent` is its end of two pipes.
         Fork::Child(parent) => listener(&parent, run),
