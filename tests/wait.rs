@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 
 use support::program::Program;
 use support::told::{events, told_calls};
-use support::tracer::start_and_stop_parent;
+use support::tracer::{Point, Side, freeze, start_and_stop_parent};
 use support::*;
 
 /// The tests of this file take turns, because some of them measure processor time.
@@ -221,6 +221,26 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
             }
             (_, waits) => panic!("{way}: {waits:?} in {text}"),
         }
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_signal_that_comes_while_the_listener_spins_does_not_hide_what_that_cost() {
+    let _alone = alone();
+    for _ in 0..10 {
+        let scratch = Scratch::new();
+        let options = ["--explain", "--color=never", "Hello, world"];
+        // The sender is about to send the signal. Meanwhile the listener is let go, and spins.
+        let point = Point::Call(Side::Parent, libc::SYS_kill);
+        let frozen = freeze(&mut scratch.sigshm(options), point).expect("it has not ended");
+        let finished = frozen.release().finish(TIMEOUT);
+        let text = finished.text();
+        assert_eq!((finished.code, &*finished.stderr), (Some(0), ""), "{text}");
+        let (rounds, spun, used) = waits(text)[0];
+        // A round takes more than 10 nanoseconds: it reads a clock.
+        assert!(used * 100 >= rounds.unwrap(), "{text}");
+        assert!(used <= spun + 1000, "{text}");
         scratch.assert_nothing_left();
     }
 }

@@ -5,7 +5,6 @@
 
 use super::Known;
 use crate::step::Step;
-use crate::sys::signal::Signal::*;
 
 /// What there is to say about a step, line by line, and in front of each line its kind.
 pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(char, String)> {
@@ -52,11 +51,11 @@ fn fill_in(text: &str, known: &Known) -> String {
         .replace("SEGMENT", &number(known.segment));
     if let Some(signal) = known.signal {
         // See signal(7).
-        let default = match signal {
-            SIGCHLD | SIGURG | SIGWINCH => "does nothing",
-            SIGCONT => "only lets a stopped process go on",
-            SIGTSTP | SIGTTIN | SIGTTOU => "stops the process",
-            SIGPIPE | SIGXFSZ => "is ignored by this program",
+        let default = match signal.as_str() {
+            "SIGCHLD" | "SIGURG" | "SIGWINCH" | "SIGINFO" => "does nothing",
+            "SIGCONT" => "only lets a stopped process go on",
+            "SIGTSTP" | "SIGTTIN" | "SIGTTOU" => "stops the process",
+            "SIGPIPE" | "SIGXFSZ" => "is ignored by this program",
             _ => "kills the process",
         };
         text = text

@@ -85,12 +85,12 @@ pub struct Explainer {
     last_step: Duration,
     /// When the last signal came.
     arrived: Duration,
-    /// When the signal was unblocked, and when it was blocked again.
-    spinning: (Duration, Duration),
-    /// The processor time of this process at the end of the last call, and until the end of the
-    /// last wait since then.
+    /// When the signal was unblocked; and until it was blocked again, the time and the processor
+    /// time.
+    unblocked: Duration,
+    spun: (Duration, Duration),
+    /// The processor time of this process when it had recorded the last call.
     processor_time: Duration,
-    burned: Duration,
     /// The looks that found nothing. From the first one on, what follows is held back until it is
     /// known how that look ends.
     looks: Vec<Look>,
@@ -121,9 +121,9 @@ impl Explainer {
             events: Vec::new(),
             last_step: Duration::ZERO,
             arrived: Duration::ZERO,
-            spinning: (Duration::ZERO, Duration::ZERO),
+            unblocked: Duration::ZERO,
+            spun: (Duration::ZERO, Duration::ZERO),
             processor_time: Duration::ZERO,
-            burned: Duration::ZERO,
             looks: Vec::new(),
             held_back: Vec::new(),
             named: Vec::new(),
@@ -135,7 +135,7 @@ impl Explainer {
 
     /// Takes in a call.
     fn note(&mut self, record: &Record) {
-        self.burned = process::processor_time().saturating_sub(self.processor_time);
+        let used = process::processor_time().saturating_sub(self.processor_time);
         let is_child = matches!((&record.call, record.result), (Call::Fork, Ok(0)));
         match (&record.call, record.result) {
             (Call::Fork, Ok(child)) => {
@@ -156,10 +156,10 @@ impl Explainer {
                 self.known.created = *flags != 0;
             }
             (Call::Sigprocmask(SigmaskHow::SIG_UNBLOCK, _), _) => {
-                self.spinning.0 = record.ended - self.started;
+                self.unblocked = record.ended - self.started;
             }
             (Call::Sigprocmask(SigmaskHow::SIG_BLOCK, _), _) => {
-                self.spinning.1 = record.began - self.started;
+                self.spun = (record.began - self.started - self.unblocked, used);
             }
             (Call::IpcStat(_, Some(status)), _) if self.who == Role::Listener => {
                 let creator = status.iter().find(|(name, _)| *name == "shm_cpid");
@@ -182,7 +182,7 @@ impl Explainer {
         let text = self.call(record);
         self.add(at, text, event);
         if let Call::Pselect(..) = record.call {
-            self.waited("slept", record.ended - record.began, at);
+            self.waited("slept", (record.ended - record.began, used), at);
         }
         if let (Call::Nanosleep(_), _) | (Call::Flock(..), Err(Errno::EINTR)) =
             (&record.call, record.result)
@@ -192,10 +192,10 @@ impl Explainer {
         self.processor_time = process::processor_time();
     }
 
-    /// The listener has waited, and how; it ended at this time.
-    fn waited(&mut self, how: &str, time: Duration, at: Duration) {
-        let (time, burned) = (time.as_micros(), self.burned.as_micros());
-        let text = format!("({how} for {time} us; processor time: {burned} us)");
+    /// The listener has waited: how, for how long, and what processor time that took.
+    fn waited(&mut self, how: &str, (time, used): (Duration, Duration), at: Duration) {
+        let (time, used) = (time.as_micros(), used.as_micros());
+        let text = format!("({how} for {time} us; processor time: {used} us)");
         self.add(at, self.detail(Role::Detail, &text), None);
     }
 
@@ -216,11 +216,10 @@ impl Explainer {
                 return Ok(());
             }
             Step::Spun(rounds) => {
-                let (from, to) = self.spinning;
                 let event = format!("spins {rounds} rounds");
                 let event = timeline::event(self.who, &event, &Crosses::Nothing);
-                self.add(from, String::new(), Some(event));
-                self.waited(&format!("spun {rounds} rounds"), to - from, from);
+                self.add(self.unblocked, String::new(), Some(event));
+                self.waited(&format!("spun {rounds} rounds"), self.spun, self.unblocked);
                 return Ok(());
             }
             Step::Woken => {
