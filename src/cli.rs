@@ -190,7 +190,13 @@ const FAULTS: [&str; 7] = ["SEGV", "BUS", "ILL", "FPE", "TRAP", "SYS", "EMT"];
 /// are for the kernel to refuse.)
 pub fn notification(text: &str) -> Result<Signal, String> {
     let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    // Three have two names; see signal(7).
+    let name = match upper.strip_prefix("SIG").unwrap_or(&upper) {
+        "IOT" => "ABRT",
+        "CLD" => "CHLD",
+        "POLL" => "IO",
+        name => name,
+    };
     let mut signals = Signal::iterator().map(|it| (it, &it.as_str()[3..]));
     match signals.find(|(it, its)| *its == name || (*it as i32).to_string() == text) {
         Some((signal, name)) if FAULTS.contains(&name) => Err(format!(

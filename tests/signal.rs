@@ -81,6 +81,10 @@ fn a_signal_has_a_name_with_or_without_sig_in_any_case_and_a_number() {
             assert_eq!(notification(text), Ok(signal), "{text:?}");
         }
     }
+    // kill -l of some shells has these.
+    for (text, signal) in [("POLL", SIGIO), ("sigiot", SIGABRT), ("CLD", SIGCHLD)] {
+        assert_eq!(notification(text), Ok(signal), "{text:?}");
+    }
     for signal in FAULTS {
         for text in [signal.as_str(), name(signal), &(signal as i32).to_string()] {
             let error = notification(text).unwrap_err();
