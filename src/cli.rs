@@ -22,7 +22,7 @@ use crate::sys::signal::{self, Signal};
 use crate::sys::trace::shortened;
 use crate::transcript::Transcript;
 
-/// Send a message to another process through System V shared memory and SIGUSR1
+/// Send a message to another process through System V shared memory and a signal
 #[derive(Debug, Parser)]
 #[command(version, bin_name = "sigshm", override_usage = USAGE, after_help = AFTER_HELP)]
 struct Arguments {
@@ -39,16 +39,16 @@ struct Arguments {
     #[arg(long, conflicts_with = "to")]
     listen: bool,
 
-    /// What carries it: memory or socket
+    /// Send through memory or socket
     #[arg(long, value_name = "WAY", default_value = "memory")]
     #[arg(value_parser = ["memory", "socket"], hide_possible_values = true)]
     via: String,
 
-    /// The signal that announces it [default: USR1]
+    /// The signal that notifies the listener [default: USR1]
     #[arg(long, value_name = "NAME", value_parser = notification, allow_hyphen_values = true)]
     signal: Option<Signal>,
 
-    /// How to wait: spin (the demo) or sleep (--listen)
+    /// How to wait: spin [default] or sleep [with --listen]
     #[arg(long, value_name = "HOW", value_parser = ["spin", "sleep"], hide_possible_values = true)]
     #[arg(conflicts_with = "to")]
     wait: Option<String>,
@@ -120,6 +120,7 @@ pub fn parse() -> (Command, Run) {
         spin: match arguments.wait.as_deref() {
             Some("sleep") => Duration::ZERO,
             None if listen => Duration::ZERO,
+            // It has not slept before the timeout is over, so there is nothing else that ends it.
             _ => timeout.map_or(SPIN, |timeout| timeout.min(SPIN)),
         },
         transcript,
@@ -186,7 +187,7 @@ fn exit(error: &clap::Error) -> ! {
 /// The signals by which the system reports a fault of the process itself.
 const FAULTS: [&str; 7] = ["SEGV", "BUS", "ILL", "FPE", "TRAP", "SYS", "EMT"];
 
-/// The signal with this name or number. Fails if it cannot announce a message. (SIGKILL and SIGSTOP
+/// The signal with this name or number. Fails if it cannot be the notification. (SIGKILL and SIGSTOP
 /// are for the kernel to refuse.)
 pub fn notification(text: &str) -> Result<Signal, String> {
     let upper = text.to_ascii_uppercase();
@@ -200,11 +201,11 @@ pub fn notification(text: &str) -> Result<Signal, String> {
     let mut signals = Signal::iterator().map(|it| (it, &it.as_str()[3..]));
     match signals.find(|(it, its)| *its == name || (*it as i32).to_string() == text) {
         Some((signal, name)) if FAULTS.contains(&name) => Err(format!(
-            "{signal} reports a fault of the process itself, and after a handler that only stores \
-             the fault would come again, for ever"
+            "{signal} reports a fault of the process itself; a handler that only stores would \
+             return to the fault, again and again"
         )),
         Some((signal, _)) => Ok(signal),
-        None if name.starts_with("RT") || matches!(text.parse(), Ok(32..=64)) => {
+        None if name.starts_with("RTM") || matches!(text.parse(), Ok(32..=64)) => {
             Err("it must be a standard signal, and not a real-time one".to_owned())
         }
         None => {

@@ -7,7 +7,7 @@
 //! ```text
 //!   sender (parent)                            listener (child)
 //!
-//!   block SIGUSR1 (or the --signal); lock the path's file
+//!   block SIGUSR1; lock the path's file
 //!   fork ------------------------------------> sigaction: register the handler
 //!   read <------------ one byte (pipe) ------- write: ready
 //!   ftok, shmget: create the segment           unblock SIGUSR1, and spin (then sleep)

@@ -51,9 +51,8 @@ pub fn receive(
     // In the demo it is the parent that gives up.
     let timeout = if parent.is_some() { None } else { run.timeout };
     let mut deadline = Deadline::after(timeout, "no message came");
-    let spin_until = Instant::now() + run.spin;
+    spin(run)?;
     loop {
-        spin(spin_until, run)?;
         let Some((number, sender)) = handler::take() else {
             // pselect(2) unblocks the signal and sleeps in one call, so none is missed.
             if !signal::sleep(run.signal, parent, &mut deadline)? {
@@ -86,11 +85,11 @@ pub fn receive(
 
 /// The article's endless loop, but with an end, because a loop that spins keeps a processor busy.
 /// The signal is unblocked only here and in `signal::sleep`.
-fn spin(until: Instant, run: &mut Run) -> Result<()> {
-    if Instant::now() >= until {
+fn spin(run: &mut Run) -> Result<()> {
+    if run.spin.is_zero() {
         return Ok(());
     }
-    let mut rounds = 0;
+    let (until, mut rounds) = (Instant::now() + run.spin, 0);
     signal::unblock(run.signal)?;
     while !handler::has_run() && Instant::now() < until {
         rounds += 1;

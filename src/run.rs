@@ -13,7 +13,7 @@ use crate::transcript::Transcript;
 pub struct Run {
     pub path: PathBuf,             // the file from which both make the key
     pub timeout: Option<Duration>, // of each wait for the other process; none: for ever
-    pub signal: Signal,            // that announces the message
+    pub signal: Signal,            // that notifies the listener
     pub spin: Duration,            // how long the listener spins before it sleeps
     pub transcript: Transcript,    // what is printed
 }

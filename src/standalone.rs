@@ -94,7 +94,6 @@ pub fn send(text: &[u8], listener: Pid, run: &mut Run) -> Result<()> {
 /// Makes sure that a process is there, can read the message, and has a handler: without one, most
 /// signals would kill it.
 fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
-    signal::ensure_catchable(signal)?;
     let hint =
         "start a listener (sigshm --listen, with the same --signal) and use the PID it prints";
     let has_handler = proc::has_handler(listener, signal);
@@ -107,13 +106,12 @@ fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
     let user = proc::user(listener).filter(|&user| user != us && !user.is_root());
     match (has_handler, user) {
         (Some(false), _) => bail!(
-            "{program} has no handler for {signal} (SigCgt in /proc/{listener}/status), which \
-             would kill it, stop it or be ignored; {hint}"
+            "{program} has no handler for {signal} (SigCgt in /proc/{listener}/status), so it \
+             would be killed or stopped, or would not notice; {hint}"
         ),
         (None, _) if cfg!(target_os = "linux") => bail!(
-            "nobody can tell whether PID {listener} has a handler for {signal}, which would kill \
-             or stop it otherwise: there is no /proc of this PID namespace; mount it (unshare \
-             --mount-proc)"
+            "nobody can tell whether PID {listener} has a handler for {signal}, which may kill it \
+             otherwise: there is no /proc of this PID namespace; mount it (unshare --mount-proc)"
         ),
         (_, Some(user)) => bail!(
             "{program} is user {user}'s, and could not read the message, which is for user {us} \

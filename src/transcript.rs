@@ -24,7 +24,7 @@ pub struct Transcript {
 impl Transcript {
     /// A transcript on standard output; `colored` says whether there are colours. If it is
     /// explained, `explained` says whose it is, the sender's or the listener's, which signal
-    /// announces the message, if one does, and whether there are stops.
+    /// notifies the listener, if one does, and whether there are stops.
     pub fn new(colored: bool, explained: Option<(Role, Option<Signal>, bool)>) -> Self {
         let stdout = Stdout { colored };
         let explainer =

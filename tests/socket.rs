@@ -11,7 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, setrlimit};
@@ -143,7 +142,6 @@ fn sixty_at_once_deliver_sixty_messages_each_its_own() {
 #[test]
 fn it_has_no_segment_no_lock_and_no_handler() {
     let scratch = Scratch::new();
-    let before = segments().len();
     let point = Point::Call(Side::Parent, libc::SYS_sendto);
     let frozen = freeze(&mut hello(&scratch), point).expect("it has not ended");
     for process in [frozen.parent(), frozen.listener().unwrap()] {
@@ -153,9 +151,9 @@ fn it_has_no_segment_no_lock_and_no_handler() {
         }
         assert_eq!(signals(process, "SigBlk:"), 0);
     }
-    // (Other tests of this file make none.)
-    let at_key = scratch.segments();
-    assert_eq!(at_key, [], "of {before}");
+    assert_eq!(scratch.segments(), []);
+    let created = |segment: &Segment| segment.creator_pid == frozen.parent().as_raw();
+    assert!(!segments().iter().any(created));
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let sender = frozen.parent().to_string();
     assert!(!locks.split_whitespace().any(|word| word == sender));
@@ -220,9 +218,12 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
     const KILLS: usize = 150;
     let scratch = Scratch::new();
     // How long a run takes by itself, with all that this test does to start it.
-    let begun = Instant::now();
-    assert_delivered(&run(&mut hello(&scratch)), 12, "Hello, world");
-    let whole = begun.elapsed();
+    let time = |_| {
+        let begun = Instant::now();
+        assert_delivered(&run(&mut hello(&scratch)), 12, "Hello, world");
+        begun.elapsed()
+    };
+    let whole = (0..5).map(time).min().unwrap();
     // xorshift, from Marsaglia's "Xorshift RNGs".
     let mut random = u64::from(std::process::id()) << 20 | 1;
     let mut cut_short = 0;
@@ -423,10 +424,13 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
     wait_until("the listener sleeps", || {
         is_blocked_in(listener, libc::SYS_recvfrom)
     });
-    assert!(suggested(&run, "cat ").contains(&listener.to_string()));
+    let state = typed(&suggested(&run, "grep State"));
+    assert!(state.starts_with("State:\tS"), "{state}");
 
     run.step_to("the listener tells what it has read");
     assert!(typed(&suggested(&run, "ipcs")).contains("Segments"));
+    let created = |segment: &Segment| segment.creator_pid == sender.as_raw();
+    assert!(!segments().iter().any(created));
 
     run.step_to("the sender ends");
     let lines = typed(&suggested(&run, "ps "));
@@ -452,7 +456,6 @@ fn a_step_ends_with_the_other_process() {
         kill(listener, Signal::SIGKILL).unwrap();
         let finished = run.finish();
         finished.assert_failed_with(&["the listener", "was killed by SIGKILL"]);
-        thread::yield_now();
         scratch.assert_nothing_left();
     }
 }

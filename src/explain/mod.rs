@@ -48,7 +48,7 @@ struct Entry {
 /// What is known of the two processes and the segment.
 #[derive(Default)]
 struct Known {
-    /// The signal that announces the message; none if it goes through a socket.
+    /// The signal that notifies the listener; none if the message goes through a socket.
     signal: Option<Signal>,
     sender: Option<Pid>,
     listener: Option<Pid>,
@@ -101,8 +101,8 @@ pub struct Explainer {
 
 impl Explainer {
     /// Starts to record what this process does. If `live`, it is told as it happens, with stops.
-    /// `who` is the role of this process: the sender, or the listener. `signal` announces the
-    /// message; none does if it goes through a socket.
+    /// `who` is the role of this process: the sender, or the listener. `signal` notifies the
+    /// listener; none does if the message goes through a socket.
     pub fn start(
         who: Role,
         signal: Option<Signal>,

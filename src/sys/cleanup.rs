@@ -11,8 +11,8 @@
 //! # The order, and why
 //! 1. `process::fork` blocks these signals, forks, and installs the handlers in the parent alone. A
 //!    process that does not fork calls [`install`].
-//! 2. While a segment is created they are blocked again: the handler knows it
-//!    as soon as it exists. They are never blocked around a wait.
+//! 2. While a segment is created they are blocked again: the handler knows it as soon as it exists.
+//!    They are never blocked around a wait.
 //! 3. To remove: `IPC_RMID` first, then the identifier is forgotten. To reap: the PID is forgotten
 //!    first, because after waitpid(2) it may be somebody else's.
 //!

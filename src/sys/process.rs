@@ -55,10 +55,12 @@ pub(crate) fn fork(name: &'static str, notification: Signal) -> Result<Fork, Err
     let forked = divide(name, parents, childs);
     if let Ok(Fork::Parent(child)) = &forked {
         cleanup::install_for(Some(child.pid), mask)?;
-    } else {
-        mask.add(notification);
-        cleanup::change_mask(SigmaskHow::SIG_SETMASK, mask)?;
+        return forked;
     }
+    if forked.is_ok() {
+        mask.add(notification);
+    }
+    cleanup::change_mask(SigmaskHow::SIG_SETMASK, mask)?;
     forked
 }
 
@@ -85,8 +87,8 @@ impl End {
 
 fn divide(name: &'static str, parents: End, childs: End) -> Result<Fork, Error> {
     let parent = getpid();
-    // SAFETY: this program, which alone can call this function, has one thread. So the child finds
-    // every lock free and all memory in order, and may call whatever it likes.
+    // SAFETY: only this crate can call this function, and nothing in it starts a thread. So the
+    // child finds every lock free and all memory in order, and may call whatever it likes.
     let fork = || unsafe { nix::unistd::fork() };
     let number = |fork: &ForkResult| match fork {
         ForkResult::Parent { child } => child.as_raw().into(),
@@ -143,7 +145,8 @@ impl Parent {
     pub fn receive<T: SelfContained>(&self) -> Result<Option<T>, Error> {
         let fd = self.end.reads.as_raw_fd();
         let mut value = MaybeUninit::<T>::zeroed();
-        // SAFETY: these are the bytes of `value`, zeros, and nobody else uses them meanwhile.
+        // SAFETY: these are the bytes of `value`, all of them zero, and nobody else uses them
+        // meanwhile. (A T has no padding, so whatever they become are bytes of it.)
         let bytes = unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast(), size_of::<T>()) };
         let recv = || recv(fd, bytes, MsgFlags::MSG_WAITALL);
         match trace::traced(recv, |&got| got as i64, |_| Call::Recv(fd, size_of::<T>())) {

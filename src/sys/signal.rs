@@ -45,9 +45,16 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// process that only sends them. SIGCHLD gets its default disposition: if it were ignored, the
 /// kernel would throw away the exit status of a child. SIGXFSZ is ignored: a file that may not grow
 /// any more is an error of write(2), and no reason to die.
+///
+/// Fails with EINVAL for SIGKILL and SIGSTOP: so sigaction(2) says that no process may catch them.
 pub fn prepare(notification: impl Into<Option<Signal>>) -> Result<(), Error> {
     let is_users = |it: &Signal| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2);
-    let mask = notification.into().filter(is_users).into_iter().collect();
+    let notification = notification.into();
+    if let Some(signal @ (Signal::SIGKILL | Signal::SIGSTOP)) = notification {
+        // Even to say what they do anyway is refused.
+        set_disposition(signal, SigHandler::SigDfl, libc::SIG_DFL)?;
+    }
+    let mask = notification.filter(is_users).into_iter().collect();
     change_mask(SigmaskHow::SIG_SETMASK, mask)?;
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
     set_disposition(Signal::SIGXFSZ, SigHandler::SigIgn, libc::SIG_IGN)
@@ -164,18 +171,6 @@ fn record_arrival(signal: Signal, at: Instant) {
         let [code, pid, user] = ORIGIN.each_ref().map(|it| it.load(Relaxed));
         let origin = Origin { code, pid: Pid::from_raw(pid), user: user as u32 };
         trace::traced_event(Call::Arrival(signal, origin, times), at);
-    }
-}
-
-/// Makes sure that a process may have a handler for `signal`. The kernel has the last word: fails
-/// as sigaction(2) does, with EINVAL for SIGKILL and SIGSTOP.
-pub fn ensure_catchable(signal: Signal) -> Result<(), Error> {
-    match signal {
-        // What they do anyway: that changes nothing even if it were allowed.
-        Signal::SIGKILL | Signal::SIGSTOP => {
-            set_disposition(signal, SigHandler::SigDfl, libc::SIG_DFL)
-        }
-        _ => Ok(()),
     }
 }
 
