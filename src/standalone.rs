@@ -174,13 +174,15 @@ fn wait_until(
             trace::untraced(|| sent.segment.ensure_reachable(listener))?;
             next_check += fd::LOOK_INTERVAL;
         }
-        deadline.check().map_err(|error| anyhow!("{error}: {}", cause(sent, listener)))?;
+        deadline
+            .check()
+            .map_err(|error| anyhow!("{error}: {}", cause(sent, listener, run.signal)))?;
         trace::sleep(POLL_INTERVAL);
     }
 }
 
 /// Why the listener has not read the message, as far as the system tells.
-fn cause(sent: &Sent, listener: Pid) -> String {
+fn cause(sent: &Sent, listener: Pid, signal: Signal) -> String {
     let Ok(Status { id, attached, last_pid, .. }) = sent.segment.status() else {
         return "its status cannot be read".to_owned();
     };
@@ -191,6 +193,11 @@ fn cause(sent: &Sent, listener: Pid) -> String {
         format!("{last} was the last to attach or detach segment {id}, attached now: {attached}")
     } else if attached > 1 {
         format!("others are attached to segment {id}: {}", attached - 1)
+    } else if matches!(signal, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU) {
+        format!(
+            "it has not looked at segment {id}; if it was stopped meanwhile, the SIGCONT that let \
+             it go on has discarded {signal}: send the message again"
+        )
     } else {
         let key = sent.segment.key();
         format!(

@@ -339,6 +339,34 @@ fn between_two_programs_a_signal_announces_a_message_and_a_stray_one_changes_not
 }
 
 #[test]
+fn a_stop_signal_that_a_sigcont_has_discarded_is_said_to_be() {
+    for signal in STOPPING {
+        let scratch = Scratch::new();
+        let listener = Program::start(with(signal, &scratch, &["--listen"]));
+        listener.until_printed("# Registering");
+        listener.stop();
+        let to = listener.pid().to_string();
+        let arguments = ["--signal", name(signal), "--timeout=2", "--to", &to, "hi"];
+        let sender = Program::start(scratch.sigshm(arguments));
+        wait_until("it is pending", || {
+            signals(listener.pid(), "ShdPnd:") & bit(signal) != 0
+        });
+        listener.go_on();
+        let reasons = [
+            "SIGCONT",
+            &format!("discarded {signal}"),
+            "send the message again",
+        ];
+        sender.finish().assert_failed_with(&reasons);
+        // The listener is still there.
+        let delivered = run(&mut with(signal, &scratch, &["--to", &to, "hi"]));
+        assert_eq!(delivered.code, Some(0), "{delivered:#?}");
+        assert_eq!(listener.finish().code, Some(0));
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_sender_looks_for_a_handler_of_its_own_signal() {
     let scratch = Scratch::new();
     for (listens, sends) in [
@@ -444,7 +472,7 @@ fn an_explained_run_names_the_signal_and_the_default_that_it_has() {
         (SIGWINCH, "does nothing"),
         (SIGCONT, "only lets a stopped process go on"),
         (SIGTSTP, "stops the process"),
-        (SIGPIPE, "is ignored by this program"),
+        (SIGPIPE, "kills the process"),
     ] {
         let scratch = Scratch::new();
         let mut command = with(signal, &scratch, &["--explain", "--color=never", "Hello"]);
@@ -454,7 +482,7 @@ fn an_explained_run_names_the_signal_and_the_default_that_it_has() {
         let text = words.join(" ");
         let listener = listener_in(&text);
         for part in [
-            format!("without one, {signal} {default}."),
+            format!("by default, {signal} {default}."),
             format!("sigaction({signal}, {{sa_handler=0x"),
             format!("sigprocmask(SIG_UNBLOCK, [{}]", name(signal)),
             format!("kill({listener}, {signal}) = 0"),

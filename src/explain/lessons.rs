@@ -55,7 +55,6 @@ fn fill_in(text: &str, known: &Known) -> String {
             "SIGCHLD" | "SIGURG" | "SIGWINCH" | "SIGINFO" => "does nothing",
             "SIGCONT" => "only lets a stopped process go on",
             "SIGTSTP" | "SIGTTIN" | "SIGTTOU" => "stops the process",
-            "SIGPIPE" | "SIGXFSZ" => "is ignored by this program",
             _ => "kills the process",
         };
         text = text
