@@ -480,6 +480,27 @@ fn the_readme_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
         row("| lines of the story, `message.rs` not counted |"),
         [lines(&story), lines(&["socket.rs"])]
     );
+    let below = [
+        "shm.rs",
+        "attach.rs",
+        "status.rs",
+        "signal.rs",
+        "cleanup.rs",
+        "lock.rs",
+        "origin.rs",
+        "proc.rs",
+    ];
+    let below = lines(
+        &below
+            .map(|file| format!("sys/{file}"))
+            .each_ref()
+            .map(|it| &**it),
+    );
+    let said = row("| lines of `src/sys/` that nothing else needs |")[0];
+    assert!(
+        said.abs_diff(below) < 100,
+        "{said}, and they have {below} lines"
+    );
 
     let scratch = Scratch::new();
     let mut version = sigshm();
