@@ -340,30 +340,37 @@ fn between_two_programs_a_signal_announces_a_message_and_a_stray_one_changes_not
 
 #[test]
 fn a_stop_signal_that_a_sigcont_has_discarded_is_said_to_be() {
-    for signal in STOPPING {
-        let scratch = Scratch::new();
-        let listener = Program::start(with(signal, &scratch, &["--listen"]));
-        listener.until_printed("# Registering");
-        listener.stop();
-        let to = listener.pid().to_string();
-        let arguments = ["--signal", name(signal), "--timeout=2", "--to", &to, "hi"];
-        let sender = Program::start(scratch.sigshm(arguments));
-        wait_until("it is pending", || {
-            signals(listener.pid(), "ShdPnd:") & bit(signal) != 0
-        });
-        listener.go_on();
-        let reasons = [
-            "SIGCONT",
-            &format!("discarded {signal}"),
-            "send the message again",
-        ];
-        sender.finish().assert_failed_with(&reasons);
-        // The listener is still there.
-        let delivered = run(&mut with(signal, &scratch, &["--to", &to, "hi"]));
-        assert_eq!(delivered.code, Some(0), "{delivered:#?}");
-        assert_eq!(listener.finish().code, Some(0));
-        scratch.assert_nothing_left();
-    }
+    thread::scope(|scope| {
+        for signal in STOPPING {
+            scope.spawn(move || assert_discarded(signal));
+        }
+    });
+}
+
+#[track_caller]
+fn assert_discarded(signal: Signal) {
+    let scratch = Scratch::new();
+    let listener = Program::start(with(signal, &scratch, &["--listen"]));
+    listener.until_printed("# Registering");
+    listener.stop();
+    let to = listener.pid().to_string();
+    let arguments = ["--signal", name(signal), "--timeout=1", "--to", &to, "hi"];
+    let sender = Program::start(scratch.sigshm(arguments));
+    wait_until("it is pending", || {
+        signals(listener.pid(), "ShdPnd:") & bit(signal) != 0
+    });
+    listener.go_on();
+    let reasons = [
+        "SIGCONT",
+        &format!("discarded {signal}"),
+        "send the message again",
+    ];
+    sender.finish().assert_failed_with(&reasons);
+    // The listener is still there.
+    let delivered = run(&mut with(signal, &scratch, &["--to", &to, "hi"]));
+    assert_eq!(delivered.code, Some(0), "{delivered:#?}");
+    assert_eq!(listener.finish().code, Some(0));
+    scratch.assert_nothing_left();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, setrlimit};
@@ -203,14 +204,18 @@ fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
 
 #[test]
 fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
-    for side in [Side::Parent, Side::Child] {
-        for to_parent in [true, false] {
-            for signal in [Signal::SIGKILL, Signal::SIGTERM] {
-                let deaths = end_at_every_step(side, to_parent, signal);
-                assert!(deaths > 5, "{side:?} {to_parent} {signal}: {deaths}");
+    thread::scope(|scope| {
+        for side in [Side::Parent, Side::Child] {
+            for to_parent in [true, false] {
+                for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+                    scope.spawn(move || {
+                        let deaths = end_at_every_step(side, to_parent, signal);
+                        assert!(deaths > 5, "{side:?} {to_parent} {signal}: {deaths}");
+                    });
+                }
             }
         }
-    }
+    });
 }
 
 #[test]
