@@ -38,15 +38,14 @@ use super::{Deadline, Error};
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Prepares the signals of a program that sends `notification`, or waits for it, if there is one;
-/// see sigprocmask(2) and sigaction(2), which do not fail with these arguments.
+/// see sigprocmask(2) and sigaction(2). Fails with EINVAL for SIGKILL and SIGSTOP: the kernel lets
+/// no process catch them.
 ///
 /// Nothing stays blocked that the program which started this one had blocked. SIGUSR1 and SIGUSR2
 /// are blocked if they are the notification: they mean nothing else, so they do nothing to a
 /// process that only sends them. SIGCHLD gets its default disposition: if it were ignored, the
 /// kernel would throw away the exit status of a child. SIGXFSZ is ignored: a file that may not grow
 /// any more is an error of write(2), and no reason to die.
-///
-/// Fails with EINVAL for SIGKILL and SIGSTOP: so sigaction(2) says that no process may catch them.
 pub fn prepare(notification: impl Into<Option<Signal>>) -> Result<(), Error> {
     let is_users = |it: &Signal| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2);
     let notification = notification.into();
