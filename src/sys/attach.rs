@@ -4,7 +4,6 @@
 //! does, so there is none: values are copied in and out, word by word, as atomics.
 
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -61,23 +60,18 @@ impl<T: SelfContained> Attachment<T> {
     /// Others may write meanwhile. If the first word is one that
     /// [`write`](WritableAttachment::write) has put there, so is the rest.
     pub fn read(&self) -> T {
-        let mut value = MaybeUninit::<T>::uninit();
-        let copy = value.as_mut_ptr().cast::<u32>();
-        for (index, word) in self.words().iter().enumerate() {
+        let mut value = T::zeroed();
+        let copies = value.bytes_mut().chunks_exact_mut(size_of::<AtomicU32>());
+        for (index, (word, copy)) in self.words().iter().zip(copies).enumerate() {
             // Relaxed, because only a relaxed load is certain to work on a page that may not be
             // written (std::sync::atomic, "Atomic accesses to read-only memory").
-            let bits = word.load(Ordering::Relaxed);
-            // SAFETY: `index` is less than WORDS, so the place is within `value`; it need not be
-            // aligned.
-            unsafe { copy.add(index).write_unaligned(bits) };
+            copy.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
             if index == 0 {
                 fence(Ordering::Acquire);
             }
         }
         trace::traced_event(Call::CopyOut(size_of::<T>(), self.address.addr()), Instant::now());
-        // SAFETY: all WORDS of it are written, which is the whole of it, and a T is valid for every
-        // pattern of bits.
-        unsafe { value.assume_init() }
+        value
     }
 
     /// The segment as words that any process may change at any moment: which is what an atomic is.
@@ -110,11 +104,9 @@ impl<T: SelfContained> WritableAttachment<T> {
     /// Others may read meanwhile. If they find the new first word, they find the rest of `value`
     /// too; so of two values that begin with the same word, write only one.
     pub fn write(&mut self, value: &T) {
-        let source = ptr::from_ref(value).cast::<u32>();
-        for (index, word) in self.0.words().iter().enumerate().rev() {
-            // SAFETY: `index` is less than WORDS, so the place is within `value`, all of whose
-            // bytes are initialised, since a T has no padding; it need not be aligned.
-            let bits = unsafe { source.add(index).read_unaligned() };
+        let bytes = value.bytes().chunks_exact(size_of::<AtomicU32>());
+        for (index, (word, bytes)) in self.0.words().iter().zip(bytes).enumerate().rev() {
+            let bits = u32::from_ne_bytes(bytes.try_into().expect("as long as a word"));
             // Only the first word, which is stored last, has to come after the others.
             word.store(bits, if index == 0 { Ordering::Release } else { Ordering::Relaxed });
         }

@@ -15,10 +15,10 @@
 //! 4. No child outlives its parent. The parent's handlers kill it ([`cleanup`]); after a SIGKILL,
 //!    the kernel does (on Linux, just after it has closed the pipe), or the pipe tells it.
 
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
-use std::{fmt, ptr, slice, thread};
+use std::{fmt, thread};
 
 use libc::c_int;
 use nix::errno::Errno;
@@ -144,14 +144,10 @@ impl Parent {
     /// first. Fails as recv(2) does.
     pub fn receive<T: SelfContained>(&self) -> Result<Option<T>, Error> {
         let fd = self.end.reads.as_raw_fd();
-        let mut value = MaybeUninit::<T>::zeroed();
-        // SAFETY: these are the bytes of `value`, all of them zero, and nobody else uses them
-        // meanwhile. (A T has no padding, so whatever they become are bytes of it.)
-        let bytes = unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast(), size_of::<T>()) };
-        let recv = || recv(fd, bytes, MsgFlags::MSG_WAITALL);
+        let mut value = T::zeroed();
+        let recv = || recv(fd, value.bytes_mut(), MsgFlags::MSG_WAITALL);
         match trace::traced(recv, |&got| got as i64, |_| Call::Recv(fd, size_of::<T>())) {
-            // SAFETY: a T is valid for every pattern of bits.
-            Ok(got) if got == size_of::<T>() => Ok(Some(unsafe { value.assume_init() })),
+            Ok(got) if got == size_of::<T>() => Ok(Some(value)),
             // ECONNRESET: the parent has not even read our byte.
             Err(error) if error.errno() != Some(Errno::ECONNRESET) => Err(error),
             _ => Ok(None),
@@ -198,9 +194,7 @@ impl Child {
     /// has ended: [`wait`](Self::wait) says how.
     pub fn send<T: SelfContained>(&self, value: &T) -> Result<(), Error> {
         let fd = self.end.reads.as_raw_fd();
-        // SAFETY: the bytes of a T are all initialised, since it has no padding.
-        let bytes = unsafe { slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) };
-        let send = || send(fd, bytes, MsgFlags::empty());
+        let send = || send(fd, value.bytes(), MsgFlags::empty());
         match trace::traced(send, |&sent| sent as i64, |_| Call::Send(fd, size_of::<T>())) {
             Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
             _ => Ok(()),

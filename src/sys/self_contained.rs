@@ -1,12 +1,32 @@
 //! What may live in shared memory: types that mean the same in every process.
 
+use std::{mem, ptr, slice};
+
 /// A type that may live in shared memory: it consists of its own bytes and of nothing else.
 ///
 /// # Safety
 /// The type must be valid for every pattern of bits, must have no padding, and must hold nothing
 /// that has a meaning in one process only, such as an address.
 /// [`self_contained!`](crate::self_contained!) checks all three.
-pub unsafe trait SelfContained: Copy + PartialEq + 'static {}
+pub unsafe trait SelfContained: Copy + PartialEq + 'static {
+    /// The value whose bytes are all zero.
+    fn zeroed() -> Self {
+        // SAFETY: it is valid for every pattern of bits.
+        unsafe { mem::zeroed() }
+    }
+
+    /// The bytes of which the value consists.
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: there is no padding, so all of them are initialised.
+        unsafe { slice::from_raw_parts(ptr::from_ref(self).cast(), size_of::<Self>()) }
+    }
+
+    /// As [`bytes`](Self::bytes), to write other ones there.
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above. And whatever is written there, the value is valid.
+        unsafe { slice::from_raw_parts_mut(ptr::from_mut(self).cast(), size_of::<Self>()) }
+    }
+}
 
 // SAFETY: integers have no padding, are valid for every pattern of bits, and point nowhere.
 unsafe impl SelfContained for u8 {}
