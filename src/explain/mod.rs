@@ -209,7 +209,7 @@ impl Explainer {
                 if self.find_nothing(why.to_string(), now) {
                     let text =
                         self.stdout.lesson("* ", &format!("A signal, but no message: {why}"));
-                    let event = Some(timeline::arrival(None, &self.known));
+                    let event = Some(timeline::arrival("a signal, no message", None));
                     self.keep(Entry { at: now, text, event: None });
                     self.keep(Entry { at: self.arrived, text: String::new(), event });
                 }
@@ -298,9 +298,9 @@ impl Explainer {
             Step::ReceivedSignal(_, sender) => {
                 let is_expected = Some(*sender) == self.known.sender;
                 at = if is_expected { heading } else { now };
-                let arrival =
-                    timeline::arrival(Some(is_expected && !self.known.related), &self.known);
-                self.add(self.arrived, String::new(), Some(arrival));
+                let arrow = self.known.signal.filter(|_| is_expected && !self.known.related);
+                let event = timeline::arrival("the handler stores it", arrow);
+                self.add(self.arrived, String::new(), Some(event));
             }
             Step::Received(message) => text += &self.stdout.block(bytes::picture(message)),
             _ => {}

@@ -9,6 +9,7 @@ use nix::sys::wait::WaitStatus;
 
 use super::Known;
 use crate::output::palette::{Line, Role};
+use crate::sys::signal::Signal;
 use crate::sys::trace::{Call, Record};
 
 /// The widths of the sender's column and of the column of arrows.
@@ -52,16 +53,11 @@ pub(super) fn event_of(record: &Record, who: Role, known: &Known) -> Option<Line
     Some(event(who, &what, &crosses))
 }
 
-/// The arrival of a signal: of the one that brought the message, and then whether there is an arrow
-/// (in the demo it stands at the parent's kill), or of another one, which has come from elsewhere.
-pub(super) fn arrival(has_arrow: Option<bool>, known: &Known) -> Line {
-    let name = known.signal.map(|signal| signal.to_string()).unwrap_or_default();
-    let (what, crosses) = match has_arrow {
-        Some(true) => ("the handler stores it", Crosses::ToListener(name)),
-        Some(false) => ("the handler stores it", Crosses::Nothing),
-        None => ("a signal, no message", Crosses::Nothing),
-    };
-    event(Role::Listener, what, &crosses)
+/// The arrival of a signal, with an arrow if this is where it is drawn: in the demo that is at the
+/// parent's kill, and nobody draws one for a signal that has come from elsewhere.
+pub(super) fn arrival(what: &str, arrow: Option<Signal>) -> Line {
+    let name = arrow.map(|signal| Crosses::ToListener(signal.to_string()));
+    event(Role::Listener, what, &name.unwrap_or(Crosses::Nothing))
 }
 
 /// An event of the timeline, but for its time: what one process did, and what crossed then.

@@ -5,6 +5,7 @@ use nix::unistd::getpid;
 
 use super::escape::Escaped;
 use super::palette::Role;
+use crate::message::Message;
 use crate::step::Step;
 
 /// The lines of the transcript at a step, and whose they are. Some steps have none. Fails if the
@@ -21,13 +22,11 @@ pub fn of(step: &Step<'_>) -> Result<Option<(Role, String)>> {
             (Listener, format!("# Registering signal handler for {signal}"))
         }
         Step::Waiting => (Listener, "# Waiting for a message on a Unix socket".into()),
-        Step::Writing(message, _) | Step::Sending(message) => {
-            let (id, text) = (message.id, Escaped(message.text()?));
-            let line = match step {
-                Step::Sending(_) => "# Sending a new message through the socket.",
-                _ => "# Writing message to shared memory a new message.",
-            };
-            (Sender, format!("{line}\n\tid={id}\n\ttext:{text}."))
+        Step::Writing(message, _) => {
+            (Sender, whole("# Writing message to shared memory a new message.", message)?)
+        }
+        Step::Sending(message) => {
+            (Sender, whole("# Sending a new message through the socket.", message)?)
         }
         Step::ReceivedSignal(signal, _) => {
             (Receiver, format!("# PID={} received signal {signal}", getpid()))
@@ -38,4 +37,9 @@ pub fn of(step: &Step<'_>) -> Result<Option<(Role, String)>> {
         Step::Ready | Step::Spun(_) | Step::Woken => return Ok(None),
         Step::FoundNothing(_) | Step::Notifying(_) => return Ok(None),
     }))
+}
+
+/// A line, and the message below it.
+fn whole(line: &str, message: &Message) -> Result<String> {
+    Ok(format!("{line}\n\tid={}\n\ttext:{}.", message.id, Escaped(message.text()?)))
 }
