@@ -19,7 +19,7 @@ mod link;
 pub mod timeline;
 
 use std::cell::RefCell;
-use std::mem::take;
+use std::mem::{replace, take};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ pub struct Explainer {
     /// time.
     unblocked: Duration,
     spun: (Duration, Duration),
-    /// The processor time of this process when it had recorded the last call.
+    /// The processor time of this process when it was last asked for.
     processor_time: Duration,
     /// The looks that found nothing. From the first one on, what follows is held back until it is
     /// known how that look ends.
@@ -135,7 +135,10 @@ impl Explainer {
 
     /// Takes in a call.
     fn note(&mut self, record: &Record) {
-        let used = process::processor_time().saturating_sub(self.processor_time);
+        // The listener waits between these calls, and in the second one.
+        let is_wait = self.who == Role::Listener
+            && matches!(record.call, Call::Sigprocmask(..) | Call::Pselect(..));
+        let used = if is_wait { self.processor_time_since() } else { Duration::ZERO };
         let is_child = matches!((&record.call, record.result), (Call::Fork, Ok(0)));
         match (&record.call, record.result) {
             (Call::Fork, Ok(child)) => {
@@ -179,24 +182,32 @@ impl Explainer {
         };
         let at = at.saturating_duration_since(self.started);
         let event = timeline::event_of(record, self.who, &self.known);
-        let text = self.call(record);
-        self.add(at, text, event);
+        let mut text = self.call(record);
         if let Call::Pselect(..) = record.call {
-            self.waited("slept", (record.ended - record.began, used), at);
+            text += &self.wait("slept", (record.ended - record.began, used));
         }
+        self.add(at, text, event);
         if let (Call::Nanosleep(_), _) | (Call::Flock(..), Err(Errno::EINTR)) =
             (&record.call, record.result)
         {
             self.find_nothing(record.call.to_string(), at);
         }
-        self.processor_time = process::processor_time();
+        if is_wait {
+            // To record it is no part of it.
+            self.processor_time_since();
+        }
     }
 
-    /// The listener has waited: how, for how long, and what processor time that took.
-    fn waited(&mut self, how: &str, (time, used): (Duration, Duration), at: Duration) {
+    /// The processor time that this process has used since this was last asked.
+    fn processor_time_since(&mut self) -> Duration {
+        let now = process::processor_time();
+        now.saturating_sub(replace(&mut self.processor_time, now))
+    }
+
+    /// How the listener has waited, for how long, and what processor time that took.
+    fn wait(&self, how: &str, (time, used): (Duration, Duration)) -> String {
         let (time, used) = (time.as_micros(), used.as_micros());
-        let text = format!("({how} for {time} us; processor time: {used} us)");
-        self.add(at, self.detail(Role::Detail, &text), None);
+        self.detail(Role::Detail, &format!("({how} for {time} us; processor time: {used} us)"))
     }
 
     /// Takes in a step and its lines of the transcript. In a live run, what was before it is told
@@ -218,8 +229,8 @@ impl Explainer {
             Step::Spun(rounds) => {
                 let event = format!("spins {rounds} rounds");
                 let event = timeline::event(self.who, &event, &Crosses::Nothing);
-                self.add(self.unblocked, String::new(), Some(event));
-                self.waited(&format!("spun {rounds} rounds"), self.spun, self.unblocked);
+                let text = self.wait(&format!("spun {rounds} rounds"), self.spun);
+                self.add(self.unblocked, text, Some(event));
                 return Ok(());
             }
             Step::Woken => {
