@@ -48,7 +48,7 @@ struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = notification, allow_hyphen_values = true)]
     signal: Option<Signal>,
 
-    /// How to wait: spin [default] or sleep [with --listen]
+    /// How a listener waits: spin, or sleep (--listen does)
     #[arg(long, value_name = "HOW", value_parser = ["spin", "sleep"], hide_possible_values = true)]
     #[arg(conflicts_with = "to")]
     wait: Option<String>,

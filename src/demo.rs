@@ -15,8 +15,8 @@ use crate::sys::{RunLock, signal};
 ///
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
-    let message = Message::new(text)?;
-    signal::prepare(run.signal)?;
+    let message = Message::new(text)?; // fails before anything is printed
+    signal::prepare(run.signal)?; // whatever the program that started us has set
     // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
     // both processes have closed the file.
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
@@ -34,7 +34,8 @@ pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
             child.wait_until_ready(run.timeout)?;
             let pid = child.pid();
             let sent = sender(&message, pid, run)?;
-            // waitpid(2). A child that has failed is an error here.
+            // waitpid(2). A child that has failed is an error here, and so is a segment that it
+            // cannot find any more.
             child.wait(run.timeout, || sent.segment.ensure_reachable(pid))?;
             run.tell(Step::AllDone)?;
             sent.free()

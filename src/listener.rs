@@ -1,5 +1,5 @@
-//! The listener: the child's role, or that of a program of its own (`--listen`). It registers the
-//! handler, waits for the signal, and takes the message out of shared memory.
+//! The listener: the child, or a separate program (`--listen`). It registers the handler, waits for
+//! the signal, and takes the message out of shared memory.
 
 use std::hint;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
     run.tell(Step::Ready)?;
     parent.notify_ready()?;
     // A run that was killed leaves its segment behind, message and all. So take only a segment that
-    // our parent has created, and that somebody is attached to.
+    // our parent has created. And if that run had our parent's PID, nobody is attached to it.
     receive(Some(parent), run, |segment, _| {
         let status = segment.status()?;
         match (status.creator_pid == parent.pid(), status.attached) {
@@ -48,7 +48,7 @@ pub fn receive(
     run: &mut Run,
     may_take: impl Fn(&Segment<Message>, Pid) -> Result<(), Error>,
 ) -> Result<()> {
-    // In the demo it is the parent that gives up.
+    // In the demo it is the parent that gives up, and kills its child.
     let timeout = if parent.is_some() { None } else { run.timeout };
     let mut deadline = Deadline::after(timeout, "no message came");
     spin(run)?;
@@ -56,7 +56,7 @@ pub fn receive(
         let Some((number, sender)) = handler::take() else {
             // pselect(2) unblocks the signal and sleeps in one call, so none is missed.
             if !signal::sleep(run.signal, parent, &mut deadline)? {
-                // The parent has ended, and nobody wants to know more.
+                // The parent has ended, and nobody waits for the outcome.
                 process::exit(1);
             }
             continue;
@@ -77,6 +77,7 @@ pub fn receive(
             }
             Err(error) => return Err(error).with_context(|| note::no_message(&run.path)),
         };
+        // Told only now: a signal that brings no message prints nothing.
         run.tell(Step::ReceivedSignal(number, sender))?;
         // Checks the message (`Message::text`), and prints "# Received: …".
         return run.tell(Step::Received(&message));
@@ -107,7 +108,8 @@ fn take_message(
     let key = Key::from_path(path, PROJECT)?; // ftok(3)
     let segment = Segment::find(&key)?; // shmget(2)
     may_take(&segment)?;
-    // Copied once, and detached at once: from here on nobody can change it.
-    let message = segment.attach_read_only()?.read(); // shmat(2)
+    let attached = segment.attach_read_only()?; // shmat(2)
+    let message = attached.read(); // copied once
+    drop(attached); // shmdt(2): from here on nobody can change what we have
     if message.is_written() { Ok(message) } else { Err(segment.rejected("it holds no message")) }
 }

@@ -17,7 +17,7 @@ use crate::sys::signal::Signal;
 /// same key.
 pub const PROJECT: c_int = 1;
 
-/// The signal that says: there is a message.
+/// The signal that says: there is a message. (`--signal` names another one.)
 pub const NOTIFICATION: Signal = Signal::SIGUSR1;
 
 /// The `id` of every message, as in the article. In a new segment it is 0: no message yet.
@@ -39,7 +39,7 @@ crate::self_contained! {
     /// The article's `s_message`. In C, where pointers have 64 bits:
     /// `struct { int id; size_t size; char text[1008]; }`.
     pub struct Message {
-        /// The number of the message. It is written last: a reader that finds it finds the rest.
+        /// Always [`MESSAGE_ID`]. It is written last: a reader that finds it finds the rest.
         pub id: c_int,
         /// The C compiler leaves the same gap.
         pub padding: [u8; size_of::<size_t>() - size_of::<c_int>()],

@@ -1,5 +1,5 @@
-//! The sender: the parent's role, or that of a program of its own (`--to`). It puts the message
-//! into shared memory, and sends the signal that says so.
+//! The sender: the parent, or a separate program (`--to`). It puts the message into shared memory,
+//! and sends the signal that says so.
 
 use anyhow::Result;
 use nix::unistd::Pid;
@@ -20,8 +20,8 @@ pub struct Sent {
     attached: WritableAttachment<Message>,
 }
 
-/// Writes the message into shared memory, and notifies the listener. Fails if the segment cannot be
-/// created ([`OwnedSegment::create`]).
+/// Writes the message into shared memory, and notifies the listener. Fails as
+/// [`OwnedSegment::create`] and kill(2) do.
 pub fn sender(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
     let sent = write(message, listener, run)?;
     run.tell(Step::Notifying(&sent.segment))?;
@@ -35,7 +35,8 @@ pub fn write(message: &Message, listener: Pid, run: &mut Run) -> Result<Sent> {
     run.tell(Step::Writing(message, listener))?;
     let key = Key::from_path(&run.path, PROJECT)?; // ftok(3)
     // shmget(2). The article's IPC_CREAT alone would take whatever segment is there, with an old
-    // message in it. This one removes what a killed run has left, and waits for a run that lives.
+    // message in it. This one removes what a killed run has left, and waits for a run that lives
+    // (at another file: two may have one key).
     let (segment, reclaimed) = OwnedSegment::create(&key, run.timeout)?;
     if let Some(old) = reclaimed {
         note::reclaimed(&old);

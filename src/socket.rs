@@ -1,9 +1,9 @@
 //! "Can we do it easier? Yes. We might use Unix sockets": the same story through a pair of sockets.
 //!
-//! A socket carries the message *and* wakes whoever waits for it. So what the [demo](mod@crate::demo)
-//! is made of goes: there is no handler, no loop, no key, no segment. Nobody has to clean up: the
-//! kernel frees a socket when the last process that has it open has ended, whatever ended it. And
-//! runs need no lock, since nobody else can reach their sockets.
+//! A socket carries the message *and* wakes whoever waits for it. So most of the
+//! [demo](mod@crate::demo) is not needed: no handler, no loop, no key, no segment. Nobody has to
+//! clean up: the kernel frees a socket when the last process that has it open has ended, whatever
+//! ended it. And runs need no lock, since nobody else can reach their sockets.
 //!
 //! ```text
 //!   sender (parent)                            listener (child)
@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The byte is only there so that the lines come in this order. The message could be sent before
-//! the listener waits, even before there is a listener: it would lie in the socket.
+//! the listener waits, even before there is a listener: it would wait in the socket.
 
 use anyhow::Result;
 use nix::unistd::getpid;
@@ -55,9 +55,9 @@ fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
     run.tell(Step::Listening(Some(parent.pid()), getpid()))?;
     run.tell(Step::Waiting)?;
     parent.notify_ready()?;
-    // recv(2) sleeps until the message is there, all of it. This is the article's whole loop.
+    // recv(2) sleeps until the message is there, all of it. This one call replaces the loop.
     let Some(message) = parent.receive::<Message>()? else {
-        // The parent has ended, and nobody wants to know more.
+        // The parent has ended, and nobody waits for the outcome.
         process::exit(1);
     };
     // Checks the message (`Message::text`), and prints "# Received: …".
