@@ -1,4 +1,4 @@
-//! The two roles as programs of their own (`--listen`, `--to`), which share nothing but a path.
+//! The two roles as separate programs (`--listen`, `--to`), which share nothing but a path.
 //!
 //! In the [demo](mod@crate::demo) the two processes are parent and child. Here nobody has forked
 //! anybody: the key, which both make from the same file, leads them to one segment.

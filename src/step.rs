@@ -25,8 +25,9 @@ pub enum Step<'a> {
     Received(&'a Message),       // the listener has read it
     Writing(&'a Message, Pid),   // the sender is about to write it, for this listener
     Notifying(&'a OwnedSegment<Message>), // the sender is about to send the signal
-    Waiting,                     // the listener is about to wait at its socket
-    Sending(&'a Message),        // the sender is about to send it through the socket
-    Done,                        // the message has been read, and there is nothing to remove
     AllDone, // the message has been read; the sender is about to remove the segment
+    // Through a socket:
+    Waiting,              // the listener is about to wait at its socket
+    Sending(&'a Message), // the sender is about to send the message
+    Done,                 // the message has been read, and there is nothing to remove
 }

@@ -2088,15 +2088,14 @@ fn as_it_is_told(call: &Call, scratch: &Scratch, records: &[i32], pipes: &[i32])
     if words.starts_with("SIG") {
         return Some(words.clone());
     }
-    let descriptors = |rest: &str| rest.split_once(", ").unwrap().0.to_owned();
     let told = match call.name() {
         "socketpair" => words.clone(),
         "sendto" if words.ends_with(", 1024, 0, NULL, 0)") => {
-            let fd = descriptors(words.strip_prefix("sendto(")?);
+            let (fd, _) = words.strip_prefix("sendto(")?.split_once(", ")?;
             format!("send({fd}, …, 1024, 0)")
         }
         "recvfrom" if words.ends_with(", 1024, MSG_WAITALL, NULL, NULL)") => {
-            let fd = descriptors(words.strip_prefix("recvfrom(")?);
+            let (fd, _) = words.strip_prefix("recvfrom(")?.split_once(", ")?;
             format!("recv({fd}, …, 1024, MSG_WAITALL)")
         }
         "shmat" | "shmdt" | "kill" | "flock" => words.clone(),

@@ -342,6 +342,9 @@ fn the_help_fits_one_screen_and_begins_with_what_the_program_does() {
         }
         for option in [
             "<MESSAGE>",
+            "--via",
+            "--signal",
+            "--wait",
             "--path",
             "--color",
             "--timeout",

@@ -1,4 +1,4 @@
-//! The signal that announces the message: every one that a process may catch, and none that it may
+//! The signal that notifies the listener: every one that a process may catch, and none that it may
 //! not. Only the listener takes it. In the sender it means what it always means.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // For what a child does between fork and exec.
@@ -35,7 +35,7 @@ const BETWEEN_TWO: [Signal; 14] = [
     SIGTTIN, SIGURG, SIGUSR2, SIGXFSZ,
 ];
 
-/// All that can announce a message.
+/// All that can be the notification.
 fn usable() -> Vec<Signal> {
     let usable = Signal::iterator().filter(|it| !FAULTS.contains(it) && !UNCATCHABLE.contains(it));
     let usable: Vec<Signal> = usable.collect();
@@ -138,7 +138,7 @@ fn a_signal_has_a_name_with_or_without_sig_in_any_case_and_a_number() {
 }
 
 #[test]
-fn a_signal_that_cannot_announce_a_message_is_bad_usage() {
+fn a_signal_that_cannot_notify_is_bad_usage() {
     for arguments in [&["hi"][..], &["--listen"], &["--to", "1", "hi"]] {
         for (text, reason) in [
             ("SEGV", "fault of the process itself"),
@@ -166,7 +166,7 @@ fn a_signal_that_cannot_announce_a_message_is_bad_usage() {
 // One after the other, in the demo.
 
 #[test]
-fn every_signal_that_can_be_caught_announces_a_message() {
+fn every_signal_that_can_be_caught_notifies_the_listener() {
     for signal in usable() {
         let scratch = Scratch::new();
         assert_delivered(signal, &run(&mut hello(signal, &scratch)));
@@ -276,7 +276,7 @@ fn the_signal_ends_a_run_that_waits_for_the_lock_except_sigusr1_and_sigusr2() {
 }
 
 #[test]
-fn sigusr1_ends_a_run_that_another_signal_announces() {
+fn sigusr1_ends_a_run_whose_notification_is_another_signal() {
     for point in [
         Point::Call(Side::Parent, libc::SYS_kill),
         Point::Call(Side::Child, libc::SYS_rt_sigaction),
@@ -291,8 +291,8 @@ fn sigusr1_ends_a_run_that_another_signal_announces() {
 }
 
 #[test]
-fn a_signal_that_the_starter_ignores_or_blocks_announces_a_message_all_the_same() {
-    for announces in [SIGINT, SIGHUP, SIGCHLD, SIGTSTP, SIGWINCH, SIGPIPE] {
+fn a_signal_that_the_starter_ignores_or_blocks_notifies_all_the_same() {
+    for notifies in [SIGINT, SIGHUP, SIGCHLD, SIGTSTP, SIGWINCH, SIGPIPE] {
         let scratch = Scratch::new();
         let starters: [fn(Signal) -> nix::Result<()>; 2] = [
             // SAFETY: to ignore a signal is nobody's code.
@@ -300,10 +300,10 @@ fn a_signal_that_the_starter_ignores_or_blocks_announces_a_message_all_the_same(
             |it| nix::sys::signal::SigSet::from(it).thread_block(),
         ];
         for starter in starters {
-            let mut command = hello(announces, &scratch);
+            let mut command = hello(notifies, &scratch);
             // SAFETY: between fork and exec this makes one system call and allocates nothing.
-            unsafe { command.pre_exec(move || Ok(starter(announces)?)) };
-            assert_delivered(announces, &run(&mut command));
+            unsafe { command.pre_exec(move || Ok(starter(notifies)?)) };
+            assert_delivered(notifies, &run(&mut command));
         }
         scratch.assert_nothing_left();
     }
@@ -312,7 +312,7 @@ fn a_signal_that_the_starter_ignores_or_blocks_announces_a_message_all_the_same(
 // Two programs.
 
 #[test]
-fn between_two_programs_a_signal_announces_a_message_and_a_stray_one_changes_nothing() {
+fn between_two_programs_a_signal_notifies_and_a_stray_one_changes_nothing() {
     thread::scope(|scope| {
         for signal in BETWEEN_TWO {
             scope.spawn(move || {
@@ -504,7 +504,7 @@ fn an_explained_run_names_the_signal_and_the_default_that_it_has() {
 }
 
 #[test]
-fn a_stop_signal_that_announces_a_message_stops_nobody() {
+fn a_stop_signal_that_notifies_stops_nobody() {
     for signal in STOPPING {
         let scratch = Scratch::new();
         let listener = Program::start(with(signal, &scratch, &["--listen"]));

@@ -164,7 +164,8 @@ fn it_has_no_segment_no_lock_and_no_handler() {
 
 // What goes wrong.
 
-/// Sends the signal at every step of one side. Whom it is sent to, if he is there.
+/// Sends the signal at every step of one side, to the parent or to the listener, if that is there.
+/// Returns how often it came in time to end the run.
 fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
     let mut deaths = 0;
     for step in 0.. {

@@ -68,6 +68,18 @@ fn a_listener_that_sleeps_uses_almost_no_processor_time_and_one_that_spins_a_lit
     scratch.assert_nothing_left();
 }
 
+#[test]
+fn a_timeout_that_is_shorter_ends_the_spinning_too() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let mut command = scratch.sigshm(["--listen", "--wait=spin", "--timeout=0.01"]);
+    let (used, status) = processor_time(&mut command);
+    assert_eq!(status, 1, "no message came");
+    // 10 ms, and what it takes to start. It would spin for 100.
+    assert!(used < Duration::from_millis(60), "{used:?}");
+    scratch.assert_nothing_left();
+}
+
 /// The time that all processors together were idle, and the whole time, in clock ticks; see
 /// proc_stat(5).
 fn idle_and_all() -> [u64; 2] {

@@ -135,7 +135,7 @@ impl Explainer {
 
     /// Takes in a call.
     fn note(&mut self, record: &Record) {
-        // The listener waits between these calls, and in the second one.
+        // The listener spins between two calls of sigprocmask, and sleeps in pselect.
         let is_wait = self.who == Role::Listener
             && matches!(record.call, Call::Sigprocmask(..) | Call::Pselect(..));
         let used = if is_wait { self.processor_time_since() } else { Duration::ZERO };

@@ -31,9 +31,8 @@ pub fn reclaimed(segment: &Status) {
 
 /// The listener takes SIGINT as its notification signal.
 pub fn interrupt_is_caught() {
-    line(
-        "sigshm: Ctrl-C sends SIGINT, which is the notification signal here: Ctrl-\\ ends this program",
-    );
+    let how_to_end = "press Ctrl-\\ to end this program";
+    line(format_args!("sigshm: Ctrl-C sends SIGINT, the notification signal here: {how_to_end}"));
 }
 
 /// A signal has come, but not a message. Each reason is said once.

@@ -52,7 +52,7 @@ pub(crate) fn fork(name: &'static str, notification: Signal) -> Result<Fork, Err
     let parents = End { reads: parent_reads, writes: Some(parent_writes) };
     let childs = End { reads: child_reads, writes: Some(child_writes) };
     let mut mask = cleanup::block(Some(notification))?;
-    let forked = divide(name, parents, childs);
+    let forked = fork_with_ends(name, parents, childs);
     if let Ok(Fork::Parent(child)) = &forked {
         cleanup::install_for(Some(child.pid), mask)?;
         return forked;
@@ -68,7 +68,7 @@ pub(crate) fn fork(name: &'static str, notification: Signal) -> Result<Fork, Err
 /// Fails as socketpair(2) and fork(2) do.
 pub(crate) fn fork_with_sockets(name: &'static str) -> Result<Fork, Error> {
     let (parents, childs) = fd::new_socket_pair()?;
-    divide(name, End { reads: parents, writes: None }, End { reads: childs, writes: None })
+    fork_with_ends(name, End { reads: parents, writes: None }, End { reads: childs, writes: None })
 }
 
 /// What one process has of the connection: an end to read from, and one to write into, unless the
@@ -85,7 +85,7 @@ impl End {
     }
 }
 
-fn divide(name: &'static str, parents: End, childs: End) -> Result<Fork, Error> {
+fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork, Error> {
     let parent = getpid();
     // SAFETY: only this crate can call this function, and nothing in it starts a thread. So the
     // child finds every lock free and all memory in order, and may call whatever it likes.

@@ -379,7 +379,7 @@ pub fn transcript(listener: i32, size: usize, shown: &str) -> String {
     transcript_with(Signal::SIGUSR1, listener, size, shown)
 }
 
-/// The transcript of a run whose message this signal announces.
+/// The transcript of a run with this notification signal.
 pub fn transcript_with(signal: Signal, listener: i32, size: usize, shown: &str) -> String {
     let number = signal as i32;
     format!(
@@ -431,7 +431,7 @@ pub fn received(listener: Pid, shown: &str) -> String {
     received_with(Signal::SIGUSR1, listener, shown)
 }
 
-/// All that it prints if this signal announces the message.
+/// All that it prints if this is the notification signal.
 pub fn received_with(signal: Signal, listener: Pid, shown: &str) -> String {
     let number = signal as i32;
     registered_for(signal, listener)
