@@ -16,7 +16,7 @@ use crate::sys::{RunLock, signal};
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
     let message = Message::new(text)?; // fails before anything is printed
-    signal::prepare(run.signal)?; // whatever the program that started us has set
+    signal::prepare(run.signal)?; // known settings, whatever the shell has left
     // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
     // both processes have closed the file.
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;

@@ -25,10 +25,12 @@ pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
     // our parent has created. And if that run had our parent's PID, nobody is attached to it.
     receive(Some(parent), run, |segment, _| {
         let status = segment.status()?;
-        match (status.creator_pid == parent.pid(), status.attached) {
-            (false, _) => Err(segment.rejected("our parent has not created it")),
-            (true, 0) => Err(segment.rejected("nobody is attached to it yet")),
-            (true, _) => Ok(()),
+        if status.creator_pid != parent.pid() {
+            Err(segment.rejected("our parent has not created it"))
+        } else if status.attached == 0 {
+            Err(segment.rejected("nobody is attached to it yet"))
+        } else {
+            Ok(())
         }
     })
 }
@@ -90,7 +92,8 @@ fn spin(run: &mut Run) -> Result<()> {
     if run.spin.is_zero() {
         return Ok(());
     }
-    let (until, mut rounds) = (Instant::now() + run.spin, 0);
+    let until = Instant::now() + run.spin;
+    let mut rounds = 0;
     signal::unblock(run.signal)?;
     while !handler::has_run() && Instant::now() < until {
         rounds += 1;
@@ -109,7 +112,7 @@ fn take_message(
     let segment = Segment::find(&key)?; // shmget(2)
     may_take(&segment)?;
     let attached = segment.attach_read_only()?; // shmat(2)
-    let message = attached.read(); // copied once
-    drop(attached); // shmdt(2): from here on nobody can change what we have
+    let message = attached.read(); // copied once: nobody can change what we have
+    drop(attached); // shmdt(2)
     if message.is_written() { Ok(message) } else { Err(segment.rejected("it holds no message")) }
 }
