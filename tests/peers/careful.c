@@ -1,8 +1,25 @@
 /*
- * What sigshm does, in C: the same transcript and the same care (lock, handshake, exclusive creation, reaping,
- * removal). The benchmark runs it beside sigshm, to show what the story costs and what Rust adds to it.
+ * What sigshm does, in C: the same transcript and the same care. `cargo bench` runs it beside sigshm, to show what the
+ * story costs and what Rust adds to it.
  *
- * Usage: careful MESSAGE PATH
+ * Each safeguard can be left out: `cc -DWITHOUT_REAP careful.c` makes the same program without it. `cargo test --test
+ * safeguards -- --nocapture` does so with each, and counts what goes wrong. The safeguards are
+ *
+ *   FLUSH        each line is written at once: a buffer would be copied by fork, and printed twice
+ *   LOCK         one run at a time for each path
+ *   READY        the parent waits until the child has its handler; a signal that comes earlier stays pending
+ *   BLOCK        the signal cannot come between the look at the flag and the sleep
+ *   INLINE_TEXT  the text lies in the struct, and not elsewhere in the parent's memory (message.h)
+ *   EXCLUSIVE    a segment that is there already is somebody else's
+ *   REAP         the parent waits until the child has ended
+ *   REMOVE       the segment is removed
+ *
+ * To see what one of them is, with GCC:
+ *
+ *   diff <(gcc -E -fdirectives-only careful.c) <(gcc -E -fdirectives-only -DWITHOUT_REAP careful.c)
+ *
+ * Usage: careful MESSAGE PATH [exec]
+ * With "exec" the child starts the program anew for its role, and so has no copy of its parent's memory.
  */
 #include "message.h"
 
@@ -38,21 +55,42 @@ static key_t key_of(const char *path) {
     return check(ftok(path, 1), "ftok");
 }
 
-static int listener(const char *path, int ready, int alive, const sigset_t *waiting) {
+/* Blocks or unblocks SIGUSR1. A signal that comes while it is blocked stays pending. */
+static void change_mask(int how, sigset_t *before) {
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGUSR1);
+    check(sigprocmask(how, &ours, before), "sigprocmask");
+}
+
+static int listener(const char *path, int ready, int alive) {
     printf("\033[35m# Listening on PID=%d\033[0m\n", getpid());
     struct sigaction action = {.sa_handler = handler};
     check(sigaction(SIGUSR1, &action, NULL), "sigaction");
     printf("\033[35m# Registering signal handler for SIGUSR1\033[0m\n");
+    sigset_t waiting;
+#ifndef WITHOUT_BLOCK
+    change_mask(SIG_BLOCK, &waiting);
+#else
+    change_mask(SIG_UNBLOCK, &waiting);
+#endif
+    sigdelset(&waiting, SIGUSR1);
     check(write(ready, "!", 1), "write");
 
     while (!notified) {
+#ifndef WITHOUT_BLOCK
+        /* Unblocks the signal and sleeps, in one. */
         fd_set fds;
         FD_ZERO(&fds);
         FD_SET(alive, &fds);
-        if (pselect(alive + 1, &fds, NULL, NULL, NULL, waiting) != -1)
+        if (pselect(alive + 1, &fds, NULL, NULL, NULL, &waiting) != -1)
             return 1; /* the parent has ended */
         if (errno != EINTR)
             check(-1, "pselect");
+#else
+        (void)alive;
+        pause();
+#endif
     }
 
     int id = check(shmget(key_of(path), SEGMENT_SIZE, 0), "shmget");
@@ -68,25 +106,41 @@ static int listener(const char *path, int ready, int alive, const sigset_t *wait
     return 0;
 }
 
+/* The listener's role in a program of its own. It inherits the mask and the descriptors. */
+static int exec_listener(char *program, char *path, int ready, int alive) {
+    char numbers[2][12];
+    snprintf(numbers[0], sizeof numbers[0], "%d", ready);
+    snprintf(numbers[1], sizeof numbers[1], "%d", alive);
+    return check(execl(program, program, "listener", path, numbers[0], numbers[1], NULL), "execl");
+}
+
 int main(int argc, char **argv) {
-    if (argc != 3 || strlen(argv[1]) >= TEXT_CAPACITY) {
-        fprintf(stderr, "usage: careful MESSAGE PATH\n");
+#ifndef WITHOUT_FLUSH
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a line, a write */
+#endif
+    if (argc == 5)
+        return listener(argv[2], atoi(argv[3]), atoi(argv[4]));
+    if (argc < 3 || strlen(argv[1]) >= TEXT_CAPACITY) {
+        fprintf(stderr, "usage: careful MESSAGE PATH [exec]\n");
         return 2;
     }
-    setvbuf(stdout, NULL, _IOLBF, 0); /* a line, a write */
-    const char *path = argv[2];
+    char *path = argv[2];
+#ifndef WITHOUT_LOCK
     int lock = check(open(path, O_RDONLY), "open");
     check(flock(lock, LOCK_EX), "flock");
-
-    sigset_t ours, waiting;
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGUSR1);
-    check(sigprocmask(SIG_BLOCK, &ours, &waiting), "sigprocmask");
+#endif
+#ifndef WITHOUT_READY
+    change_mask(SIG_BLOCK, NULL); /* in the child too, from its start */
+#endif
 
     s_message message = {.id = 1, .size = strlen(argv[1])};
     printf("# Message size is: %zu\n", message.size);
     printf("# Creating message object.\n");
+#ifndef WITHOUT_INLINE_TEXT
     memcpy(message.text, argv[1], message.size);
+#else
+    message.text = strdup(argv[1]);
+#endif
 
     int ready[2], alive[2];
     check(pipe(ready), "pipe");
@@ -96,28 +150,38 @@ int main(int argc, char **argv) {
     if (child == 0) {
         close(ready[0]);
         close(alive[1]);
-        return listener(path, ready[1], alive[0], &waiting);
+        return argc == 4 ? exec_listener(argv[0], path, ready[1], alive[0]) : listener(path, ready[1], alive[0]);
     }
     close(ready[1]);
     close(alive[0]);
+#ifndef WITHOUT_READY
     char byte;
     if (check(read(ready[0], &byte, 1), "read") != 1)
         return 1;
+#endif
 
     printf("\033[36m# Writing message to shared memory a new message.\033[0m\n");
     printf("\033[36m\tid=%d\033[0m\n", message.id);
     printf("\033[36m\ttext:%s.\033[0m\n", message.text);
-    int id = check(shmget(key_of(path), SEGMENT_SIZE, IPC_CREAT | IPC_EXCL | 0600), "shmget");
+    int flags = IPC_CREAT | 0600;
+#ifndef WITHOUT_EXCLUSIVE
+    flags |= IPC_EXCL;
+#endif
+    int id = check(shmget(key_of(path), SEGMENT_SIZE, flags), "shmget");
     s_message *shared = shmat(id, NULL, 0);
     if (shared == (void *)-1)
         check(-1, "shmat");
     *shared = message;
     check(kill(child, SIGUSR1), "kill");
 
-    int status;
+    int status = 0;
+#ifndef WITHOUT_REAP
     check(waitpid(child, &status, 0), "waitpid");
+#endif
     printf("# All done. Freeing memory.\n");
     check(shmdt(shared), "shmdt");
+#ifndef WITHOUT_REMOVE
     check(shmctl(id, IPC_RMID, NULL), "shmctl");
+#endif
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

@@ -10,7 +10,11 @@
 typedef struct {
     int id; /* 1; 0 while there is no message yet */
     size_t size; /* of the text in bytes, without the NUL */
+#ifndef WITHOUT_INLINE_TEXT
     char text[TEXT_CAPACITY]; /* ends in NUL; the last byte is always NUL */
+#else /* as in the article; see careful.c */
+    char *text;
+#endif
 } s_message;
 
 #endif

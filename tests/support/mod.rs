@@ -535,12 +535,21 @@ pub fn not_tested(what: &str, why: &str) {
 
 /// Compiles one of the C peers and returns where it is.
 pub fn compile_peer(name: &str) -> PathBuf {
+    compile_peer_without(name, &[])
+}
+
+/// As [`compile_peer`], with some of its safeguards left out.
+pub fn compile_peer_without(name: &str, safeguards: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/peers")
         .join(name)
         .with_extension("c");
-    let binary =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let switches: Vec<_> = safeguards
+        .iter()
+        .map(|it| format!("-DWITHOUT_{it}"))
+        .collect();
+    let binary = format!("{name}{}-{}", switches.concat(), std::process::id());
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(binary);
     if !binary.exists() {
         // Under another name first: another test of this process may be compiling it too.
         let unfinished = tempfile::Builder::new()
@@ -550,6 +559,7 @@ pub fn compile_peer(name: &str) -> PathBuf {
         let mut cc = Command::new("cc");
         cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
             .arg(&unfinished)
+            .args(switches)
             .arg(&source);
         assert!(cc.status().unwrap().success(), "{cc:?}");
         fs::rename(unfinished.keep().unwrap(), &binary).unwrap();

@@ -61,6 +61,8 @@ pub enum Point {
     Call(Side, libc::c_long),
     /// The entry of the n-th write(2) to standard output, by either side.
     Line(usize),
+    /// The entry of the write(2) of one byte by which the child says that it is ready.
+    Ready,
 }
 
 /// A run whose processes are all held in a ptrace stop.
@@ -68,6 +70,7 @@ pub struct Frozen {
     run: Run,
     stopped: Pid,
     listener_lives: bool,
+    parent_is_free: bool,
 }
 
 /// A run that nobody traces any more.
@@ -99,10 +102,14 @@ pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
 /// Starts the command, and stops its parent right after it has made the segment. The listener spins
 /// then, and soon it sleeps: see [`Released::until_listener_sleeps`].
 pub fn start_and_stop_parent(command: &mut Command) -> Released {
-    let Ok(frozen) = freeze(command, Point::Call(Side::Parent, libc::SYS_shmget)) else {
-        panic!("the run has ended without making a segment");
-    };
-    kill(frozen.parent(), Signal::SIGSTOP).unwrap();
+    start_and_stop(command, Point::Call(Side::Parent, libc::SYS_shmget))
+}
+
+/// Starts the command, and stops the process that comes to this point right after the call.
+pub fn start_and_stop(command: &mut Command, point: Point) -> Released {
+    let frozen = freeze(command, point)
+        .unwrap_or_else(|ended| panic!("the run has ended without coming to {point:?}: {ended:?}"));
+    kill(frozen.stopped, Signal::SIGSTOP).unwrap();
     frozen.release()
 }
 
@@ -153,13 +160,16 @@ impl Tracer {
                 Point::Early(_) => side == Side::Parent,
                 Point::Step(counted, _) => side == counted && has_begun && !is_part_of_sleep,
                 Point::Line(_) => writes_to_stdout(pid),
-                Point::Call(..) => false,
+                Point::Call(..) | Point::Ready => false,
             };
             let is_the_point = match point {
                 Point::Early(number) | Point::Step(_, number) | Point::Line(number) => {
                     counted && steps == number
                 }
                 Point::Call(caller, number) => side == caller && entered(pid) == Some(number),
+                Point::Ready => {
+                    matches!(call(pid), Some((libc::SYS_write, [fd, _, 1, ..])) if fd != 1)
+                }
             };
             if is_the_point {
                 break pid;
@@ -201,6 +211,7 @@ impl Tracer {
         Frozen {
             listener_lives: matches!(self.child, ChildState::New | ChildState::Running),
             stopped,
+            parent_is_free: false,
             run: self.run,
         }
     }
@@ -288,6 +299,17 @@ fn entered(pid: Pid) -> Option<libc::c_long> {
 
 /// The number and the arguments of the system call at whose entry the process is stopped.
 fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
+    let info = syscall_info(pid)?;
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return None;
+    }
+    // SAFETY: `op` says that this is the part of the union that was written.
+    let entry = unsafe { info.u.entry };
+    Some((entry.nr as libc::c_long, entry.args))
+}
+
+/// What the kernel says of the stop that the process is in; see PTRACE_GET_SYSCALL_INFO in ptrace(2).
+fn syscall_info(pid: Pid) -> Option<libc::ptrace_syscall_info> {
     // SAFETY: the struct is made of integers, for which zeros are valid.
     let mut info: libc::ptrace_syscall_info = unsafe { mem::zeroed() };
     // SAFETY: the kernel writes at most the given number of bytes, which is the size of what is
@@ -300,13 +322,15 @@ fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
             ptr::from_mut(&mut info),
         )
     };
-    if written <= 0 || info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
-        return None;
-    }
-    // SAFETY: `op` says that this is the part of the union that was written.
-    let entry = unsafe { info.u.entry };
-    Some((entry.nr as libc::c_long, entry.args))
+    (written > 0).then_some(info)
 }
+
+/// The machine's instruction that makes a system call; empty if it is not known here.
+const SYSTEM_CALL: &[u8] = match () {
+    () if cfg!(target_arch = "x86_64") => &[0x0f, 0x05],
+    () if cfg!(target_arch = "aarch64") => &[0x01, 0x00, 0x00, 0xd4],
+    () => &[],
+};
 
 /// Whether the process is stopped at the entry of a write(2) to standard output.
 fn writes_to_stdout(pid: Pid) -> bool {
@@ -411,15 +435,39 @@ impl Frozen {
         String::from_utf8(self.run.printed()).unwrap()
     }
 
+    /// Lets the listener, which is at the entry of a call, go on until it is about to make its next
+    /// one: the very next instruction makes it. `None` if the machine's instruction is not known.
+    pub fn step_to_next_call(&mut self) -> Option<()> {
+        let listener = self.living_listener().unwrap();
+        ptrace::syscall(listener, None).unwrap();
+        let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
+        assert_eq!(stop, WaitStatus::PtraceSyscall(listener));
+        loop {
+            ptrace::step(listener, None).unwrap();
+            let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
+            assert_eq!(stop, WaitStatus::Stopped(listener, Signal::SIGTRAP));
+            let next = syscall_info(listener).unwrap().instruction_pointer;
+            let instruction = ptrace::read(listener, next as ptrace::AddressType).unwrap();
+            if instruction.to_ne_bytes().starts_with(SYSTEM_CALL) {
+                return (!SYSTEM_CALL.is_empty()).then_some(());
+            }
+        }
+    }
+
+    /// Takes the tracer away from the parent. The listener stays where it is.
+    pub fn release_parent(&mut self) {
+        if self.run.ended.is_none() && !mem::replace(&mut self.parent_is_free, true) {
+            self.run.ended = detach(self.run.parent);
+        }
+    }
+
     /// Takes the tracer away from both processes. A signal that was sent to them meanwhile comes to
     /// them now.
     pub fn release(mut self) -> Released {
         if let Some(listener) = self.living_listener() {
             detach(listener);
         }
-        if self.run.ended.is_none() {
-            self.run.ended = detach(self.run.parent);
-        }
+        self.release_parent();
         Released { run: self.run }
     }
 }

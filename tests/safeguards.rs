@@ -1,0 +1,396 @@
+//! What each safeguard is for: `tests/peers/careful.c` with one of them left out, beside the whole
+//! program.
+//!
+//! `cargo test --test safeguards -- --nocapture` prints the table. With `SAFEGUARDS=long` in the
+//! environment there are ten times as many runs.
+//!
+//! Some of these failures are a matter of luck, and come often enough by themselves. Others are
+//! rare, and are provoked: a process is stopped, or gets its signal, at the worst moment. The table
+//! says how.
+
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // To look into somebody else's segment without the program's own code.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{env, iter, ptr, slice};
+
+use nix::unistd::Pid;
+
+use support::tracer::{Frozen, Point, Side, freeze, start_and_stop};
+use support::*;
+
+/// A safeguard, and what goes wrong without it.
+struct Row {
+    left_out: &'static [&'static str],
+    how: &'static str,
+    wrong: &'static str,
+    runs: usize,
+    /// Whether it goes wrong in every run.
+    is_sure: bool,
+    /// Runs the program, once or several times.
+    round: fn(&Path) -> Vec<Outcome>,
+}
+
+/// How a run went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Right,
+    /// As the row says.
+    Wrong,
+    /// In another way. That may be, but not in the whole program.
+    Otherwise(String),
+    /// It cannot be tried on this machine, for this reason.
+    NotTested(&'static str),
+}
+
+use Outcome::{NotTested, Otherwise, Right, Wrong};
+
+const ROWS: [Row; 11] = [
+    Row {
+        left_out: &["READY"],
+        how: "one after the other",
+        wrong: "the message is lost",
+        runs: 200,
+        is_sure: false,
+        round: plain,
+    },
+    Row {
+        left_out: &["BLOCK"],
+        how: "signal before pause()",
+        wrong: "it waits for ever",
+        runs: 10,
+        is_sure: true,
+        round: signal_just_before_the_sleep,
+    },
+    Row {
+        left_out: &["INLINE_TEXT"],
+        how: "listener: a 2nd exec",
+        wrong: "garbage, or a crash",
+        runs: 10,
+        is_sure: true,
+        round: second_exec,
+    },
+    Row {
+        left_out: &["EXCLUSIVE"],
+        how: "a segment is there",
+        wrong: "overwritten, removed",
+        runs: 10,
+        is_sure: true,
+        round: somebody_elses_segment,
+    },
+    Row {
+        left_out: &["LOCK"],
+        how: "20 at once",
+        wrong: "it fails: File exists",
+        runs: 200,
+        is_sure: false,
+        round: at_once_and_one_fails,
+    },
+    Row {
+        left_out: &["LOCK", "EXCLUSIVE"],
+        how: "20 at once",
+        wrong: "another run's message",
+        runs: 400,
+        is_sure: false,
+        round: at_once_and_messages_are_crossed,
+    },
+    Row {
+        left_out: &["REAP"],
+        how: "one after the other",
+        wrong: "the message is lost",
+        runs: 400,
+        is_sure: false,
+        round: plain,
+    },
+    Row {
+        left_out: &["REAP"],
+        how: "the listener stopped",
+        wrong: "\"All done\" is not true",
+        runs: 10,
+        is_sure: true,
+        round: stopped_listener,
+    },
+    Row {
+        left_out: &["REAP"],
+        how: "parent stopped at end",
+        wrong: "the child is a zombie",
+        runs: 10,
+        is_sure: true,
+        round: stopped_parent,
+    },
+    Row {
+        left_out: &["REMOVE"],
+        how: "one after the other",
+        wrong: "a segment more",
+        runs: 10,
+        is_sure: true,
+        round: segments_left,
+    },
+    Row {
+        left_out: &["FLUSH"],
+        how: "output into a pipe",
+        wrong: "first lines twice",
+        runs: 10,
+        is_sure: true,
+        round: lines_twice,
+    },
+];
+
+#[test]
+fn without_each_safeguard_something_goes_wrong() {
+    let factor = match env::var("SAFEGUARDS").as_deref() {
+        Err(_) => 1,
+        Ok("long") => 10,
+        Ok(other) => panic!("SAFEGUARDS={other:?}: it can only be long"),
+    };
+    let whole = compile_peer("careful");
+    println!();
+    println!(
+        "{}",
+        line([
+            "left out",
+            "runs",
+            "how",
+            "what goes wrong",
+            "without",
+            "whole"
+        ])
+    );
+    for row in &ROWS {
+        let without = compile_peer_without("careful", row.left_out);
+        let name = row.left_out.join(", ");
+        let mut outcomes = Vec::new();
+        // In turns, so that whatever else the machine does meets both alike.
+        while outcomes.len() < row.runs * factor {
+            for outcome in (row.round)(&whole) {
+                let is_right = matches!(outcome, Right | NotTested(_));
+                assert!(is_right, "the whole program, beside {name}: {outcome:?}");
+            }
+            outcomes.extend((row.round)(&without));
+        }
+        if let NotTested(why) = outcomes[0] {
+            not_tested(&name, why);
+            continue;
+        }
+        let runs = outcomes.len();
+        let wrong = outcomes.iter().filter(|outcome| **outcome == Wrong).count();
+        let [runs_shown, wrong_shown] = [runs, wrong].map(|it| it.to_string());
+        println!(
+            "{}",
+            line([&name, &runs_shown, row.how, row.wrong, &wrong_shown, "0"])
+        );
+        let enough = if row.is_sure { runs } else { 1 };
+        assert!(
+            wrong >= enough,
+            "{name}: {}: {wrong} of {runs}: {outcomes:?}",
+            row.wrong
+        );
+    }
+}
+
+/// A line of the table.
+fn line([left_out, runs, how, wrong, without, whole]: [&str; 6]) -> String {
+    let line = format!("{left_out:15} {runs:>4} {how:21} {wrong:22} {without:>7} {whole:>5}");
+    assert!(line.chars().count() <= 80, "{line}");
+    line
+}
+
+const MESSAGE: &str = "Hello, world";
+
+fn command(program: &Path, scratch: &Scratch, message: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg(message).arg(scratch.path());
+    // What a crash may leave behind belongs there.
+    command.current_dir(scratch.dir()).stdin(Stdio::null());
+    command
+}
+
+/// Right if the run has said and done all that it should; wrong if `is_wrong`.
+fn judge(finished: &Finished, message: &str, is_wrong: bool) -> Outcome {
+    let said = String::from_utf8_lossy(&finished.stdout);
+    let is_delivered = said.contains("# Listening on PID=")
+        && said == transcript(listener_in(&said), message.len(), message)
+        && finished.code == Some(0)
+        && finished.stderr.is_empty();
+    match (is_delivered, is_wrong) {
+        (true, false) => Right,
+        (false, true) => Wrong,
+        _ => Otherwise(format!("{finished:?}")),
+    }
+}
+
+fn has_received(finished: &Finished, message: &str) -> bool {
+    let said = String::from_utf8_lossy(&finished.stdout);
+    said.contains(&format!("# Received: {message}\x1b[0m\n"))
+}
+
+/// READY: the signal kills the child. REAP: the segment is gone before the child has looked.
+fn plain(program: &Path) -> Vec<Outcome> {
+    let scratch = Scratch::new();
+    let one = || {
+        let finished = run(&mut command(program, &scratch, MESSAGE));
+        judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))
+    };
+    iter::repeat_with(one).take(20).collect()
+}
+
+/// BLOCK. The gap between the look at the flag and pause(2) is two instructions wide. So the child
+/// is driven, instruction by instruction, to the one that makes the call, and gets the signal there.
+fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
+    #[cfg(target_arch = "x86_64")]
+    const PAUSE: libc::c_long = libc::SYS_pause;
+    #[cfg(not(target_arch = "x86_64"))]
+    const PAUSE: libc::c_long = libc::SYS_ppoll;
+
+    let scratch = Scratch::new();
+    let mut run = frozen(command(program, &scratch, MESSAGE), Point::Ready);
+    if run.step_to_next_call().is_none() {
+        return vec![NotTested(
+            "it is not known which instruction makes a system call here",
+        )];
+    }
+    let listener = run.living_listener().unwrap();
+    run.release_parent();
+    wait_until("the parent has sent the signal", || is_pending(listener));
+    let run = run.release();
+    let mut waits = false;
+    wait_until("the listener has ended, or sleeps", || {
+        waits = is_blocked_in(listener, PAUSE) && !is_pending(listener);
+        waits || is_gone(listener)
+    });
+    if waits {
+        // The parent sends nothing more: it waits for the child to end.
+        wait_until("the parent waits", || {
+            is_blocked_in(run.parent(), libc::SYS_wait4)
+        });
+        return vec![Wrong];
+    }
+    vec![judge(&run.finish(TIMEOUT), MESSAGE, false)]
+}
+
+fn frozen(mut command: Command, point: Point) -> Frozen {
+    freeze(&mut command, point).unwrap_or_else(|ended| panic!("{point:?}: {ended:?}"))
+}
+
+/// INLINE_TEXT. A child that is a mere copy of its parent has a copy of the text too.
+fn second_exec(program: &Path) -> Vec<Outcome> {
+    let scratch = Scratch::new();
+    let finished = run(command(program, &scratch, MESSAGE).arg("exec"));
+    vec![judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))]
+}
+
+/// EXCLUSIVE. Whose segment is there already is not the program's to write to, nor to remove: to
+/// refuse is right.
+fn somebody_elses_segment(program: &Path) -> Vec<Outcome> {
+    let scratch = Scratch::new();
+    let segment = leave_behind(&scratch);
+    // SAFETY: with a null address the kernel maps the segment where nothing else is.
+    let address = unsafe { libc::shmat(segment.id, ptr::null(), 0) };
+    assert_ne!(address.addr(), usize::MAX);
+    // SAFETY: the segment has 1024 bytes and is attached until this function ends. No other process
+    // writes to it while this one does, or while it looks.
+    let bytes = || unsafe { slice::from_raw_parts_mut(address.cast::<u8>(), segment.size) };
+    bytes().fill(b'x');
+
+    let finished = run(&mut command(program, &scratch, MESSAGE));
+    let is_overwritten = bytes().iter().any(|&byte| byte != b'x');
+    let is_removed = scratch.segments().is_empty();
+    // SAFETY: it is what shmat has returned.
+    unsafe { libc::shmdt(address) };
+    let refuses = finished.code == Some(1) && finished.stderr.contains("File exists");
+    vec![match (is_overwritten, is_removed, refuses) {
+        (false, false, true) => Right,
+        (true, true, false) => Wrong,
+        _ => Otherwise(format!("{finished:?}")),
+    }]
+}
+
+/// LOCK: the segment of another run is there.
+fn at_once_and_one_fails(program: &Path) -> Vec<Outcome> {
+    at_once(program, |finished, _| {
+        finished.stderr.contains("File exists")
+    })
+}
+
+/// LOCK and EXCLUSIVE: two runs use one segment.
+fn at_once_and_messages_are_crossed(program: &Path) -> Vec<Outcome> {
+    let is_crossed = |finished: &Finished, own: &str| {
+        let received = String::from_utf8_lossy(&finished.stdout).contains("# Received: message");
+        received && !has_received(finished, own)
+    };
+    at_once(program, is_crossed)
+}
+
+fn at_once(program: &Path, is_wrong: fn(&Finished, &str) -> bool) -> Vec<Outcome> {
+    let scratch = Scratch::new();
+    let messages = (0..20).map(|number| format!("message {number}"));
+    let runs: Vec<_> = messages
+        .map(|message| (start(&mut command(program, &scratch, &message)), message))
+        .collect();
+    let outcome = |(run, message): (Running, String)| {
+        let finished = run.finish();
+        judge(&finished, &message, is_wrong(&finished, &message))
+    };
+    runs.into_iter().map(outcome).collect()
+}
+
+/// REAP: the listener is stopped when it has said that it is ready. "All done" would not be true.
+fn stopped_listener(program: &Path) -> Vec<Outcome> {
+    let scratch = Scratch::new();
+    let run = start_and_stop(&mut command(program, &scratch, MESSAGE), Point::Ready);
+    let parent = run.parent();
+    let is_there = |state: Option<char>| state.is_some_and(|state| state != 'Z');
+    wait_until("the parent has ended, or waits", || {
+        is_blocked_in(parent, libc::SYS_wait4) || !is_there(state(parent))
+    });
+    let printed = run.printed();
+    vec![match (
+        printed.contains("# All done"),
+        printed.contains("# Received"),
+    ) {
+        (false, false) => Right,
+        (true, false) => Wrong,
+        _ => Otherwise(printed),
+    }]
+}
+
+/// REAP: the parent is stopped when it has removed the segment, its last deed but to end.
+fn stopped_parent(program: &Path) -> Vec<Outcome> {
+    let scratch = Scratch::new();
+    let mut command = command(program, &scratch, MESSAGE);
+    let run = start_and_stop(&mut command, Point::Call(Side::Parent, libc::SYS_shmctl));
+    wait_until("the parent is stopped", || state(run.parent()) == Some('T'));
+    let listener: Pid = run.listener().unwrap();
+    wait_until("the child has ended", || {
+        matches!(state(listener), None | Some('Z'))
+    });
+    vec![if is_gone(listener) { Right } else { Wrong }]
+}
+
+/// REMOVE. Each run has a path of its own; at the same one the next run would fail.
+fn segments_left(program: &Path) -> Vec<Outcome> {
+    let scratch = Scratch::new();
+    let finished = run(&mut command(program, &scratch, MESSAGE));
+    match scratch.segments().len() {
+        0 => vec![judge(&finished, MESSAGE, false)],
+        1 if has_received(&finished, MESSAGE) => vec![Wrong],
+        _ => vec![Otherwise(format!("{finished:?}"))],
+    }
+}
+
+/// FLUSH.
+fn lines_twice(program: &Path) -> Vec<Outcome> {
+    let scratch = Scratch::new();
+    let finished = run(&mut command(program, &scratch, MESSAGE));
+    let is_twice = |line| finished.text().matches(line).count() == 2;
+    let are_twice = [
+        "# Message size is: ",
+        "# Creating message object.\n",
+        "# Forking...\n",
+    ]
+    .map(is_twice);
+    vec![judge(&finished, MESSAGE, are_twice == [true; 3])]
+}
