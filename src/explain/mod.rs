@@ -136,8 +136,7 @@ impl Explainer {
     /// Takes in a call.
     fn note(&mut self, record: &Record) {
         // The listener spins between two calls of sigprocmask, and sleeps in pselect.
-        let is_wait = self.who == Role::Listener
-            && matches!(record.call, Call::Sigprocmask(..) | Call::Pselect(..));
+        let is_wait = matches!(record.call, Call::Sigprocmask(..) | Call::Pselect(..));
         let used = if is_wait { self.processor_time_since() } else { Duration::ZERO };
         let is_child = matches!((&record.call, record.result), (Call::Fork, Ok(0)));
         match (&record.call, record.result) {
@@ -192,8 +191,8 @@ impl Explainer {
         {
             self.find_nothing(record.call.to_string(), at);
         }
-        if is_wait {
-            // To record it is no part of it.
+        if self.who == Role::Listener {
+            // To record it is no part of the next wait.
             self.processor_time_since();
         }
     }

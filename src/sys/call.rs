@@ -24,24 +24,24 @@ pub enum Call {
     Pipe(Option<[c_int; 2]>),       // its two ends
     Socketpair(Option<[c_int; 2]>), // the two sockets
     Fork,
-    Read(c_int, Option<u8>), // descriptor, the one byte
-    Write(c_int, size_t),    // descriptor, number of bytes
-    Send(c_int, size_t),     // the same
-    Recv(c_int, size_t),     // the same
-    Poll(c_int, c_int),      // descriptor to read from, timeout in milliseconds
-    Pselect(Option<c_int>, Option<Duration>, SigSet), // descriptor to read from, timeout, mask
-    Ftok(PathBuf, c_int),    // path, project
-    Shmget(key_t, size_t, c_int), // key, size, flags
-    Shmat(c_int, c_int),     // segment, flags
-    Shmdt(usize),            // address
+    Read(c_int, Option<u8>),                  // descriptor, the one byte
+    Write(c_int, size_t),                     // descriptor, number of bytes
+    Send(c_int, size_t),                      // the same
+    Recv(c_int, size_t),                      // the same
+    Poll(c_int, c_int),                       // descriptor to read from, timeout in milliseconds
+    Pselect(Option<c_int>, Option<Duration>), // descriptor to read from, timeout
+    Ftok(PathBuf, c_int),                     // path, project
+    Shmget(key_t, size_t, c_int),             // key, size, flags
+    Shmat(c_int, c_int),                      // segment, flags
+    Shmdt(usize),                             // address
     IpcStat(c_int, Option<Vec<(&'static str, i64)>>), // shmctl: segment, fields of its status
-    IpcRmid(c_int),          // shmctl: segment
-    Nanosleep(Duration),     // between two looks at the same thing
-    Kill(Pid, Option<Signal>), // without a signal it only checks the PID
-    Waitpid(Pid, Option<WaitStatus>), // process, how it ended
+    IpcRmid(c_int),                           // shmctl: segment
+    Nanosleep(Duration),                      // between two looks at the same thing
+    Kill(Pid, Option<Signal>),                // without a signal it only checks the PID
+    Waitpid(Pid, Option<WaitStatus>),         // process, how it ended
     Arrival(Signal, Origin, u32), // the handler has run, the last time with this; how often
-    CopyIn(size_t, usize),   // bytes into the segment attached at this address
-    CopyOut(size_t, usize),  // bytes out of it
+    CopyIn(size_t, usize),        // bytes into the segment attached at this address
+    CopyOut(size_t, usize),       // bytes out of it
 }
 
 impl fmt::Display for Call {
@@ -80,11 +80,11 @@ impl fmt::Display for Call {
             Self::Poll(fd, timeout) => {
                 write!(f, "poll([{{fd={fd}, events=POLLIN}}], 1, {timeout})")
             }
-            Self::Pselect(fd, timeout, mask) => {
+            Self::Pselect(fd, timeout) => {
                 let width = fd.map_or(0, |fd| fd + 1);
                 let timeout = timeout.map_or("NULL".to_owned(), |time| timespec(&time));
-                let (read, mask) = (fd.as_slice(), names(mask));
-                write!(f, "pselect({width}, {read:?}, NULL, NULL, {timeout}, {mask})")
+                let read = fd.as_slice();
+                write!(f, "pselect({width}, {read:?}, NULL, NULL, {timeout}, [])")
             }
             Self::Ftok(path, project) => write!(f, "ftok({}, {project})", quoted(path)),
             Self::Shmget(key, size, 0) => write!(f, "shmget(0x{key:08x}, {size}, 0)"),

@@ -6,11 +6,12 @@ use std::time::Duration;
 use libc::c_int;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType};
+use nix::sys::socket::{recv, send, socketpair};
 use nix::unistd::{pipe, read};
 
 use super::trace::{self, Call};
-use super::{Deadline, Error};
+use super::{Deadline, Error, SelfContained};
 
 /// Makes a pipe: what is written into its second end is read from the first; see pipe(2).
 pub fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
@@ -19,13 +20,37 @@ pub fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
 
 /// Makes two connected sockets: what is sent into one is received from the other; see
 /// socketpair(2).
-pub(super) fn new_socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
+pub fn new_socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
     let pair = || socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty());
     trace::traced_zero(pair, |made| Call::Socketpair(made.map(numbers)))
 }
 
 fn numbers((one, other): &(OwnedFd, OwnedFd)) -> [c_int; 2] {
     [one.as_raw_fd(), other.as_raw_fd()]
+}
+
+/// Sends a value through a socket. Fails as send(2) does, but not if the other one is closed.
+pub fn send_value<T: SelfContained>(socket: impl AsFd, value: &T) -> Result<(), Error> {
+    let fd = socket.as_fd().as_raw_fd();
+    let send = || send(fd, value.bytes(), MsgFlags::empty());
+    match trace::traced(send, |&sent| sent as i64, |_| Call::Send(fd, size_of::<T>())) {
+        Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for a value that is sent through the other socket; `None` if that is closed first. Fails
+/// as recv(2) does.
+pub fn receive_value<T: SelfContained>(socket: impl AsFd) -> Result<Option<T>, Error> {
+    let fd = socket.as_fd().as_raw_fd();
+    let mut value = T::zeroed();
+    let recv = || recv(fd, value.bytes_mut(), MsgFlags::MSG_WAITALL);
+    match trace::traced(recv, |&got| got as i64, |_| Call::Recv(fd, size_of::<T>())) {
+        Ok(got) if got == size_of::<T>() => Ok(Some(value)),
+        // ECONNRESET: what this process has sent was never read.
+        Err(error) if error.errno() != Some(Errno::ECONNRESET) => Err(error),
+        _ => Ok(None),
+    }
 }
 
 /// How often a wait without an end looks whether it is still of use.

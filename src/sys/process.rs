@@ -24,7 +24,6 @@ use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigmaskHow, Signal, kill};
-use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid, getppid, write};
@@ -143,15 +142,7 @@ impl Parent {
     /// Waits for a value that the parent sends through the socket; `None` if the parent has ended
     /// first. Fails as recv(2) does.
     pub fn receive<T: SelfContained>(&self) -> Result<Option<T>, Error> {
-        let fd = self.end.reads.as_raw_fd();
-        let mut value = T::zeroed();
-        let recv = || recv(fd, value.bytes_mut(), MsgFlags::MSG_WAITALL);
-        match trace::traced(recv, |&got| got as i64, |_| Call::Recv(fd, size_of::<T>())) {
-            Ok(got) if got == size_of::<T>() => Ok(Some(value)),
-            // ECONNRESET: the parent has not even read our byte.
-            Err(error) if error.errno() != Some(Errno::ECONNRESET) => Err(error),
-            _ => Ok(None),
-        }
+        fd::receive_value(&self.end.reads)
     }
 }
 
@@ -193,12 +184,7 @@ impl Child {
     /// Sends a value to the child through the socket. Fails as send(2) does, but not if the child
     /// has ended: [`wait`](Self::wait) says how.
     pub fn send<T: SelfContained>(&self, value: &T) -> Result<(), Error> {
-        let fd = self.end.reads.as_raw_fd();
-        let send = || send(fd, value.bytes(), MsgFlags::empty());
-        match trace::traced(send, |&sent| sent as i64, |_| Call::Send(fd, size_of::<T>())) {
-            Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
-            _ => Ok(()),
-        }
+        fd::send_value(&self.end.reads, value)
     }
 
     /// Waits until the child has ended, and reaps it. Fails with [`Error::TimedOut`], or with

@@ -203,17 +203,14 @@ pub fn block(signal: Signal) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets in `signal`, which is blocked, and sleeps until a handler has run. Returns `false` if
-/// `peer` was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or with EINVAL
+/// Lets in `signal`, which is blocked, and all others, and sleeps until a handler has run. Returns
+/// `false` if `peer` was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or with EINVAL
 /// if the descriptor of `peer` is not below `FD_SETSIZE`.
 pub fn sleep(
     signal: Signal,
     peer: Option<impl AsFd>,
     deadline: &mut Deadline,
 ) -> Result<bool, Error> {
-    // This only asks for the mask.
-    let mut mask = change_mask(SigmaskHow::SIG_BLOCK, SigSet::empty())?;
-    mask.remove(signal);
     let peer = peer.as_ref().map(AsFd::as_fd);
     let number = peer.map(|fd| fd.as_raw_fd());
     loop {
@@ -225,9 +222,10 @@ pub fn sleep(
             }
             let mut readable: FdSet<'_> = FdSet::new();
             peer.into_iter().for_each(|fd| readable.insert(fd));
-            pselect(None, &mut readable, None, None, &left.map(TimeSpec::from), &mask)
+            let (width, left) = (number.map_or(0, |fd| fd + 1), left.map(TimeSpec::from));
+            pselect(width, &mut readable, None, None, &left, &SigSet::empty())
         };
-        match trace::traced(sleep, |&ready| ready.into(), |_| Call::Pselect(number, left, mask)) {
+        match trace::traced(sleep, |&ready| ready.into(), |_| Call::Pselect(number, left)) {
             Err(error) if error.errno() == Some(Errno::EINTR) => {
                 record_arrival(signal, Instant::now());
                 return Ok(true);

@@ -52,12 +52,16 @@ pub(super) fn traced<T>(
     number: impl FnOnce(&T) -> i64,
     call: impl FnOnce(Option<&T>) -> Call,
 ) -> Result<T, Error> {
-    let began = Instant::now();
+    let is_recorded = RECORDER.with_borrow(Option::is_some);
+    let clock = || is_recorded.then(Instant::now);
+    let began = clock();
     let outcome = make();
-    let ended = Instant::now();
+    let ended = clock();
     let call = call(outcome.as_ref().ok());
-    let result = outcome.as_ref().map(number).map_err(|&errno| errno);
-    note(Record { call: call.clone(), result, began, ended });
+    if let (Some(began), Some(ended)) = (began, ended) {
+        let result = outcome.as_ref().map(number).map_err(|&errno| errno);
+        note(Record { call: call.clone(), result, began, ended });
+    }
     outcome.map_err(|errno| Error::call(call, errno))
 }
 

@@ -15,9 +15,9 @@
 //!
 //! # The steps of a sleep do not count
 //! A listener spins for 100 ms and then sleeps. A traced run is over in a few milliseconds. But on
-//! a busy machine some listeners get as far as their sleep, and make calls that the others do not
-//! make. If these counted, the same number would be another step from run to run, and a loop over
-//! all numbers would miss some. So they do not count, and each number is the same step in every
+//! a busy machine some listeners get as far as their sleep, and make a call that the others do not
+//! make. If it counted, the same number would be another step from run to run, and a loop over
+//! all numbers would miss some. So it does not count, and each number is the same step in every
 //! run. A test that wants the sleep asks for it: [`Released::until_listener_sleeps`].
 
 #![allow(unsafe_code)] // ptrace(2) with arguments for which nix has no wrapper.
@@ -216,21 +216,14 @@ impl Tracer {
         }
     }
 
-    /// Whether this is a stop of the listener in a call that it makes only when it goes to sleep.
-    /// Such a call is known by its entry. The next stop of the same process is the exit.
+    /// Whether this is a stop of the listener in the call that it makes only when it goes to sleep.
+    /// It is known by its entry. The next stop of the same process is the exit.
     fn is_part_of_sleep(&mut self, pid: Pid) -> bool {
         if self.side(pid) == Side::Parent {
             return false;
         }
         let is_exit = mem::take(&mut self.child_is_in_sleep);
-        self.child_is_in_sleep = match call(pid) {
-            Some((libc::SYS_pselect6, _)) => true,
-            // A set without signals: the call only asks for the mask, which pselect(2) needs.
-            Some((libc::SYS_rt_sigprocmask, [_, set, ..])) => {
-                set == 0 || ptrace::read(pid, set as ptrace::AddressType) == Ok(0)
-            }
-            _ => false,
-        };
+        self.child_is_in_sleep = entered(pid) == Some(libc::SYS_pselect6);
         is_exit || self.child_is_in_sleep
     }
 

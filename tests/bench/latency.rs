@@ -1,0 +1,710 @@
+//! What each way to send a message costs.
+//!
+//! A message of 1024 bytes goes to another process and one comes back, over and over: through
+//! shared memory, announced by a signal (the receiver spins, or sleeps) or by a semaphore, and
+//! through a pipe or a socket. For scale, two processes that spin on one word of shared memory.
+//!
+//! `cargo bench --bench latency` prints a table and a chart; `-- --csv FILE` writes the same
+//! figures into a file. Each message is timed one way, by both processes, with `CLOCK_MONOTONIC`,
+//! which is one clock for all of them. First back to back, then after a pause of 10 ms. The ways
+//! take turns, in rounds, so that whatever else the machine does meets them all; the first trips of
+//! each round are not counted, all others are.
+//!
+//! Beside the signal runs a C program that does the same (`tests/peers/signal_latency.c`).
+//!
+//! Without `--bench` (as `cargo test --benches` starts it) it makes a few trips, to show that it
+//! works.
+
+#![allow(unsafe_code)] // fork(2), and a POSIX semaphore in shared memory.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{env, hint, io, iter, ptr, thread};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{ForkResult, Pid, alarm, fork, getpid};
+
+use sigshm::handler::{self, handler};
+use sigshm::output::palette::Role;
+use sigshm::output::stdout::Stdout;
+use sigshm::sys::process::processor_time;
+use sigshm::sys::{
+    Attachment, Deadline, Key, OwnedSegment, SelfContained, WritableAttachment, fd, process, signal,
+};
+
+use support::{Scratch, compile_peer};
+
+/// In seconds, and much longer than everything takes on a busy machine.
+const TIMEOUT: u32 = 600;
+
+/// A message; its first word is its number.
+type Packet = [u32; 256];
+
+/// How a message is sent, and how its receiver learns of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Word,
+    SignalSpin,
+    SignalSleep,
+    Semaphore,
+    Pipe,
+    Socket,
+}
+
+const WAYS: [Way; 6] = [
+    Way::Word,
+    Way::SignalSpin,
+    Way::SignalSleep,
+    Way::Semaphore,
+    Way::Pipe,
+    Way::Socket,
+];
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Word => "spin on a word",
+            Self::SignalSpin => "signal, spinning",
+            Self::SignalSleep => "signal, asleep",
+            Self::Semaphore => "semaphore",
+            Self::Pipe => "pipe",
+            Self::Socket => "Unix socket",
+        }
+    }
+
+    fn spins(self) -> bool {
+        matches!(self, Self::Word | Self::SignalSpin)
+    }
+
+    /// Its colour in the chart.
+    fn role(self) -> Role {
+        match self {
+            Self::SignalSpin | Self::SignalSleep => Role::Receiver,
+            Self::Word | Self::Semaphore => Role::Sender,
+            Self::Pipe | Self::Socket => Role::Parent,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    let is_whole = env::args_os().any(|argument| argument == "--bench");
+    let csv = match (arguments.next(), arguments.next(), arguments.next()) {
+        (None, ..) => None,
+        (Some(option), Some(file), None) if option == "--csv" => Some(PathBuf::from(file)),
+        _ => {
+            eprintln!("usage: cargo bench --bench latency [-- --csv FILE]");
+            return ExitCode::from(2);
+        }
+    };
+    // Before the two minutes, not after them.
+    let csv = csv.map(|path| File::create(&path).unwrap_or_else(|it| panic!("{path:?}: {it}")));
+    // If something hangs, this ends it: by SIGALRM, which kills.
+    alarm::set(TIMEOUT);
+    signal::prepare(Signal::SIGUSR1).unwrap();
+    signal::register(Signal::SIGUSR1, handler).unwrap();
+
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let allowed: Vec<_> = (0..CpuSet::count())
+        .filter(|&it| allowed.is_set(it).unwrap())
+        .collect();
+    let mut places = vec![[allowed[0]; 2]];
+    // Not the next one: that may be the other half of the same core.
+    places.splice(
+        ..0,
+        allowed
+            .get(allowed.len() / 2)
+            .filter(|&&it| it != allowed[0])
+            .map(|&it| [allowed[0], it]),
+    );
+    let is_possible = |way: Way, [one, other]: [usize; 2]| one != other || !way.spins();
+    let mut cases: Vec<Case> = places
+        .iter()
+        .flat_map(|&place| WAYS.map(|way| (way, place)))
+        .filter(|&(way, place)| is_possible(way, place))
+        .map(|(way, place)| Case::new(way, place))
+        .collect();
+    let program = compile_peer("signal_latency");
+    let peer = |&processors| Peer {
+        program: program.clone(),
+        processors,
+        trips: Vec::new(),
+    };
+    let mut peers: Vec<Peer> = places.iter().map(peer).collect();
+
+    let plan = Plan::new(is_whole);
+    let shared = Shared::new();
+    for round in 0..plan.rounds {
+        let phases = plan.phases(round);
+        for case in &mut cases {
+            case.measure(&shared, phases);
+            let is_the_same = |peer: &&mut Peer| peer.processors == case.processors;
+            if case.way == Way::SignalSleep {
+                peers.iter_mut().find(is_the_same).unwrap().measure(phases);
+            }
+        }
+    }
+    // A peer is compiled for each process that wants it.
+    fs::remove_file(&program).unwrap();
+
+    println!(
+        "A message of {} bytes, one way, in microseconds: {} rounds of {} round trips",
+        size_of::<Packet>(),
+        plan.rounds,
+        plan.back_to_back.trips
+    );
+    println!(
+        "back to back, and {} after 10 ms of idling. CPU is the processor time of both",
+        plan.idle.trips
+    );
+    println!(
+        "for a message, waiting that of the receiver in {} ms of waiting, in ms.",
+        plan.wait.pause.as_millis()
+    );
+    println!(
+        "There are {} processors.{}",
+        allowed.len(),
+        if cfg!(debug_assertions) {
+            " (A debug build, which says nothing.)"
+        } else {
+            ""
+        }
+    );
+    println!();
+    table(&cases);
+    println!();
+    chart(&cases);
+    println!();
+    println!("The round trip by signal, asleep, p50 (goal: at most 1.15 times the C peer's):");
+    for peer in &peers {
+        let ours = cases
+            .iter()
+            .find(|case| case.way == Way::SignalSleep && case.processors == peer.processors)
+            .unwrap();
+        let [ours_p50, c_p50] =
+            [&ours.trips, &peer.trips].map(|trips| percentiles(trips, [0.5])[0] as f64 / 1e3);
+        println!(
+            "  {}: sigshm {}, C {}, ratio {:.2}",
+            ours.place(),
+            short(ours_p50),
+            short(c_p50),
+            ours_p50 / c_p50
+        );
+    }
+    if let Some(file) = csv {
+        write_csv(&cases, file).unwrap();
+    }
+    ExitCode::SUCCESS
+}
+
+/// One of the two processes, and all that it may need for any of the ways.
+struct Link {
+    way: Way,
+    peer: Pid,
+    /// Both processes have one segment: the message in it is replaced by its answer.
+    to_write: WritableAttachment<Packet>,
+    to_read: Attachment<Packet>,
+    word_to_write: WritableAttachment<u32>,
+    word_to_read: Attachment<u32>,
+    /// The semaphore that the peer waits for, and the one for which this process waits.
+    semaphores: [*mut libc::sem_t; 2],
+    reads: File,
+    writes: File,
+    socket: OwnedFd,
+    packet: Packet,
+}
+
+impl Link {
+    fn send(&mut self, number: u32) {
+        self.packet[0] = number;
+        match self.way {
+            Way::Word => self.word_to_write.write(&number),
+            Way::SignalSpin | Way::SignalSleep => {
+                self.to_write.write(&self.packet);
+                signal::send(self.peer, Signal::SIGUSR1).unwrap();
+            }
+            Way::Semaphore => {
+                self.to_write.write(&self.packet);
+                // SAFETY: it is in a segment that stays attached until this process ends.
+                Errno::result(unsafe { libc::sem_post(self.semaphores[0]) }).unwrap();
+            }
+            Way::Pipe => self.writes.write_all(self.packet.bytes()).unwrap(),
+            Way::Socket => fd::send_value(&self.socket, &self.packet).unwrap(),
+        }
+    }
+
+    fn receive(&mut self, number: u32) {
+        self.packet = match self.way {
+            Way::Word => {
+                while self.word_to_read.read() != number {
+                    hint::spin_loop();
+                }
+                return;
+            }
+            Way::SignalSpin => {
+                while handler::take().is_none() {
+                    hint::spin_loop();
+                }
+                self.to_read.read()
+            }
+            Way::SignalSleep => {
+                let mut deadline = Deadline::after(None, "");
+                while handler::take().is_none() {
+                    let woken = signal::sleep(Signal::SIGUSR1, Some(&self.reads), &mut deadline);
+                    assert!(woken.unwrap(), "the peer has ended");
+                }
+                self.to_read.read()
+            }
+            Way::Semaphore => {
+                // SAFETY: as above.
+                Errno::result(unsafe { libc::sem_wait(self.semaphores[1]) }).unwrap();
+                self.to_read.read()
+            }
+            Way::Pipe => {
+                self.reads.read_exact(self.packet.bytes_mut()).unwrap();
+                self.packet
+            }
+            Way::Socket => fd::receive_value(&self.socket)
+                .unwrap()
+                .expect("the peer has ended"),
+        };
+        assert_eq!(self.packet[0], number);
+    }
+}
+
+/// Some round trips, each after a pause.
+#[derive(Clone, Copy)]
+struct Phase {
+    trips: usize,
+    pause: Duration,
+}
+
+/// How much is measured.
+struct Plan {
+    rounds: usize,
+    warm_up: Phase,
+    back_to_back: Phase,
+    idle: Phase,
+    /// One trip, in the first round: what it costs the receiver to wait for so long.
+    wait: Phase,
+}
+
+impl Plan {
+    fn new(is_whole: bool) -> Self {
+        let phase = |trips, pause| Phase {
+            trips,
+            pause: Duration::from_millis(pause),
+        };
+        let [rounds, warm_up, trips, idle, wait] = if is_whole {
+            [10, 100, 1000, 30, 1000]
+        } else {
+            [2, 1, 10, 1, 1]
+        };
+        Self {
+            rounds,
+            warm_up: phase(warm_up, 0),
+            back_to_back: phase(trips, 0),
+            idle: phase(idle, 10),
+            wait: phase(1, wait as u64),
+        }
+    }
+
+    fn phases(&self, round: usize) -> [Phase; 4] {
+        let wait = Phase {
+            trips: usize::from(round == 0),
+            ..self.wait
+        };
+        [self.warm_up, self.back_to_back, self.idle, wait]
+    }
+}
+
+/// A way, and the processors on which its two processes run.
+struct Case {
+    way: Way,
+    processors: [usize; 2],
+    /// Times in nanoseconds: of each message back to back, there and back; of each round trip; of
+    /// each message after a pause.
+    messages: Vec<u64>,
+    trips: Vec<u64>,
+    after_pause: Vec<u64>,
+    /// Back to back: the processor time of both processes.
+    used: Duration,
+    /// The processor time of the receiver while it waited once.
+    used_to_wait: Duration,
+}
+
+impl Case {
+    fn new(way: Way, processors: [usize; 2]) -> Self {
+        let (used, used_to_wait) = Default::default();
+        let (messages, trips, after_pause) = Default::default();
+        Self {
+            way,
+            processors,
+            messages,
+            trips,
+            after_pause,
+            used,
+            used_to_wait,
+        }
+    }
+
+    /// On which processors the two run.
+    fn place(&self) -> String {
+        match self.processors {
+            [one, other] if one == other => format!("both on processor {one}"),
+            [one, other] => format!("processors {one}, {other}"),
+        }
+    }
+
+    fn measure(&mut self, shared: &Shared, phases: [Phase; 4]) {
+        let [mut link, mut other] = shared.links(self.way);
+        let parent = getpid();
+        // SAFETY: this program has one thread.
+        let child = match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                drop(link);
+                other.peer = parent;
+                let processor = self.processors[1];
+                let answer = AssertUnwindSafe(|| {
+                    set_pdeathsig(Signal::SIGKILL).unwrap();
+                    run_on(processor);
+                    other.answer(phases);
+                });
+                process::exit(catch_unwind(answer).is_err().into())
+            }
+        };
+        drop(other);
+        link.peer = child;
+        run_on(self.processors[0]);
+        let (sides, used) = link.ask(phases);
+        let (answers, others_used) = link.report(phases);
+        assert_eq!(
+            waitpid(child, None),
+            Ok(WaitStatus::Exited(child, 0)),
+            "{:?}",
+            self.way
+        );
+
+        let [warm_up, back_to_back, idle, _] = phases.map(|phase| phase.trips);
+        for (trip, ([sent, came_back], answered)) in iter::zip(sides, answers).enumerate() {
+            let there = answered.checked_sub(sent).expect("there is one clock");
+            let back = came_back.checked_sub(answered).expect("there is one clock");
+            match trip.checked_sub(warm_up) {
+                None => {}
+                Some(trip) if trip < back_to_back => {
+                    self.messages.extend([there, back]);
+                    self.trips.push(there + back);
+                }
+                Some(trip) if trip < back_to_back + idle => self.after_pause.push(there),
+                Some(_) => self.used_to_wait = others_used[3],
+            }
+        }
+        self.used += used[1] + others_used[1];
+    }
+}
+
+impl Link {
+    /// A receiver that spins has the signal unblocked, one that sleeps only while it sleeps.
+    fn let_signal_in(&self) {
+        if self.way == Way::SignalSpin {
+            signal::unblock(Signal::SIGUSR1).unwrap();
+        }
+    }
+
+    /// Sends the messages, and waits for the answer to each. When each was sent and answered, and
+    /// the processor time of each phase.
+    fn ask(&mut self, phases: [Phase; 4]) -> (Vec<[u64; 2]>, [Duration; 4]) {
+        self.let_signal_in();
+        let mut times = Vec::with_capacity(phases.iter().map(|phase| phase.trips).sum());
+        let used = phases.map(|Phase { trips, pause }| {
+            let before = processor_time();
+            for _ in 0..trips {
+                if !pause.is_zero() {
+                    thread::sleep(pause);
+                }
+                let number = 2 * times.len() as u32 + 1;
+                let sent = now();
+                self.send(number);
+                self.receive(number + 1);
+                times.push([sent, now()]);
+            }
+            processor_time() - before
+        });
+        signal::block(Signal::SIGUSR1).unwrap();
+        (times, used)
+    }
+
+    /// Answers each message, and then reports when, and what it took.
+    fn answer(&mut self, phases: [Phase; 4]) {
+        self.let_signal_in();
+        let mut times = Vec::with_capacity(phases.iter().map(|phase| phase.trips).sum());
+        let used = phases.map(|Phase { trips, .. }| {
+            let before = processor_time();
+            for _ in 0..trips {
+                let number = 2 * times.len() as u32 + 1;
+                self.receive(number);
+                times.push(now());
+                self.send(number + 1);
+            }
+            (processor_time() - before).as_nanos() as u64
+        });
+        // To speak now would end the other's wait, before it sees the signal.
+        self.reads.read_exact(&mut [0]).unwrap();
+        let numbers = times.into_iter().chain(used);
+        let report: Vec<u8> = numbers.flat_map(u64::to_ne_bytes).collect();
+        self.writes.write_all(&report).unwrap();
+    }
+
+    /// What the other process reports: times, and the processor time of each phase.
+    fn report(&mut self, phases: [Phase; 4]) -> (Vec<u64>, [Duration; 4]) {
+        self.writes.write_all(b"!").unwrap();
+        let mut report = Vec::new();
+        self.reads.read_to_end(&mut report).unwrap();
+        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
+        let numbers: Vec<u64> = report.chunks_exact(8).map(number).collect();
+        let (times, used) = numbers.split_at(phases.iter().map(|phase| phase.trips).sum());
+        let used: [u64; 4] = used.try_into().expect("the whole report");
+        (times.to_vec(), used.map(Duration::from_nanos))
+    }
+}
+
+/// What all pairs of processes use.
+struct Shared {
+    scratch: Scratch,
+    semaphores: [*mut libc::sem_t; 2],
+}
+
+impl Shared {
+    fn new() -> Self {
+        let size = 2 * size_of::<libc::sem_t>();
+        // SAFETY: numbers only.
+        let id = unsafe { libc::shmget(libc::IPC_PRIVATE, size, libc::IPC_CREAT | 0o600) };
+        let id = Errno::result(id).unwrap();
+        // SAFETY: with a null address the kernel maps it where nothing else is.
+        let first = unsafe { libc::shmat(id, ptr::null(), 0) }.cast::<libc::sem_t>();
+        assert_ne!(first.addr(), usize::MAX, "{}", Errno::last());
+        // SAFETY: the third argument is not looked at. The segment stays until all have ended.
+        unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
+        let semaphores = [first, first.wrapping_add(1)];
+        for semaphore in semaphores {
+            // SAFETY: there is room for two, and nobody uses them yet.
+            Errno::result(unsafe { libc::sem_init(semaphore, 1, 0) }).unwrap();
+        }
+        Self {
+            scratch: Scratch::new(),
+            semaphores,
+        }
+    }
+
+    /// The two ends of a connection. (The processes that have them do not exist yet.)
+    fn links(&self, way: Way) -> [Link; 2] {
+        let key = Key::from_path(&self.scratch.path(), 1).unwrap();
+        let (packet, _) = OwnedSegment::<Packet>::create(&key, None).unwrap();
+        let packets = [(); 2].map(|()| (packet.attach(), packet.attach_read_only()));
+        packet.remove().unwrap(); // it stays as long as somebody is attached
+        let (word, _) = OwnedSegment::<u32>::create(&key, None).unwrap();
+        let words = [(); 2].map(|()| (word.attach(), word.attach_read_only()));
+        word.remove().unwrap();
+        let [(one_reads, other_writes), (other_reads, one_writes)] =
+            [(); 2].map(|()| fd::new_pipe().unwrap());
+        let (one_socket, other_socket) = fd::new_socket_pair().unwrap();
+        let [first, second] = self.semaphores;
+        let ends = [
+            (one_reads, one_writes, one_socket, [second, first]),
+            (other_reads, other_writes, other_socket, [first, second]),
+        ];
+        let mut memory = iter::zip(packets, words);
+        ends.map(|(reads, writes, socket, semaphores)| {
+            let ((to_write, to_read), (word_to_write, word_to_read)) = memory.next().unwrap();
+            Link {
+                way,
+                peer: Pid::from_raw(0),
+                to_write: to_write.unwrap(),
+                to_read: to_read.unwrap(),
+                word_to_write: word_to_write.unwrap(),
+                word_to_read: word_to_read.unwrap(),
+                semaphores,
+                reads: reads.into(),
+                writes: writes.into(),
+                socket,
+                packet: [0; 256],
+            }
+        })
+    }
+}
+
+/// The C program, which sends as [`Way::SignalSleep`] does, and its round trips.
+struct Peer {
+    program: PathBuf,
+    processors: [usize; 2],
+    trips: Vec<u64>,
+}
+
+impl Peer {
+    fn measure(&mut self, [warm_up, back_to_back, ..]: [Phase; 4]) {
+        let mut command = Command::new(&self.program);
+        let numbers = [warm_up.trips, back_to_back.trips]
+            .into_iter()
+            .chain(self.processors);
+        let output = command
+            .args(numbers.map(|it| it.to_string()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let times = String::from_utf8(output.stdout).unwrap();
+        self.trips
+            .extend(times.lines().map(|time| time.parse::<u64>().unwrap()));
+    }
+}
+
+/// The figures of a case. Times are in microseconds.
+struct Figures {
+    back_to_back: [f64; 4],
+    after_pause: [f64; 2],
+    messages_a_second: f64,
+    used_a_message: f64,
+    used_to_wait: f64,
+}
+
+impl From<&Case> for Figures {
+    fn from(case: &Case) -> Self {
+        let micros = |nanos: u64| nanos as f64 / 1e3;
+        let messages = case.messages.len() as f64;
+        Self {
+            back_to_back: percentiles(&case.messages, [0.5, 0.99, 0.999, 1.0]).map(micros),
+            after_pause: percentiles(&case.after_pause, [0.5, 0.99]).map(micros),
+            messages_a_second: messages / (case.trips.iter().sum::<u64>() as f64 / 1e9),
+            used_a_message: case.used.as_secs_f64() * 1e6 / messages,
+            used_to_wait: case.used_to_wait.as_secs_f64() * 1e6,
+        }
+    }
+}
+
+fn table(cases: &[Case]) {
+    println!("{:36}back to back    after 10 ms", "");
+    println!(
+        "{:17}{:>6}{:>6}{:>7}{:>7}{:>7}{:>7}{:>9}{:>6}{:>8}",
+        "", "p50", "p99", "p99.9", "max", "p50", "p99", "msg/s", "CPU", "waiting"
+    );
+    for place in cases.chunk_by(|one, other| one.processors == other.processors) {
+        println!("{}", place[0].place());
+        for case in place {
+            let Figures {
+                back_to_back,
+                after_pause,
+                ..
+            } = Figures::from(case);
+            let figures = Figures::from(case);
+            let [p50, p99, p999, max] = back_to_back.map(short);
+            let [paused_p50, paused_p99] = after_pause.map(short);
+            println!(
+                "{:17}{p50:>6}{p99:>6}{p999:>7}{max:>7}{paused_p50:>7}{paused_p99:>7}{:>9.0}{:>6}{:>8}",
+                case.way.name(),
+                figures.messages_a_second,
+                short(figures.used_a_message),
+                short(figures.used_to_wait / 1e3),
+            );
+        }
+    }
+}
+
+/// A row a way: a bar from 0.1 us to the p50 back to back, and on to that after a pause.
+fn chart(cases: &[Case]) {
+    let stdout = Stdout {
+        colored: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    println!("p50 on a logarithmic scale: █ back to back, ░ after 10 ms of idling");
+    for place in cases.chunk_by(|one, other| one.processors == other.processors) {
+        println!(
+            "{:19}0.1       1         10        100       1000 us",
+            place[0].place()
+        );
+        for case in place {
+            let Figures {
+                back_to_back: [p50, ..],
+                after_pause: [paused, _],
+                ..
+            } = case.into();
+            let [full, all] = [p50, paused].map(|time| ((time / 0.1).log10() * 10.0).round());
+            let full = full.clamp(1.0, 40.0) as usize;
+            let rest = (all.clamp(1.0, 40.0) as usize).saturating_sub(full);
+            let bar = "█".repeat(full) + &"░".repeat(rest);
+            let [p50, paused] = [p50, paused].map(short);
+            let row = format!("{:19}{bar:42}{p50:>7}{paused:>7}", case.way.name());
+            print!("{}", stdout.line(case.way.role(), &row));
+        }
+    }
+}
+
+fn write_csv(cases: &[Case], mut file: File) -> io::Result<()> {
+    writeln!(
+        file,
+        "way,processor,processor of the receiver,p50 us,p99 us,p99.9 us,max us,\
+         p50 us after 10 ms,p99 us after 10 ms,msg/s,CPU us per message,CPU us in the wait"
+    )?;
+    for case in cases {
+        let figures = Figures::from(case);
+        let [one, other] = case.processors;
+        let times = figures.back_to_back.into_iter().chain(figures.after_pause);
+        let rest = [
+            figures.messages_a_second,
+            figures.used_a_message,
+            figures.used_to_wait,
+        ];
+        let numbers: Vec<_> = times
+            .chain(rest)
+            .map(|number| format!("{number:.3}"))
+            .collect();
+        let way = case.way.name().replace(',', "");
+        writeln!(file, "{way},{one},{other},{}", numbers.join(","))?;
+    }
+    Ok(())
+}
+
+/// A number with three digits or so.
+fn short(number: f64) -> String {
+    let decimals = match number {
+        10.0.. => 1,
+        _ => 2,
+    };
+    if number >= 100.0 {
+        format!("{number:.0}")
+    } else {
+        format!("{number:.decimals$}")
+    }
+}
+
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+}
+
+fn run_on(processor: usize) {
+    let mut set = CpuSet::new();
+    set.set(processor).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &set).unwrap();
+}
+
+/// For each share, the least of the values that so many of them do not exceed.
+fn percentiles<const N: usize>(values: &[u64], shares: [f64; N]) -> [u64; N] {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    shares.map(|share| sorted[((share * sorted.len() as f64).ceil() as usize).max(1) - 1])
+}
