@@ -205,7 +205,8 @@ impl Explainer {
 
     /// How the listener has waited, for how long, and what processor time that took.
     fn wait(&self, how: &str, (time, used): (Duration, Duration)) -> String {
-        let (time, used) = (time.as_micros(), used.as_micros());
+        // What it used just before and after the wait is counted too: so not more than there was.
+        let (time, used) = (time.as_micros(), used.min(time).as_micros());
         self.detail(Role::Detail, &format!("({how} for {time} us; processor time: {used} us)"))
     }
 
