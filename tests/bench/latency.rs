@@ -39,7 +39,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, Pid, alarm, fork, getpid};
 
 use sigshm::handler::{self, handler};
-use sigshm::output::palette::Role;
+use sigshm::output::palette::{Line, Role};
 use sigshm::output::stdout::Stdout;
 use sigshm::sys::process::processor_time;
 use sigshm::sys::{
@@ -101,116 +101,76 @@ impl Way {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = env::args_os()
-        .skip(1)
-        .filter(|argument| argument != "--bench");
     let is_whole = env::args_os().any(|argument| argument == "--bench");
-    let csv = match (arguments.next(), arguments.next(), arguments.next()) {
-        (None, ..) => None,
-        (Some(option), Some(file), None) if option == "--csv" => Some(PathBuf::from(file)),
-        _ => {
-            eprintln!("usage: cargo bench --bench latency [-- --csv FILE]");
+    let csv = match csv_file() {
+        Ok(csv) => csv,
+        Err(error) => {
+            eprintln!("{error}");
             return ExitCode::from(2);
         }
     };
-    // Before the two minutes, not after them.
-    let csv = csv.map(|path| File::create(&path).unwrap_or_else(|it| panic!("{path:?}: {it}")));
     // If something hangs, this ends it: by SIGALRM, which kills.
     alarm::set(TIMEOUT);
     signal::prepare(Signal::SIGUSR1).unwrap();
     signal::register(Signal::SIGUSR1, handler).unwrap();
 
-    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
-    let allowed: Vec<_> = (0..CpuSet::count())
-        .filter(|&it| allowed.is_set(it).unwrap())
-        .collect();
-    let mut places = vec![[allowed[0]; 2]];
-    // Not the next one: that may be the other half of the same core.
-    places.splice(
-        ..0,
-        allowed
-            .get(allowed.len() / 2)
-            .filter(|&&it| it != allowed[0])
-            .map(|&it| [allowed[0], it]),
-    );
-    let is_possible = |way: Way, [one, other]: [usize; 2]| one != other || !way.spins();
-    let mut cases: Vec<Case> = places
-        .iter()
-        .flat_map(|&place| WAYS.map(|way| (way, place)))
-        .filter(|&(way, place)| is_possible(way, place))
-        .map(|(way, place)| Case::new(way, place))
-        .collect();
-    let program = compile_peer("signal_latency");
-    let peer = |&processors| Peer {
-        program: program.clone(),
-        processors,
-        trips: Vec::new(),
-    };
-    let mut peers: Vec<Peer> = places.iter().map(peer).collect();
+    let processors = processors();
+    let (first, middle) = (processors[0], processors[processors.len() / 2]);
+    // Two that spin on one processor would only measure the scheduler.
+    let on_two = WAYS.map(|way| Case::new(way, [first, middle])).into_iter();
+    let on_two = on_two.filter(|_| first != middle);
+    let on_one = WAYS.into_iter().filter(|way| !way.spins());
+    let on_one = on_one.map(|way| Case::new(way, [first, first]));
+    let mut cases: Vec<Case> = on_two.chain(on_one).collect();
 
     let plan = Plan::new(is_whole);
     let shared = Shared::new();
     for round in 0..plan.rounds {
-        let phases = plan.phases(round);
         for case in &mut cases {
-            case.measure(&shared, phases);
-            let is_the_same = |peer: &&mut Peer| peer.processors == case.processors;
-            if case.way == Way::SignalSleep {
-                peers.iter_mut().find(is_the_same).unwrap().measure(phases);
-            }
+            case.measure(&shared, plan.phases(round));
         }
     }
     // A peer is compiled for each process that wants it.
-    fs::remove_file(&program).unwrap();
+    fs::remove_file(&shared.peer).unwrap();
+    shared.scratch.assert_nothing_left();
 
-    println!(
-        "A message of {} bytes, one way, in microseconds: {} rounds of {} round trips",
-        size_of::<Packet>(),
-        plan.rounds,
-        plan.back_to_back.trips
-    );
-    println!(
-        "back to back, and {} after 10 ms of idling. CPU is the processor time of both",
-        plan.idle.trips
-    );
-    println!(
-        "for a message, waiting that of the receiver in {} ms of waiting, in ms.",
-        plan.wait.pause.as_millis()
-    );
-    println!(
-        "There are {} processors.{}",
-        allowed.len(),
-        if cfg!(debug_assertions) {
-            " (A debug build, which says nothing.)"
-        } else {
-            ""
-        }
-    );
-    println!();
-    table(&cases);
-    println!();
-    chart(&cases);
-    println!();
-    println!("The round trip by signal, asleep, p50 (goal: at most 1.15 times the C peer's):");
-    for peer in &peers {
-        let ours = cases
-            .iter()
-            .find(|case| case.way == Way::SignalSleep && case.processors == peer.processors)
-            .unwrap();
-        let [ours_p50, c_p50] =
-            [&ours.trips, &peer.trips].map(|trips| percentiles(trips, [0.5])[0] as f64 / 1e3);
-        println!(
-            "  {}: sigshm {}, C {}, ratio {:.2}",
-            ours.place(),
-            short(ours_p50),
-            short(c_p50),
-            ours_p50 / c_p50
-        );
+    let stdout = Stdout {
+        colored: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    let lines = [
+        plan.description(processors.len()),
+        table(&cases),
+        chart(&cases),
+        ratios(&cases),
+    ];
+    for (role, line) in lines.concat() {
+        assert!(line.chars().count() <= 80, "{line}");
+        print!("{}", stdout.line(role, &line));
     }
-    if let Some(file) = csv {
-        write_csv(&cases, file).unwrap();
-    }
+    csv.map_or(Ok(()), |file| write_csv(&cases, file)).unwrap();
     ExitCode::SUCCESS
+}
+
+/// The file that the command line names, if it names one. It is made now: not after all the rounds.
+fn csv_file() -> Result<Option<File>, String> {
+    let mut arguments = env::args_os()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (None, ..) => Ok(None),
+        (Some(option), Some(path), None) if option == "--csv" => File::create(&path)
+            .map(Some)
+            .map_err(|error| format!("{path:?}: {error}")),
+        _ => Err("usage: cargo bench --bench latency [-- --csv FILE]".to_owned()),
+    }
+}
+
+/// The processors on which this process may run.
+fn processors() -> Vec<usize> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    (0..CpuSet::count())
+        .filter(|&processor| allowed.is_set(processor).unwrap())
+        .collect()
 }
 
 /// One of the two processes, and all that it may need for any of the ways.
@@ -325,6 +285,26 @@ impl Plan {
         }
     }
 
+    fn description(&self, processors: usize) -> Vec<Line> {
+        let (size, rounds, wait) = (
+            size_of::<Packet>(),
+            self.rounds,
+            self.wait.pause.as_millis(),
+        );
+        let (trips, idle) = (self.back_to_back.trips, self.idle.trips);
+        let mut lines = vec![
+            format!("One message of {size} bytes, one way, in microseconds: {rounds} rounds of"),
+            format!("{trips} round trips back to back, and of {idle} after 10 ms of idling."),
+            "CPU: processor time of both processes for a message, in microseconds.".to_owned(),
+            format!("waiting: that of the receiver while it waits for {wait} ms, in milliseconds."),
+            format!("This process may run on {processors} processors."),
+        ];
+        if cfg!(debug_assertions) {
+            lines.push("This is a debug build, whose figures say nothing.".into());
+        }
+        plain(lines)
+    }
+
     fn phases(&self, round: usize) -> [Phase; 4] {
         let wait = Phase {
             trips: usize::from(round == 0),
@@ -343,6 +323,8 @@ struct Case {
     messages: Vec<u64>,
     trips: Vec<u64>,
     after_pause: Vec<u64>,
+    /// Round trips of the C program, which does what [`Way::SignalSleep`] does.
+    trips_in_c: Vec<u64>,
     /// Back to back: the processor time of both processes.
     used: Duration,
     /// The processor time of the receiver while it waited once.
@@ -351,16 +333,16 @@ struct Case {
 
 impl Case {
     fn new(way: Way, processors: [usize; 2]) -> Self {
-        let (used, used_to_wait) = Default::default();
-        let (messages, trips, after_pause) = Default::default();
+        let none = Vec::new;
         Self {
             way,
             processors,
-            messages,
-            trips,
-            after_pause,
-            used,
-            used_to_wait,
+            messages: none(),
+            trips: none(),
+            after_pause: none(),
+            trips_in_c: none(),
+            used: Duration::ZERO,
+            used_to_wait: Duration::ZERO,
         }
     }
 
@@ -417,6 +399,18 @@ impl Case {
             }
         }
         self.used += used[1] + others_used[1];
+        if self.way == Way::SignalSleep {
+            let mut command = Command::new(&shared.peer);
+            let numbers = [warm_up, back_to_back].into_iter().chain(self.processors);
+            let output = command
+                .args(numbers.map(|it| it.to_string()))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let times = String::from_utf8(output.stdout).unwrap();
+            self.trips_in_c
+                .extend(times.lines().map(|time| time.parse::<u64>().unwrap()));
+        }
     }
 }
 
@@ -488,6 +482,8 @@ impl Link {
 /// What all pairs of processes use.
 struct Shared {
     scratch: Scratch,
+    /// The C program.
+    peer: PathBuf,
     semaphores: [*mut libc::sem_t; 2],
 }
 
@@ -509,6 +505,7 @@ impl Shared {
         }
         Self {
             scratch: Scratch::new(),
+            peer: compile_peer("signal_latency"),
             semaphores,
         }
     }
@@ -550,30 +547,6 @@ impl Shared {
     }
 }
 
-/// The C program, which sends as [`Way::SignalSleep`] does, and its round trips.
-struct Peer {
-    program: PathBuf,
-    processors: [usize; 2],
-    trips: Vec<u64>,
-}
-
-impl Peer {
-    fn measure(&mut self, [warm_up, back_to_back, ..]: [Phase; 4]) {
-        let mut command = Command::new(&self.program);
-        let numbers = [warm_up.trips, back_to_back.trips]
-            .into_iter()
-            .chain(self.processors);
-        let output = command
-            .args(numbers.map(|it| it.to_string()))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let times = String::from_utf8(output.stdout).unwrap();
-        self.trips
-            .extend(times.lines().map(|time| time.parse::<u64>().unwrap()));
-    }
-}
-
 /// The figures of a case. Times are in microseconds.
 struct Figures {
     back_to_back: [f64; 4],
@@ -597,60 +570,106 @@ impl From<&Case> for Figures {
     }
 }
 
-fn table(cases: &[Case]) {
-    println!("{:36}back to back    after 10 ms", "");
-    println!(
-        "{:17}{:>6}{:>6}{:>7}{:>7}{:>7}{:>7}{:>9}{:>6}{:>8}",
-        "", "p50", "p99", "p99.9", "max", "p50", "p99", "msg/s", "CPU", "waiting"
-    );
-    for place in cases.chunk_by(|one, other| one.processors == other.processors) {
-        println!("{}", place[0].place());
+fn table(cases: &[Case]) -> Vec<Line> {
+    let row = |name: &str, columns: [&str; 9]| {
+        let [
+            p50,
+            p99,
+            p999,
+            max,
+            after_p50,
+            after_p99,
+            messages,
+            used,
+            waiting,
+        ] = columns;
+        format!(
+            "{name:19}{p50:>6}{p99:>6}{p999:>7}{max:>6}{after_p50:>6}{after_p99:>6}\
+             {messages:>9}{used:>6}{waiting:>8}"
+        )
+    };
+    let columns = [
+        "p50", "p99", "p99.9", "max", "p50", "p99", "msg/s", "CPU", "waiting",
+    ];
+    let mut lines = vec![String::new(), format!("{:32}back to back after 10 ms", "")];
+    for (number, place) in places(cases).enumerate() {
+        lines.push(row(
+            &place[0].place(),
+            if number == 0 { columns } else { [""; 9] },
+        ));
         for case in place {
-            let Figures {
-                back_to_back,
-                after_pause,
-                ..
-            } = Figures::from(case);
             let figures = Figures::from(case);
-            let [p50, p99, p999, max] = back_to_back.map(short);
-            let [paused_p50, paused_p99] = after_pause.map(short);
-            println!(
-                "{:17}{p50:>6}{p99:>6}{p999:>7}{max:>7}{paused_p50:>7}{paused_p99:>7}{:>9.0}{:>6}{:>8}",
+            let messages = format!("{:.0}", figures.messages_a_second);
+            let times = figures
+                .back_to_back
+                .into_iter()
+                .chain(figures.after_pause)
+                .map(short);
+            let used = [figures.used_a_message, figures.used_to_wait / 1e3].map(short);
+            let cells: Vec<String> = times.chain([messages]).chain(used).collect();
+            let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
+            lines.push(row(
                 case.way.name(),
-                figures.messages_a_second,
-                short(figures.used_a_message),
-                short(figures.used_to_wait / 1e3),
-            );
+                cells.try_into().expect("nine columns"),
+            ));
         }
     }
+    plain(lines)
+}
+
+/// The cases by the processors on which they run.
+fn places(cases: &[Case]) -> impl Iterator<Item = &[Case]> {
+    cases.chunk_by(|one, other| one.processors == other.processors)
 }
 
 /// A row a way: a bar from 0.1 us to the p50 back to back, and on to that after a pause.
-fn chart(cases: &[Case]) {
-    let stdout = Stdout {
-        colored: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    };
-    println!("p50 on a logarithmic scale: █ back to back, ░ after 10 ms of idling");
-    for place in cases.chunk_by(|one, other| one.processors == other.processors) {
-        println!(
-            "{:19}0.1       1         10        100       1000 us",
-            place[0].place()
-        );
+fn chart(cases: &[Case]) -> Vec<Line> {
+    let title = "p50 on a logarithmic scale: █ back to back, ░ after 10 ms of idling";
+    let mut lines = plain(vec![String::new(), title.to_owned()]);
+    for place in places(cases) {
+        let scale = "0.1       1         10        100       1000 us";
+        lines.extend(plain(vec![format!("{:20}{scale}", place[0].place())]));
         for case in place {
             let Figures {
                 back_to_back: [p50, ..],
-                after_pause: [paused, _],
+                after_pause: [after, _],
                 ..
             } = case.into();
-            let [full, all] = [p50, paused].map(|time| ((time / 0.1).log10() * 10.0).round());
-            let full = full.clamp(1.0, 40.0) as usize;
-            let rest = (all.clamp(1.0, 40.0) as usize).saturating_sub(full);
-            let bar = "█".repeat(full) + &"░".repeat(rest);
-            let [p50, paused] = [p50, paused].map(short);
-            let row = format!("{:19}{bar:42}{p50:>7}{paused:>7}", case.way.name());
-            print!("{}", stdout.line(case.way.role(), &row));
+            let length =
+                |time: f64| ((time / 0.1).log10() * 10.0).round().clamp(1.0, 44.0) as usize;
+            let rest = length(after).saturating_sub(length(p50));
+            let bar = "█".repeat(length(p50)) + &"░".repeat(rest);
+            let (p50, after) = (short(p50), short(after));
+            let row = format!("{:20}{bar:44}{p50:>8}{after:>8}", case.way.name());
+            lines.push((case.way.role(), row));
         }
     }
+    lines
+}
+
+/// The round trips beside those of the C program.
+fn ratios(cases: &[Case]) -> Vec<Line> {
+    let mut lines = vec![
+        String::new(),
+        "A round trip by signal, asleep, p50, beside a C program that does the same:".to_owned(),
+    ];
+    for case in cases.iter().filter(|case| !case.trips_in_c.is_empty()) {
+        let p50 = |times: &[u64]| percentiles(times, [0.5])[0] as f64 / 1e3;
+        let (ours, c) = (p50(&case.trips), p50(&case.trips_in_c));
+        let (place, ratio) = (case.place(), ours / c);
+        let (ours, c) = (short(ours), short(c));
+        lines.push(format!(
+            "  {place:20}sigshm {ours} us, C {c} us, ratio {ratio:.2} (goal: at most 1.15)"
+        ));
+    }
+    plain(lines)
+}
+
+fn plain(lines: Vec<String>) -> Vec<Line> {
+    lines
+        .into_iter()
+        .map(|line| (Role::Parent, line.trim_end().to_owned()))
+        .collect()
 }
 
 fn write_csv(cases: &[Case], mut file: File) -> io::Result<()> {
@@ -678,17 +697,14 @@ fn write_csv(cases: &[Case], mut file: File) -> io::Result<()> {
     Ok(())
 }
 
-/// A number with three digits or so.
+/// The number, with three digits at least.
 fn short(number: f64) -> String {
     let decimals = match number {
-        10.0.. => 1,
-        _ => 2,
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
     };
-    if number >= 100.0 {
-        format!("{number:.0}")
-    } else {
-        format!("{number:.decimals$}")
-    }
+    format!("{number:.decimals$}")
 }
 
 fn now() -> u64 {
