@@ -148,17 +148,15 @@ fn without_each_safeguard_something_goes_wrong() {
     };
     let whole = compile_peer("careful");
     println!();
-    println!(
-        "{}",
-        line([
-            "left out",
-            "runs",
-            "how",
-            "what goes wrong",
-            "without",
-            "whole"
-        ])
-    );
+    let columns = [
+        "left out",
+        "runs",
+        "how",
+        "what goes wrong",
+        "without",
+        "whole",
+    ];
+    println!("{}", line(columns));
     for row in &ROWS {
         let without = compile_peer_without("careful", row.left_out);
         let name = row.left_out.join(", ");
@@ -177,17 +175,31 @@ fn without_each_safeguard_something_goes_wrong() {
         }
         let runs = outcomes.len();
         let wrong = outcomes.iter().filter(|outcome| **outcome == Wrong).count();
-        let [runs_shown, wrong_shown] = [runs, wrong].map(|it| it.to_string());
-        println!(
-            "{}",
-            line([&name, &runs_shown, row.how, row.wrong, &wrong_shown, "0"])
-        );
+        println!("{}", row.line(runs, &wrong.to_string()));
         let enough = if row.is_sure { runs } else { 1 };
         assert!(
             wrong >= enough,
             "{name}: {}: {wrong} of {runs}: {outcomes:?}",
             row.wrong
         );
+    }
+}
+
+#[test]
+fn the_lesson_shows_this_table() {
+    let lesson = include_str!("../README.md");
+    for row in &ROWS {
+        // How often it goes wrong is another number each time.
+        let line = row.line(row.runs, "");
+        let line = line.trim_end_matches(['0', ' ']);
+        assert!(lesson.contains(line), "{line:?}");
+    }
+}
+
+impl Row {
+    fn line(&self, runs: usize, wrong: &str) -> String {
+        let (name, runs) = (self.left_out.join(", "), runs.to_string());
+        line([&name, &runs, self.how, self.wrong, wrong, "0"])
     }
 }
 

@@ -591,7 +591,10 @@ fn table(cases: &[Case]) -> Vec<Line> {
     let columns = [
         "p50", "p99", "p99.9", "max", "p50", "p99", "msg/s", "CPU", "waiting",
     ];
-    let mut lines = vec![String::new(), format!("{:32}back to back after 10 ms", "")];
+    let mut lines = vec![
+        String::new(),
+        format!("{:22}back to back{:11}after 10 ms", "", ""),
+    ];
     for (number, place) in places(cases).enumerate() {
         lines.push(row(
             &place[0].place(),
