@@ -95,6 +95,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: signal_latency WARM_UP COUNT PROCESSOR PROCESSOR\n");
         return 2;
     }
+    alarm(300); /* should it hang */
     uint32_t warm_up = atoi(argv[1]), all = warm_up + atoi(argv[2]);
     int64_t *times = calloc(all, sizeof *times);
     sigset_t ours;
