@@ -59,7 +59,7 @@ const ROWS: [Row; 11] = [
     },
     Row {
         left_out: &["BLOCK"],
-        how: "signal before pause()",
+        how: "ptrace: before pause()",
         wrong: "it waits for ever",
         runs: 10,
         is_sure: true,
@@ -160,9 +160,12 @@ fn without_each_safeguard_something_goes_wrong() {
     for row in &ROWS {
         let without = compile_peer_without("careful", row.left_out);
         let name = row.left_out.join(", ");
-        let mut outcomes = Vec::new();
-        // In turns, so that whatever else the machine does meets both alike.
-        while outcomes.len() < row.runs * factor {
+        let (mut outcomes, enough) = (Vec::new(), row.runs * factor);
+        // In turns, so that whatever else the machine does meets both alike. What is a matter of
+        // luck may need more runs (REAP does, on one processor that is not busy).
+        while outcomes.len() < enough
+            || (!outcomes.contains(&Wrong) && outcomes.len() < 10 * enough)
+        {
             for outcome in (row.round)(&whole) {
                 let is_right = matches!(outcome, Right | NotTested(_));
                 assert!(is_right, "the whole program, beside {name}: {outcome:?}");
@@ -189,10 +192,18 @@ fn without_each_safeguard_something_goes_wrong() {
 fn the_lesson_shows_this_table() {
     let lesson = include_str!("../README.md");
     for row in &ROWS {
-        // How often it goes wrong is another number each time.
         let line = row.line(row.runs, "");
-        let line = line.trim_end_matches(['0', ' ']);
-        assert!(lesson.contains(line), "{line:?}");
+        let fixed = line.strip_suffix("0").unwrap().trim_end();
+        let shown = lesson.lines().find_map(|line| line.strip_prefix(fixed));
+        let shown = shown.unwrap_or_else(|| panic!("there is no {fixed:?}"));
+        // How often it goes wrong is another number each time.
+        let [wrong, whole] = shown.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{shown:?}");
+        };
+        assert!(
+            wrong.parse::<usize>().unwrap() > 0 && whole == "0",
+            "{shown:?}"
+        );
     }
 }
 
@@ -205,7 +216,7 @@ impl Row {
 
 /// A line of the table.
 fn line([left_out, runs, how, wrong, without, whole]: [&str; 6]) -> String {
-    let line = format!("{left_out:15} {runs:>4} {how:21} {wrong:22} {without:>7} {whole:>5}");
+    let line = format!("{left_out:15} {runs:>4} {how:22} {wrong:22} {without:>7} {whole:>5}");
     assert!(line.chars().count() <= 80, "{line}");
     line
 }
@@ -287,15 +298,23 @@ fn frozen(mut command: Command, point: Point) -> Frozen {
     freeze(&mut command, point).unwrap_or_else(|ended| panic!("{point:?}: {ended:?}"))
 }
 
-/// INLINE_TEXT. A child that is a mere copy of its parent has a copy of the text too.
+#[test]
+fn a_child_that_is_a_copy_of_its_parent_has_a_copy_of_the_text() {
+    let scratch = Scratch::new();
+    let without = compile_peer_without("careful", &["INLINE_TEXT"]);
+    let finished = run(&mut command(&without, &scratch, MESSAGE));
+    assert_eq!(judge(&finished, MESSAGE, false), Right);
+}
+
+/// INLINE_TEXT. A program of its own has not.
 fn second_exec(program: &Path) -> Vec<Outcome> {
     let scratch = Scratch::new();
     let finished = run(command(program, &scratch, MESSAGE).arg("exec"));
     vec![judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))]
 }
 
-/// EXCLUSIVE. Whose segment is there already is not the program's to write to, nor to remove: to
-/// refuse is right.
+/// EXCLUSIVE. A segment that is there already belongs to somebody else. The program must not write
+/// to it and must not remove it: to refuse is right.
 fn somebody_elses_segment(program: &Path) -> Vec<Outcome> {
     let scratch = Scratch::new();
     let segment = leave_behind(&scratch);
@@ -369,7 +388,7 @@ fn stopped_listener(program: &Path) -> Vec<Outcome> {
     }]
 }
 
-/// REAP: the parent is stopped when it has removed the segment, its last deed but to end.
+/// REAP: the parent is stopped when it has removed the segment. After that it only ends.
 fn stopped_parent(program: &Path) -> Vec<Outcome> {
     let scratch = Scratch::new();
     let mut command = command(program, &scratch, MESSAGE);

@@ -136,7 +136,8 @@ impl Explainer {
     /// Takes in a call.
     fn note(&mut self, record: &Record) {
         // The listener spins between two calls of sigprocmask, and sleeps in pselect.
-        let is_wait = matches!(record.call, Call::Sigprocmask(..) | Call::Pselect(..));
+        let is_wait = self.who == Role::Listener
+            && matches!(record.call, Call::Sigprocmask(..) | Call::Pselect(..));
         let used = if is_wait { self.processor_time_since() } else { Duration::ZERO };
         let is_child = matches!((&record.call, record.result), (Call::Fork, Ok(0)));
         match (&record.call, record.result) {
@@ -205,7 +206,7 @@ impl Explainer {
 
     /// How the listener has waited, for how long, and what processor time that took.
     fn wait(&self, how: &str, (time, used): (Duration, Duration)) -> String {
-        // What it used just before and after the wait is counted too: so not more than there was.
+        // (The processor time is that since the last call, so it may begin before the wait.)
         let (time, used) = (time.as_micros(), used.min(time).as_micros());
         self.detail(Role::Detail, &format!("({how} for {time} us; processor time: {used} us)"))
     }

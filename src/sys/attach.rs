@@ -7,7 +7,6 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
-use std::time::Instant;
 
 use libc::{c_int, c_void};
 use nix::errno::Errno;
@@ -70,7 +69,7 @@ impl<T: SelfContained> Attachment<T> {
                 fence(Ordering::Acquire);
             }
         }
-        trace::traced_event(Call::CopyOut(size_of::<T>(), self.address.addr()), Instant::now());
+        trace::traced_event(Call::CopyOut(size_of::<T>(), self.address.addr()), trace::clock());
         value
     }
 
@@ -110,6 +109,6 @@ impl<T: SelfContained> WritableAttachment<T> {
             // Only the first word, which is stored last, has to come after the others.
             word.store(bits, if index == 0 { Ordering::Release } else { Ordering::Relaxed });
         }
-        trace::traced_event(Call::CopyIn(size_of::<T>(), self.0.address.addr()), Instant::now());
+        trace::traced_event(Call::CopyIn(size_of::<T>(), self.0.address.addr()), trace::clock());
     }
 }

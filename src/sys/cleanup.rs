@@ -19,7 +19,6 @@
 //! One segment and one child at a time, in a process with one thread.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::time::Instant;
 use std::{process, ptr};
 
 use libc::c_int;
@@ -151,7 +150,7 @@ pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error>
         let address = clean_up_and_die as *const () as usize;
         trace::traced_zero(install, |_| Call::Sigaction(caught, address))?;
         if ignored.iter().next().is_some() {
-            trace::traced_event(Call::Sigaction(ignored, libc::SIG_IGN), Instant::now());
+            trace::traced_event(Call::Sigaction(ignored, libc::SIG_IGN), trace::clock());
         }
     }
     change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)

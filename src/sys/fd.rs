@@ -30,6 +30,7 @@ fn numbers((one, other): &(OwnedFd, OwnedFd)) -> [c_int; 2] {
 }
 
 /// Sends a value through a socket. Fails as send(2) does, but not if the other one is closed.
+/// (SIGPIPE must be ignored, as it is in a program in Rust.)
 pub fn send_value<T: SelfContained>(socket: impl AsFd, value: &T) -> Result<(), Error> {
     let fd = socket.as_fd().as_raw_fd();
     let send = || send(fd, value.bytes(), MsgFlags::empty());

@@ -54,6 +54,7 @@
 //! - [`signal`]: a handler that only stores, the mask, and a wait without a gap.
 //! - [`cleanup`]: what a process owns is removed if a signal ends it (but not SIGKILL).
 //! - [`process`]: fork, and how each process learns of the other one's end.
+//! - [`fd`]: pipes and sockets.
 //! - [`proc`]: what Linux tells of other processes.
 //! - [`lock`]: one run at a time.
 //! - [`trace`]: a typed record of the calls, for a program that explains itself.

@@ -266,7 +266,7 @@ pub fn exit(status: c_int) -> ! {
 
 // The standard library refers to libgcc_s, which unwinds a panicking stack. A release build does
 // not unwind. Linked statically, that library need not be looked for and mapped at each start,
-// which takes as long as a third of the whole story (`cargo bench`).
+// which takes as long as a third of the whole story (`cargo bench --bench cost`).
 #[cfg(all(target_os = "linux", target_env = "gnu", not(debug_assertions)))]
 #[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
 // SAFETY: nothing is declared here, so there is nothing that could be called wrongly.

@@ -164,7 +164,7 @@ pub unsafe fn sender(info: *const siginfo_t) -> c_int {
 }
 
 /// Records that `signal`, which is blocked, came at this time, if it has come.
-fn record_arrival(signal: Signal, at: Instant) {
+fn record_arrival(signal: Signal, at: Option<Instant>) {
     let times = ARRIVALS.swap(0, Relaxed);
     if times > 0 {
         let [code, pid, user] = ORIGIN.each_ref().map(|it| it.load(Relaxed));
@@ -197,15 +197,15 @@ pub fn unblock(signal: Signal) -> Result<(), Error> {
 /// Keeps `signal` out: it stays pending until it is let in. See sigprocmask(2).
 pub fn block(signal: Signal) -> Result<(), Error> {
     // If it came, then before this call.
-    let now = Instant::now();
+    let now = trace::clock();
     change_mask(SigmaskHow::SIG_BLOCK, signal.into())?;
     record_arrival(signal, now);
     Ok(())
 }
 
 /// Lets in `signal`, which is blocked, and all others, and sleeps until a handler has run. Returns
-/// `false` if `peer` was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or with EINVAL
-/// if the descriptor of `peer` is not below `FD_SETSIZE`.
+/// `false` if `peer` was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or
+/// with EINVAL if the descriptor of `peer` is not below `FD_SETSIZE`.
 pub fn sleep(
     signal: Signal,
     peer: Option<impl AsFd>,
@@ -227,7 +227,7 @@ pub fn sleep(
         };
         match trace::traced(sleep, |&ready| ready.into(), |_| Call::Pselect(number, left)) {
             Err(error) if error.errno() == Some(Errno::EINTR) => {
-                record_arrival(signal, Instant::now());
+                record_arrival(signal, trace::clock());
                 return Ok(true);
             }
             Ok(0) => {}

@@ -52,8 +52,6 @@ pub(super) fn traced<T>(
     number: impl FnOnce(&T) -> i64,
     call: impl FnOnce(Option<&T>) -> Call,
 ) -> Result<T, Error> {
-    let is_recorded = RECORDER.with_borrow(Option::is_some);
-    let clock = || is_recorded.then(Instant::now);
     let began = clock();
     let outcome = make();
     let ended = clock();
@@ -83,8 +81,15 @@ pub fn sleep(time: Duration) {
 }
 
 /// Notes what took no system call: a copy, or that a handler has run.
-pub(super) fn traced_event(call: Call, at: Instant) {
-    note(Record { call, result: Ok(0), began: at, ended: at });
+pub(super) fn traced_event(call: Call, at: Option<Instant>) {
+    if let Some(at) = at {
+        note(Record { call, result: Ok(0), began: at, ended: at });
+    }
+}
+
+/// The time, if a record is kept.
+pub(super) fn clock() -> Option<Instant> {
+    RECORDER.with_borrow(Option::is_some).then(Instant::now)
 }
 
 fn note(record: Record) {

@@ -8,7 +8,7 @@
 //! 3. Many runs that wait for one lock: how fast they follow each other, in which order, and what
 //!    the waiting costs.
 //!
-//! `cargo bench` prints the figures and the goals. It judges nothing: it fails only if a run fails.
+//! `cargo bench --bench cost` prints the figures and the goals. It judges nothing: it fails only if a run fails.
 //! Without `--bench` (as `cargo test --all-targets` starts it) it makes a few runs, to show that it
 //! works.
 
@@ -73,7 +73,7 @@ fn main() {
     }
 }
 
-/// The two programs that are compared.
+/// The two programs that are compared, and two that only start and end.
 struct Programs<'a> {
     scratch: &'a Scratch,
     careful: &'a Path,
@@ -95,7 +95,7 @@ fn compile_hello(scratch: &Scratch) -> PathBuf {
     program
 }
 
-/// Both are started in the same way, and without anything to do between fork and exec: then the
+/// All are started in the same way, and without anything to do between fork and exec: then the
 /// standard library starts a program in a faster way, and there is less beside what is measured.
 impl Programs<'_> {
     fn sigshm(&self) -> Command {

@@ -1,6 +1,6 @@
 /*
- * What sigshm does, in C: the same transcript and the same care. `cargo bench` runs it beside sigshm, to show what the
- * story costs and what Rust adds to it.
+ * What sigshm does, in C: the same transcript and the same care. `cargo bench --bench cost` runs it beside sigshm, to
+ * show what the story costs and what Rust adds to it.
  *
  * Each safeguard can be left out: `cc -DWITHOUT_REAP careful.c` makes the same program without it. `cargo test --test
  * safeguards -- --nocapture` does so with each, and counts what goes wrong. The safeguards are

@@ -95,9 +95,11 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: signal_latency WARM_UP COUNT PROCESSOR PROCESSOR\n");
         return 2;
     }
-    alarm(300); /* should it hang */
+    alarm(300); /* ends it if something hangs */
     uint32_t warm_up = atoi(argv[1]), all = warm_up + atoi(argv[2]);
     int64_t *times = calloc(all, sizeof *times);
+    if (!times)
+        check(-1, "calloc");
     sigset_t ours;
     sigemptyset(&ours);
     sigaddset(&ours, SIGUSR1);
