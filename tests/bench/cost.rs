@@ -31,9 +31,9 @@ use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, alarm};
+use nix::unistd::Pid;
 
-use support::{Scratch, compile_peer, is_blocked_in, run, wait_until};
+use support::{Scratch, compile_peer, end_after, is_blocked_in, run, wait_until};
 
 const MESSAGE: &str = "Hello, world";
 
@@ -41,8 +41,7 @@ const MESSAGE: &str = "Hello, world";
 const TIMEOUT: u32 = 600;
 
 fn main() {
-    // If a run hangs, this ends the waiting for it: by SIGALRM, which kills.
-    alarm::set(TIMEOUT);
+    end_after(TIMEOUT);
     let whole = std::env::args().any(|argument| argument == "--bench");
     let careful = compile_peer("careful");
     let scratch = Scratch::new();
@@ -59,8 +58,6 @@ fn main() {
     time_and_memory(&programs, warm_up, pairs, memory_runs);
     system_calls(&programs, if whole { 9 } else { 1 });
     scratch.assert_nothing_left();
-    // A peer is compiled for each process that wants it.
-    fs::remove_file(&careful).unwrap();
 
     let (sizes, hold) = if whole {
         ([10, 200], Duration::from_secs(1))
@@ -348,10 +345,11 @@ fn queue(waiters: usize, hold: Duration) {
     scratch.assert_nothing_left();
 
     println!(
-        "  {waiters:>3} waiters:    {:.2} ms a run, {:.2} places out of order in the mean, \
-         {:.3} s of processor time while they waited",
+        "  {waiters:>3} waiters:    {:.2} ms a run, {:.2} places out of order in the mean\n\
+         {:18}{:.3} s of processor time while they waited",
         elapsed.as_secs_f64() * 1e3 / waiters as f64,
         places as f64 / waiters as f64,
+        "",
         used.as_secs_f64()
     );
 }

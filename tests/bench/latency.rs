@@ -38,7 +38,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{ForkResult, Pid, alarm, fork, getpid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
 use sigshm::handler::{self, handler};
 use sigshm::output::palette::{Line, Role};
@@ -48,7 +48,7 @@ use sigshm::sys::{
     Attachment, Deadline, Key, OwnedSegment, SelfContained, WritableAttachment, fd, process, signal,
 };
 
-use support::{Scratch, compile_peer};
+use support::{Scratch, compile_peer, end_after};
 
 /// In seconds, and much longer than everything takes on a busy machine.
 const TIMEOUT: u32 = 600;
@@ -112,8 +112,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // If something hangs, this ends it: by SIGALRM, which kills.
-    alarm::set(TIMEOUT);
+    end_after(TIMEOUT);
     signal::prepare(Signal::SIGUSR1).unwrap();
     signal::register(Signal::SIGUSR1, handler).unwrap();
 
@@ -141,8 +140,6 @@ fn main() -> ExitCode {
             }
         }
     }
-    // A peer is compiled for each process that wants it.
-    fs::remove_file(&shared.peer).unwrap();
     shared.scratch.assert_nothing_left();
 
     let stdout = Stdout {
@@ -154,10 +151,16 @@ fn main() -> ExitCode {
         chart(&cases),
         ratios(&cases),
     ];
-    for (role, line) in lines.concat() {
-        print!("{}", stdout.line(role, &line));
+    let text = lines
+        .concat()
+        .iter()
+        .map(|(role, line)| stdout.line(*role, line))
+        .collect::<String>();
+    let written = csv.map_or(Ok(()), |file| write_csv(&cases, file));
+    if let Err(error) = stdout.print(&text).and(written.map_err(Into::into)) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
     }
-    csv.map_or(Ok(()), |file| write_csv(&cases, file)).unwrap();
     ExitCode::SUCCESS
 }
 
@@ -394,7 +397,9 @@ impl Case {
                 other.peer = parent;
                 let processor = self.processors[1];
                 let answer = AssertUnwindSafe(|| {
+                    // Nobody else would end it, if it spins.
                     set_pdeathsig(Signal::SIGKILL).unwrap();
+                    assert_eq!(getppid(), parent);
                     run_on(processor);
                     other.answer(phases);
                 });
@@ -608,9 +613,9 @@ impl From<&Case> for Figures {
 
 fn table(cases: &[Case]) -> Vec<Line> {
     let row = |name: &str, columns: [&str; 9]| {
-        let cells = iter::zip(columns, [6, 6, 7, 6, 6, 6, 9, 6, 8]);
+        let cells = iter::zip(columns, [5, 5, 6, 5, 5, 5, 8, 5, 7]);
         let cells: String = cells
-            .map(|(cell, width)| format!("{cell:>width$}"))
+            .map(|(cell, width)| format!(" {cell:>width$}"))
             .collect();
         format!("{name:19}{cells}")
     };

@@ -11,6 +11,7 @@ pub mod tracer;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
@@ -26,8 +27,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
-use nix::sys::signal::{SigHandler, Signal, kill, signal};
-use nix::unistd::{Pid, dup2_stdout, pipe2, write};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::unistd::{Pid, alarm, dup2_stdout, pipe2, write};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine. A wait that reaches it has failed.
@@ -205,20 +206,25 @@ pub fn sigshm() -> Command {
         .env_remove("NO_COLOR")
         .env_remove("TERM")
         .stdin(Stdio::null());
-    // SAFETY: what is called between fork and exec only calls signal(2), which is
-    // async-signal-safe.
-    unsafe { command.pre_exec(heed_signals) };
+    heed(&mut command);
     command
 }
 
-/// Gives every signal its default disposition. For a process that is about to call exec(2).
+/// The command will have the signals as a terminal's shell leaves them.
+pub fn heed(command: &mut Command) {
+    // SAFETY: what is called between fork and exec only calls signal(2) and sigprocmask(2), which
+    // are async-signal-safe.
+    unsafe { command.pre_exec(heed_signals) };
+}
+
+/// Gives every signal its default disposition, and blocks none. For a process that is about to call exec(2).
 pub fn heed_signals() -> io::Result<()> {
     let catchable = |it: &Signal| !matches!(it, Signal::SIGKILL | Signal::SIGSTOP);
     for heeded in Signal::iterator().filter(catchable) {
         // SAFETY: the default handler is nobody's code.
         unsafe { signal(heeded, SigHandler::SigDfl) }?;
     }
-    Ok(())
+    Ok(SigSet::empty().thread_set_mask()?)
 }
 
 /// The signals that end a run and are not the notification signal, as DESIGN lists them.
@@ -526,6 +532,14 @@ pub fn is_gone(pid: Pid) -> bool {
     kill(pid, None) == Err(Errno::ESRCH)
 }
 
+/// If this process hangs, it ends after so many seconds: by SIGALRM, which kills.
+pub fn end_after(seconds: u32) {
+    // SAFETY: the default handler is nobody's code.
+    unsafe { signal(Signal::SIGALRM, SigHandler::SigDfl) }.unwrap();
+    SigSet::from(Signal::SIGALRM).thread_unblock().unwrap();
+    alarm::set(seconds);
+}
+
 /// Says aloud that `what` is not tested, and why. (Not by `eprintln!`: what a test says in that way
 /// is shown only if it fails.)
 pub fn not_tested(what: &str, why: &str) {
@@ -548,10 +562,14 @@ pub fn compile_peer_without(name: &str, safeguards: &[&str]) -> PathBuf {
         .iter()
         .map(|it| format!("-DWITHOUT_{it}"))
         .collect();
-    let binary = format!("{name}{}-{}", switches.concat(), std::process::id());
+    // Kept for the next time, under a name that is another one if the source has changed.
+    let header = fs::read(source.with_file_name("message.h")).unwrap();
+    let mut hasher = DefaultHasher::new();
+    (fs::read(&source).unwrap(), header).hash(&mut hasher);
+    let binary = format!("{name}{}-{:016x}", switches.concat(), hasher.finish());
     let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(binary);
     if !binary.exists() {
-        // Under another name first: another test of this process may be compiling it too.
+        // Under another name first: another test may be compiling it too.
         let unfinished = tempfile::Builder::new()
             .tempfile_in(env!("CARGO_TARGET_TMPDIR"))
             .unwrap()

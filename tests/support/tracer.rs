@@ -40,7 +40,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::{Finished, TIMEOUT, is_blocked_in, state, wait_until};
+use super::{Finished, TIMEOUT, is_blocked_in, is_pending, state, wait_until};
 
 /// One of the two processes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -445,6 +445,27 @@ impl Frozen {
                 return (!SYSTEM_CALL.is_empty()).then_some(());
             }
         }
+    }
+
+    /// Lets the listener go on until it has ended, or sleeps in this call and has no signal that
+    /// could end the sleep. Whether it sleeps. (It is still traced: so it does not outlive a test
+    /// that is killed.)
+    pub fn listener_sleeps_in(&mut self, call: libc::c_long) -> bool {
+        let listener = self.living_listener().unwrap();
+        ptrace::cont(listener, None).unwrap();
+        let mut sleeps = false;
+        wait_until("the listener has ended, or sleeps", || {
+            let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
+            match waitpid(listener, Some(flags)).unwrap() {
+                WaitStatus::StillAlive => {
+                    sleeps = is_blocked_in(listener, call) && !is_pending(listener);
+                }
+                WaitStatus::Stopped(_, signal) => ptrace::cont(listener, signal).unwrap(),
+                _ => self.listener_lives = false,
+            }
+            sleeps || !self.listener_lives
+        });
+        sleeps
     }
 
     /// Takes the tracer away from the parent. The listener stays where it is.
