@@ -222,6 +222,7 @@ pub fn sleep(
             }
             let mut readable: FdSet<'_> = FdSet::new();
             peer.into_iter().for_each(|fd| readable.insert(fd));
+            // Without the width, nix would look at all descriptors for the highest one.
             let (width, left) = (number.map_or(0, |fd| fd + 1), left.map(TimeSpec::from));
             pselect(width, &mut readable, None, None, &left, &SigSet::empty())
         };
