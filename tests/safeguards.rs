@@ -67,7 +67,7 @@ const ROWS: [Row; 11] = [
     },
     Row {
         left_out: &["INLINE_TEXT"],
-        how: "listener: a 2nd exec",
+        how: "listener: new program",
         wrong: "garbage, or a crash",
         runs: 10,
         is_sure: true,
@@ -84,7 +84,7 @@ const ROWS: [Row; 11] = [
     Row {
         left_out: &["LOCK"],
         how: "20 at once",
-        wrong: "it fails: File exists",
+        wrong: "shmget: File exists",
         runs: 200,
         is_sure: false,
         round: at_once_and_one_fails,
@@ -124,7 +124,7 @@ const ROWS: [Row; 11] = [
     Row {
         left_out: &["REMOVE"],
         how: "one after the other",
-        wrong: "a segment more",
+        wrong: "a segment stays",
         runs: 10,
         is_sure: true,
         round: segments_left,
@@ -149,7 +149,7 @@ fn without_each_safeguard_something_goes_wrong() {
     assert_the_lesson_shows_this_table();
     assert_a_copy_of_the_parent_has_a_copy_of_the_text();
     let whole = compile_peer("careful");
-    println!();
+    println!("\nHow often something goes wrong: without the safeguard, and in the whole program.");
     let columns = [
         "left out",
         "runs",

@@ -196,7 +196,7 @@ pub fn unblock(signal: Signal) -> Result<(), Error> {
 
 /// Keeps `signal` out: it stays pending until it is let in. See sigprocmask(2).
 pub fn block(signal: Signal) -> Result<(), Error> {
-    // If it came, then before this call.
+    // If the signal has come, it came before this call.
     let now = trace::clock();
     change_mask(SigmaskHow::SIG_BLOCK, signal.into())?;
     record_arrival(signal, now);

@@ -7,16 +7,16 @@
  *
  *   FLUSH        each line is written at once: a buffer would be copied by fork, and printed twice
  *   LOCK         one run at a time for each path
- *   READY        the parent waits until the child has its handler; a signal that comes earlier stays pending
+ *   READY        the parent waits until the child has its handler; until then the signal would stay pending
  *   BLOCK        the signal cannot come between the look at the flag and the sleep
  *   INLINE_TEXT  the text lies in the struct, and not elsewhere in the parent's memory (message.h)
  *   EXCLUSIVE    a segment that is there already is somebody else's
- *   REAP         the parent waits until the child has ended
+ *   REAP         the parent waits until the child has ended, and only then removes the segment
  *   REMOVE       the segment is removed
  *
- * To see what one of them is, with GCC:
+ * To see the lines of one of them, with GCC:
  *
- *   diff <(gcc -E -fdirectives-only careful.c) <(gcc -E -fdirectives-only -DWITHOUT_REAP careful.c)
+ *   diff <(gcc -E -P -fdirectives-only careful.c) <(gcc -E -P -fdirectives-only -DWITHOUT_REAP careful.c)
  *
  * Usage: careful MESSAGE PATH [exec]
  * With "exec" the child starts the program anew for its role, and so has no copy of its parent's memory.
@@ -63,18 +63,19 @@ static void change_mask(int how, sigset_t *before) {
     check(sigprocmask(how, &ours, before), "sigprocmask");
 }
 
+/* `ready` is a pipe, into which it says that it is ready. `alive` is one that ends when the parent has ended. */
 static int listener(const char *path, int ready, int alive) {
     printf("\033[35m# Listening on PID=%d\033[0m\n", getpid());
     struct sigaction action = {.sa_handler = handler};
     check(sigaction(SIGUSR1, &action, NULL), "sigaction");
     printf("\033[35m# Registering signal handler for SIGUSR1\033[0m\n");
-    sigset_t waiting;
 #ifndef WITHOUT_BLOCK
-    change_mask(SIG_BLOCK, &waiting);
+    sigset_t while_asleep;
+    change_mask(SIG_BLOCK, &while_asleep); /* main has blocked it already, unless READY is left out */
+    sigdelset(&while_asleep, SIGUSR1);
 #else
-    change_mask(SIG_UNBLOCK, &waiting);
+    change_mask(SIG_UNBLOCK, NULL);
 #endif
-    sigdelset(&waiting, SIGUSR1);
     check(write(ready, "!", 1), "write");
 
     while (!notified) {
@@ -83,12 +84,12 @@ static int listener(const char *path, int ready, int alive) {
         fd_set fds;
         FD_ZERO(&fds);
         FD_SET(alive, &fds);
-        if (pselect(alive + 1, &fds, NULL, NULL, NULL, &waiting) != -1)
+        if (pselect(alive + 1, &fds, NULL, NULL, NULL, &while_asleep) != -1)
             return 1; /* the parent has ended */
         if (errno != EINTR)
             check(-1, "pselect");
 #else
-        (void)alive;
+        (void)alive; /* pause(2) cannot watch it: if the parent fails, this child waits on */
         pause();
 #endif
     }

@@ -58,11 +58,11 @@ static int64_t now(void) {
     return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
-static uint32_t *out;      /* the segment, to write to */
-static const uint32_t *in; /* the segment, to read from */
+static uint32_t *out;      /* the segment, attached to write to */
+static const uint32_t *in; /* the same segment, attached to read from */
 static pid_t peer;
 static int alive; /* a pipe whose other end the peer has */
-static sigset_t waiting;
+static sigset_t while_asleep; /* the mask that lets the signal in */
 
 static void send_message(uint32_t number) {
     static uint32_t message[WORDS];
@@ -77,7 +77,7 @@ static void receive_message(uint32_t number) {
         fd_set fds;
         FD_ZERO(&fds);
         FD_SET(alive, &fds);
-        if (pselect(alive + 1, &fds, NULL, NULL, NULL, &waiting) != -1)
+        if (pselect(alive + 1, &fds, NULL, NULL, NULL, &while_asleep) != -1)
             exit(1); /* the peer has ended */
         if (errno != EINTR)
             check(-1, "pselect");
@@ -103,8 +103,8 @@ int main(int argc, char **argv) {
     sigset_t ours;
     sigemptyset(&ours);
     sigaddset(&ours, SIGUSR1);
-    check(sigprocmask(SIG_BLOCK, &ours, &waiting), "sigprocmask");
-    sigdelset(&waiting, SIGUSR1);
+    check(sigprocmask(SIG_BLOCK, &ours, &while_asleep), "sigprocmask");
+    sigdelset(&while_asleep, SIGUSR1);
     struct sigaction action = {.sa_handler = handler};
     check(sigaction(SIGUSR1, &action, NULL), "sigaction");
     int id = check(shmget(IPC_PRIVATE, WORDS * sizeof(uint32_t), IPC_CREAT | 0600), "shmget");
@@ -128,7 +128,7 @@ int main(int argc, char **argv) {
             receive_message(2 * trip + 1);
             send_message(2 * trip + 2);
         }
-        /* To end now would end the parent's wait, before it sees the signal. */
+        /* If this process ended now, its pipe would close and wake the parent too early. */
         char byte;
         return check(read(alive, &byte, 1), "read");
     }
