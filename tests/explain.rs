@@ -1696,8 +1696,7 @@ fn strace(scratch: &Scratch, name: &str, arguments: &[&str]) -> Option<Command> 
         .args(program.get_args())
         .env_remove("NO_COLOR")
         .stdin(Stdio::null());
-    // SAFETY: it only calls signal(2), which is async-signal-safe.
-    unsafe { strace.pre_exec(heed_signals) };
+    heed(&mut strace);
     Some(strace)
 }
 

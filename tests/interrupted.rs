@@ -527,8 +527,7 @@ fn as_pid_1(scratch: &Scratch, arguments: &[&str]) -> Option<Command> {
     let unshare = || {
         let mut unshare = Command::new("unshare");
         unshare.args(["-p", "-f", "--mount-proc", "--kill-child"]);
-        // SAFETY: what is called between fork and exec only calls signal(2).
-        unsafe { unshare.pre_exec(heed_signals) };
+        heed(&mut unshare);
         unshare.stdin(Stdio::null()).env_remove("NO_COLOR");
         unshare
     };

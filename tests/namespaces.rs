@@ -51,8 +51,7 @@ fn in_namespaces(scratch: &Scratch, options: &[&str], script: &str) -> Option<Co
     command
         .env("KEY", scratch.key().to_string())
         .current_dir(scratch.dir());
-    // SAFETY: it only calls signal(2).
-    unsafe { command.pre_exec(heed_signals) };
+    heed(&mut command);
     Some(command)
 }
 

@@ -17,9 +17,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, iter, ptr, slice};
 
-use nix::unistd::Pid;
-
-use support::tracer::{Frozen, Point, Side, freeze, start_and_stop};
+use support::tracer::{Point, Side, freeze, start_and_stop};
 use support::*;
 
 /// A safeguard, and what goes wrong without it.
@@ -263,7 +261,7 @@ fn plain(program: &Path) -> Vec<Outcome> {
 }
 
 /// BLOCK. The gap between the look at the flag and pause(2) is two instructions wide. So the child
-/// is driven, instruction by instruction, to the one that makes the call, and gets the signal there.
+/// is driven, instruction by instruction, to the one that makes the call. There the signal comes.
 fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
     #[cfg(target_arch = "x86_64")]
     const PAUSE: libc::c_long = libc::SYS_pause;
@@ -271,7 +269,8 @@ fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
     const PAUSE: libc::c_long = libc::SYS_ppoll;
 
     let scratch = Scratch::new();
-    let mut run = frozen(command(program, &scratch, MESSAGE), Point::Ready);
+    let mut command = command(program, &scratch, MESSAGE);
+    let mut run = freeze(&mut command, Point::Ready).expect("it has not ended");
     if run.step_to_next_call().is_none() {
         return vec![NotTested(
             "it is not known which instruction makes a system call here",
@@ -290,10 +289,6 @@ fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
     vec![judge(&run.release().finish(TIMEOUT), MESSAGE, false)]
 }
 
-fn frozen(mut command: Command, point: Point) -> Frozen {
-    freeze(&mut command, point).unwrap_or_else(|ended| panic!("{point:?}: {ended:?}"))
-}
-
 fn assert_a_copy_of_the_parent_has_a_copy_of_the_text() {
     let scratch = Scratch::new();
     let without = compile_peer_without("careful", &["INLINE_TEXT"]);
@@ -301,7 +296,7 @@ fn assert_a_copy_of_the_parent_has_a_copy_of_the_text() {
     assert_eq!(judge(&finished, MESSAGE, false), Right);
 }
 
-/// INLINE_TEXT. A program of its own has not.
+/// INLINE_TEXT. A program of its own has no copy of the text.
 fn second_exec(program: &Path) -> Vec<Outcome> {
     let scratch = Scratch::new();
     let finished = run(command(program, &scratch, MESSAGE).arg("exec"));
@@ -368,9 +363,8 @@ fn stopped_listener(program: &Path) -> Vec<Outcome> {
     let scratch = Scratch::new();
     let run = start_and_stop(&mut command(program, &scratch, MESSAGE), Point::Ready);
     let parent = run.parent();
-    let is_there = |state: Option<char>| state.is_some_and(|state| state != 'Z');
     wait_until("the parent has ended, or waits", || {
-        is_blocked_in(parent, libc::SYS_wait4) || !is_there(state(parent))
+        is_blocked_in(parent, libc::SYS_wait4) || matches!(state(parent), None | Some('Z'))
     });
     let printed = run.printed();
     vec![match (
@@ -389,7 +383,7 @@ fn stopped_parent(program: &Path) -> Vec<Outcome> {
     let mut command = command(program, &scratch, MESSAGE);
     let run = start_and_stop(&mut command, Point::Call(Side::Parent, libc::SYS_shmctl));
     wait_until("the parent is stopped", || state(run.parent()) == Some('T'));
-    let listener: Pid = run.listener().unwrap();
+    let listener = run.listener().unwrap();
     wait_until("the child has ended", || {
         matches!(state(listener), None | Some('Z'))
     });

@@ -136,9 +136,12 @@ impl Explainer {
     /// Takes in a call.
     fn note(&mut self, record: &Record) {
         // The listener spins between two calls of sigprocmask, and sleeps in pselect.
-        let is_wait = self.who == Role::Listener
-            && matches!(record.call, Call::Sigprocmask(..) | Call::Pselect(..));
-        let used = if is_wait { self.processor_time_since() } else { Duration::ZERO };
+        let used = match record.call {
+            Call::Sigprocmask(..) | Call::Pselect(..) if self.who == Role::Listener => {
+                self.processor_time_since()
+            }
+            _ => Duration::ZERO,
+        };
         let is_child = matches!((&record.call, record.result), (Call::Fork, Ok(0)));
         match (&record.call, record.result) {
             (Call::Fork, Ok(child)) => {

@@ -8,8 +8,7 @@
 //! 2. [`register`], in that process: the handler.
 //! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. To look whether a
 //!    signal has come and *then* to go to sleep would leave a gap: a signal that came in between
-//!    would be missed. So `sleep` lets it in and sleeps in one system call,
-//!    pselect(2).
+//!    would be missed. So `sleep` lets it in and sleeps in one system call, pselect(2).
 //!
 //! A handler runs between any two instructions of the program, so it may do very little; see
 //! signal-safety(7). [`signal_handler!`](crate::signal_handler!) accepts stores to atomics and

@@ -8,7 +8,8 @@
 //! 3. Many runs that wait for one lock: how fast they follow each other, in which order, and what
 //!    the waiting costs.
 //!
-//! `cargo bench --bench cost` prints the figures and the goals. It judges nothing: it fails only if a run fails.
+//! `cargo bench --bench cost` prints the figures and the goals. It judges nothing: it fails only if
+//! a run fails.
 //! Without `--bench` (as `cargo test --all-targets` starts it) it makes a few runs, to show that it
 //! works.
 

@@ -105,7 +105,8 @@ impl Way {
 fn main() -> ExitCode {
     let is_whole = env::args_os().any(|argument| argument == "--bench");
     // What cargo test hands down is for other tests.
-    let csv = match if is_whole { csv_file() } else { Ok(None) } {
+    let csv = if is_whole { csv_file() } else { Ok(None) };
+    let csv = match csv {
         Ok(csv) => csv,
         Err(error) => {
             eprintln!("{error}");
@@ -129,13 +130,13 @@ fn main() -> ExitCode {
     let shared = Shared::new();
     for round in 0..plan.rounds {
         for case in &mut cases {
-            let (phases, has_peer) = (plan.phases(round), case.way == Way::SignalSleep);
-            let is_first = round % 2 == 0;
-            if has_peer && is_first {
+            let phases = plan.phases(round);
+            // The C program runs before and after ours in turns.
+            if round % 2 == 0 {
                 case.measure_peer(&shared, phases);
             }
             case.measure(&shared, phases);
-            if has_peer && !is_first {
+            if round % 2 != 0 {
                 case.measure_peer(&shared, phases);
             }
         }
@@ -438,8 +439,11 @@ impl Case {
         self.used += used[1] + others_used[1];
     }
 
-    /// Runs the C program.
+    /// Runs the C program, if this is the case that it is compared with.
     fn measure_peer(&mut self, shared: &Shared, [warm_up, back_to_back, ..]: [Phase; 4]) {
+        if self.way != Way::SignalSleep {
+            return;
+        }
         let mut command = Command::new(&shared.peer);
         let numbers = [warm_up.trips, back_to_back.trips]
             .into_iter()
@@ -500,7 +504,7 @@ impl Link {
             }
             (processor_time() - before).as_nanos() as u64
         });
-        // To speak now would end the other's wait, before it sees the signal.
+        // If this process reported now, that would wake the other one before it sees the signal.
         self.reads.read_exact(&mut [0]).unwrap();
         let numbers = times.into_iter().chain(used);
         let report: Vec<u8> = numbers.flat_map(u64::to_ne_bytes).collect();

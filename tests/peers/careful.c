@@ -7,7 +7,7 @@
  *
  *   FLUSH        each line is written at once: a buffer would be copied by fork, and printed twice
  *   LOCK         one run at a time for each path
- *   READY        the parent waits until the child has its handler; until then the signal would stay pending
+ *   READY        the signal is sent when the child has its handler; one that came earlier would stay pending
  *   BLOCK        the signal cannot come between the look at the flag and the sleep
  *   INLINE_TEXT  the text lies in the struct, and not elsewhere in the parent's memory (message.h)
  *   EXCLUSIVE    a segment that is there already is somebody else's

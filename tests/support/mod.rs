@@ -210,15 +210,16 @@ pub fn sigshm() -> Command {
     command
 }
 
-/// The command will have the signals as a terminal's shell leaves them.
+/// The command will have the signals as a terminal's shell leaves them: each with its default
+/// disposition, and none blocked.
 pub fn heed(command: &mut Command) {
     // SAFETY: what is called between fork and exec only calls signal(2) and sigprocmask(2), which
     // are async-signal-safe.
     unsafe { command.pre_exec(heed_signals) };
 }
 
-/// Gives every signal its default disposition, and blocks none. For a process that is about to call exec(2).
-pub fn heed_signals() -> io::Result<()> {
+/// For a process that is about to call exec(2).
+fn heed_signals() -> io::Result<()> {
     let catchable = |it: &Signal| !matches!(it, Signal::SIGKILL | Signal::SIGSTOP);
     for heeded in Signal::iterator().filter(catchable) {
         // SAFETY: the default handler is nobody's code.

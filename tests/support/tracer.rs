@@ -107,8 +107,7 @@ pub fn start_and_stop_parent(command: &mut Command) -> Released {
 
 /// Starts the command, and stops the process that comes to this point right after the call.
 pub fn start_and_stop(command: &mut Command, point: Point) -> Released {
-    let frozen = freeze(command, point)
-        .unwrap_or_else(|ended| panic!("the run has ended without coming to {point:?}: {ended:?}"));
+    let frozen = freeze(command, point).expect("the run has not ended");
     kill(frozen.stopped, Signal::SIGSTOP).unwrap();
     frozen.release()
 }
@@ -301,7 +300,8 @@ fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
     Some((entry.nr as libc::c_long, entry.args))
 }
 
-/// What the kernel says of the stop that the process is in; see PTRACE_GET_SYSCALL_INFO in ptrace(2).
+/// What the kernel says of the stop that the process is in; see ptrace(2),
+/// PTRACE_GET_SYSCALL_INFO.
 fn syscall_info(pid: Pid) -> Option<libc::ptrace_syscall_info> {
     // SAFETY: the struct is made of integers, for which zeros are valid.
     let mut info: libc::ptrace_syscall_info = unsafe { mem::zeroed() };
