@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ColorChoice, CommandFactory, Parser, value_parser};
 use nix::unistd::Pid;
 
@@ -24,62 +24,113 @@ use crate::transcript::Transcript;
 
 /// Send a message to another process through System V shared memory and a signal
 #[derive(Debug, Parser)]
-#[command(version, bin_name = "sigshm", override_usage = USAGE, after_help = AFTER_HELP)]
+#[command(version, bin_name = "sigshm", override_usage = USAGE)]
+#[command(after_help = EXIT_STATUS, after_long_help = AFTER_HELP)]
 struct Arguments {
     /// What to send: any bytes, at most 1007 of them
+    ///
+    /// If it starts with a dash, put two dashes before it: sigshm -- -5
+    /// Control characters, bidirectional controls and what is not UTF-8
+    /// are printed as escapes.
+    #[arg(verbatim_doc_comment)]
     #[arg(required_unless_present = "listen", conflicts_with = "listen")]
     message: Option<OsString>,
 
     /// Do not fork: send to PID, which is listening
-    #[arg(long, value_name = "PID", allow_hyphen_values = true)]
+    ///
+    /// Both need the same file (--path) and the same signal (--signal).
+    #[arg(long, value_name = "PID", verbatim_doc_comment, allow_hyphen_values = true)]
     #[arg(value_parser = value_parser!(i32).range(1..))]
     to: Option<i32>,
 
     /// Do not fork: wait for a message, by default for ever
-    #[arg(long, conflicts_with = "to")]
+    ///
+    /// It prints the PID that --to needs.
+    #[arg(long, verbatim_doc_comment, conflicts_with = "to")]
     listen: bool,
 
     /// Send through memory or socket
-    #[arg(long, value_name = "WAY", default_value = "memory")]
+    ///
+    /// A socket needs no signal and no file: --listen, --to, --signal,
+    /// --wait and --path cannot be used with it.
+    #[arg(long, value_name = "WAY", verbatim_doc_comment, default_value = "memory")]
     #[arg(value_parser = ["memory", "socket"], hide_possible_values = true)]
     via: String,
 
     /// The signal that notifies the listener [default: USR1]
-    #[arg(long, value_name = "NAME", value_parser = notification, allow_hyphen_values = true)]
+    ///
+    /// A name or a number. Every standard signal will do, but not KILL and
+    /// STOP, which no process can catch, and not SEGV and its like, which
+    /// report a fault. Only the listener takes it as the notification:
+    /// Ctrl-C ends the demo even with --signal INT. (Ctrl-\ ends --listen.)
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    #[arg(value_parser = notification, allow_hyphen_values = true)]
     signal: Option<Signal>,
 
     /// How a listener waits: spin, or sleep (--listen does)
-    #[arg(long, value_name = "HOW", value_parser = ["spin", "sleep"], hide_possible_values = true)]
+    ///
+    /// To spin keeps a processor busy. After 100 ms it sleeps in any case.
+    #[arg(long, value_name = "HOW", verbatim_doc_comment)]
+    #[arg(value_parser = ["spin", "sleep"], hide_possible_values = true)]
     #[arg(conflicts_with = "to")]
     wait: Option<String>,
 
     /// Show what each line took: system calls, memory, why
-    #[arg(long)]
+    ///
+    /// The run is a plain run. It is explained when it is over.
+    #[arg(long, verbatim_doc_comment)]
     explain: bool,
 
     /// Explain, and stop before each step until Enter
-    #[arg(long)]
+    ///
+    /// At each stop it suggests commands for a second terminal.
+    #[arg(long, verbatim_doc_comment)]
     step: bool,
 
     /// The file that ftok(3) takes [default: ./shared_path]
-    #[arg(long, value_name = "PATH")]
+    ///
+    /// It must exist, and is not changed. Runs with the same file take turns.
+    #[arg(long, value_name = "PATH", verbatim_doc_comment)]
     path: Option<PathBuf>,
 
     /// Colours: auto, always or never [default: always]
-    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
+    ///
+    /// Without --color, a NO_COLOR that is not empty turns them off. With
+    /// auto there are colours on a terminal, unless NO_COLOR is not empty
+    /// or TERM is dumb.
+    #[arg(long, value_name = "WHEN", verbatim_doc_comment)]
+    #[arg(value_enum, hide_possible_values = true)]
     color: Option<ColorChoice>,
 
     /// Longest wait [default: 5]; with --step there is none
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
+    ///
+    /// It holds for each wait for another process: 0.5 is half a second.
+    #[arg(long, value_name = "SECONDS", verbatim_doc_comment)]
+    #[arg(value_parser = seconds, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }
 
 const USAGE: &str = "sigshm [OPTIONS] [--to <PID>] [--] <MESSAGE>
        sigshm [OPTIONS] --listen";
 
+const EXIT_STATUS: &str = "Exit status: 0 delivered, 1 not delivered, 2 bad usage";
+
 const AFTER_HELP: &str = "\
-A NO_COLOR that is not empty turns colours off, unless --color is given. Exit
-status: 0 delivered, 1 not delivered (standard error says why), 2 bad usage.";
+Exit status:
+  0  The message was delivered.
+  1  It was not. Standard error says which system call failed, why, and what
+     to do. (A standard output that cannot be written is a failure too, but not
+     a reader that has left.)
+  2  Bad usage, or a message that is too long.
+  If a signal ends sigshm, it cleans up and dies of that signal. A shell shows
+  130 for Ctrl-C, 143 for SIGTERM.
+
+Examples:
+  sigshm \"Hello, world\"                       a parent sends to its child
+  sigshm --explain \"Hello, world\" | less -R   and what the kernel does meanwhile
+  sigshm --step \"Hello, world\"                the same, step by step
+  sigshm --listen                             wait in one terminal
+  sigshm --to 24535 \"Hello, world\"            send from another one";
 
 /// How long each wait may last by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -101,7 +152,7 @@ pub enum Command {
 
 /// Reads the command line. Does not return if it only asks for help, or makes no sense.
 pub fn parse() -> (Command, Run) {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| exit(&error));
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| exit(&with_tip(error)));
     let Arguments { listen, explain, step, .. } = arguments;
     let through_socket = arguments.via == "socket";
     if let Some(error) = unused_by_socket(&arguments).filter(|_| through_socket) {
@@ -164,6 +215,39 @@ fn is_colored(choice: Option<ColorChoice>) -> bool {
         Some(ColorChoice::Never) => false,
         None => !unwanted(),
     }
+}
+
+/// Adds a tip where clap has none: for words without quotes, and for `-explain` with one dash.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return error;
+    };
+    let given: Vec<String> = env::args_os().map(|it| it.to_string_lossy().into()).collect();
+    let options = given.split(|it| it == "--").next().unwrap_or_default();
+    let is_it = |it: &&String| it.starts_with(unknown) && unknown.len() > 1 && it.starts_with('-');
+    match options.iter().find(is_it) {
+        None => {
+            let tip = "put a message of several words in quotes: sigshm \"Hello, world\"";
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
+        Some(option) if option.len() > 2 && !option.starts_with("--") => {
+            let meant = format!("-{option}");
+            let similar = match Arguments::try_parse_from(["sigshm", &meant]) {
+                Err(it) if it.kind() == ErrorKind::UnknownArgument => {
+                    it.get(ContextKind::SuggestedArg).cloned()
+                }
+                _ => Some(ContextValue::String(meant)),
+            };
+            if let Some(similar) = similar {
+                error.remove(ContextKind::Suggested);
+                error.insert(ContextKind::SuggestedArg, similar);
+            }
+        }
+        Some(_) => {} // clap has found what is similar
+    }
+    error
 }
 
 /// Prints what clap has to say, and ends.

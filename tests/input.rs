@@ -165,12 +165,61 @@ fn no_message_is_bad_usage() {
 }
 
 #[test]
-fn two_messages_are_bad_usage() {
+fn words_without_quotes_are_bad_usage_and_the_advice_is_to_quote_them() {
     let scratch = Scratch::new();
-    assert_bad_usage(
-        scratch.sigshm(["one", "two"]),
-        &["unexpected argument", "two", "Usage: sigshm"],
-    );
+    for (arguments, unexpected) in [
+        (&["Hello,", "world"][..], "'world'"),
+        (&["Hello,", "my", "world"], "'my'"),
+        (&["--explain", "Hello,", "--step", "world"], "'world'"),
+        (&["--to", "1", "Hello,", "world"], "'world'"),
+        (&["--listen", "Hello,", "world"], "'world'"),
+        (&["--", "Hello,", "world"], "'world'"),
+        (&["--", "-5", "-3"], "'-3'"),
+        (&["--", "--step", "--step"], "'--step'"),
+        (&["5", "-", "3"], "'-'"),
+        (&["one", ""], "''"),
+    ] {
+        let parts = [unexpected, "in quotes", "\"Hello, world\"", "Usage: sigshm"];
+        assert_bad_usage(scratch.sigshm(arguments), &parts);
+    }
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_misspelt_option_is_answered_with_the_right_one() {
+    let scratch = Scratch::new();
+    for (misspelt, right) in [
+        ("--expain", "'--explain'"),
+        ("--Explain", "'--explain'"),
+        ("--setp", "'--step'"),
+        ("--steps", "'--step'"),
+        ("--liste", "'--listen'"),
+        ("--colour=never", "'--color'"),
+        ("--no-color", "'--color'"),
+        ("--timout=5", "'--timeout'"),
+        ("--singal=WINCH", "'--signal'"),
+        ("--wiat=spin", "'--wait'"),
+        ("--verison", "'--version'"),
+        // One dash, as some other programs have it.
+        ("-explain", "'--explain'"),
+        ("-expalin", "'--explain'"),
+        ("-listen", "'--listen'"),
+        ("-version", "'--version'"),
+        ("-timeout=5", "'--timeout=5'"),
+        // And a misspelt value.
+        ("--via=memroy", "'memory'"),
+        ("--wait=slep", "'sleep'"),
+        ("--color=nevr", "'never'"),
+    ] {
+        let finished = assert_bad_usage(scratch.sigshm([misspelt, "hi"]), &["similar", right]);
+        assert!(!finished.stderr.contains("quotes"), "{finished:#?}");
+    }
+    // Nothing is like these.
+    for unknown in ["--quiet", "-q", "-qqq"] {
+        let finished = assert_bad_usage(scratch.sigshm([unknown, "hi"]), &["unexpected", "'-- -"]);
+        assert!(!finished.stderr.contains("similar"), "{finished:#?}");
+        assert!(!finished.stderr.contains("quotes"), "{finished:#?}");
+    }
     scratch.assert_nothing_left();
 }
 
@@ -327,39 +376,64 @@ fn an_unreadable_path_is_named_with_what_to_do() {
 // What asks for something else than a run.
 
 #[test]
-fn the_help_fits_one_screen_and_begins_with_what_the_program_does() {
-    for option in ["--help", "-h"] {
-        let finished = run(sigshm().arg(option));
-        assert_eq!(
-            (finished.code, finished.stderr.as_str()),
-            (Some(0), ""),
-            "{finished:#?}"
-        );
-        let help = finished.text();
-        let first = help.lines().next().unwrap().to_lowercase();
-        for word in ["send", "message", "shared memory", "signal"] {
-            assert!(first.contains(word), "{word:?} is not in {first:?}");
-        }
-        for option in [
-            "<MESSAGE>",
-            "--via",
-            "--signal",
-            "--wait",
-            "--path",
-            "--color",
-            "--timeout",
-            "--help",
-            "--version",
-        ] {
-            assert!(help.contains(option), "{option} is not in {help}");
-        }
-        assert!(help.lines().count() <= 24, "more than 24 lines:\n{help}");
-        for line in help.lines() {
-            let columns = line.chars().count();
-            assert!(columns <= 80, "{columns} columns: {line}");
-        }
-        assert_defused(help);
+fn the_short_help_fits_one_screen_and_begins_with_what_the_program_does() {
+    let help = help("-h");
+    let first = help.lines().next().unwrap().to_lowercase();
+    for word in ["send", "message", "shared memory", "signal"] {
+        assert!(first.contains(word), "{word:?} is not in {first:?}");
     }
+    // The prompt of the shell takes the last of the 24 lines.
+    assert!(help.lines().count() < 24, "too long:\n{help}");
+}
+
+#[test]
+fn the_long_help_says_more_and_ends_with_five_examples_that_make_sense() {
+    let (short, long) = (help("-h"), help("--help"));
+    // Whatever the short one says, and something about nearly each option.
+    for line in short.lines().filter(|line| line.starts_with("      --")) {
+        let (option, words) = line.trim().split_once("  ").unwrap();
+        let (_, rest) = long.split_once(&format!("\n      {option}\n")).unwrap();
+        let words = words.trim().trim_end_matches(" [default: memory]");
+        let rest = rest.trim_start().strip_prefix(words).expect(words);
+        let more = rest.trim_start().split("\n\n").next().unwrap();
+        assert!(!more.starts_with('-'), "nothing more about {option}");
+    }
+    let (_, examples) = long.split_once("\nExamples:\n").unwrap();
+    assert_eq!(examples.lines().count(), 5, "{examples}");
+    for example in examples.lines() {
+        let command = example.trim().split("   ").next().unwrap();
+        let command = command.trim_end_matches(" | less -R");
+        let quoted: Vec<&str> = command.split('"').collect();
+        let words = quoted[0]
+            .split_whitespace()
+            .skip(1)
+            .chain(quoted.get(1).copied());
+        // Here there is no such file: it comes that far if the usage is right.
+        let scratch = Scratch::new();
+        let missing = scratch.dir().join("missing");
+        let finished = run(sigshm().arg("--path").arg(missing).args(words));
+        assert_eq!(finished.code, Some(1), "{example}: {finished:#?}");
+    }
+}
+
+#[track_caller]
+fn help(option: &str) -> String {
+    let finished = run(sigshm().arg(option));
+    assert_eq!(
+        (finished.code, finished.stderr.as_str()),
+        (Some(0), ""),
+        "{finished:#?}"
+    );
+    let help = finished.text();
+    for option in ["[MESSAGE]", "--help", "--version"] {
+        assert!(help.contains(option), "{option} is not in {help}");
+    }
+    for line in help.lines() {
+        let columns = line.chars().count();
+        assert!(columns <= 80, "{columns} columns: {line}");
+    }
+    assert_defused(help);
+    help.to_owned()
 }
 
 #[test]
