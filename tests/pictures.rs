@@ -1,0 +1,130 @@
+//! The pictures in the README: what the program prints, as a terminal shows it.
+//!
+//! What differs from run to run (PIDs, the segment's id, the times) is replaced, so that whole
+//! pictures can be compared. To make them anew: `SNAPSHOTS=overwrite cargo test --test pictures`.
+
+mod support;
+
+use std::time::Duration;
+
+use anstyle::{Ansi256Color, AnsiColor, RgbColor};
+use anstyle_svg::{Term, VGA};
+use sigshm::explain::timeline::{self, Crosses};
+use sigshm::output::palette::Role;
+use sigshm::output::stdout::Stdout;
+use snapbox::{assert_data_eq, file};
+
+use support::told::{events, timeline as rows};
+use support::*;
+
+#[test]
+fn the_transcript_in_the_readme_is_what_the_program_prints() {
+    let scratch = Scratch::new();
+    let finished = run(&mut scratch.sigshm(["Hello, world"]));
+    finished.assert_delivered(12, "Hello, world");
+    let text = finished.text();
+    let text = text.replace(&listener_in(text).to_string(), "24535");
+    assert_data_eq!(draw(&text), file!["pictures/transcript.svg"].raw());
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn the_bytes_and_the_timeline_in_the_readme_are_what_the_program_explains() {
+    let scratch = Scratch::new();
+    // If it spins, that begins sometimes before the signal is sent and sometimes after it.
+    let finished = run(&mut scratch.sigshm(["--explain", "--wait=sleep", "Hello, world"]));
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    let text = finished.text();
+    let (_, bytes) = text.split_once("    The message, as").unwrap();
+    let bytes: Vec<&str> = bytes.lines().take(7).collect();
+    let timeline = &text[text.find("    The run, in").unwrap()..];
+
+    // How long a number is moves what is beside it, so the timeline is drawn anew. With the numbers
+    // of this run that makes what the program has printed.
+    let events = events(text);
+    let pids = &rows(text)[1];
+    assert_eq!(draw_timeline(&pids.left, &pids.right, &events), timeline);
+    let timeline = draw_timeline("PID 24534", "PID 24535", &with_other_numbers(events));
+    let text = format!("    The message, as{}\n\n{timeline}", bytes.join("\n"));
+    assert_data_eq!(draw(&text), file!["pictures/explained.svg"].raw());
+    scratch.assert_nothing_left();
+}
+
+type Event = (u64, &'static str, String, String);
+
+/// Those of one run, whichever run this is.
+fn with_other_numbers(events: Vec<Event>) -> Vec<Event> {
+    const MICROSECONDS: [u64; 13] = [
+        86, 152, 213, 229, 252, 284, 314, 325, 351, 388, 443, 519, 554,
+    ];
+    assert_eq!(events.len(), MICROSECONDS.len(), "{events:#?}");
+    let events = events.into_iter().zip(MICROSECONDS);
+    let other = |((_, who, what, crosses), at): (Event, u64)| {
+        let what = match what.split_once(" = ") {
+            Some((call @ ("fork()" | "waitpid()"), _)) if who == "sender" => {
+                format!("{call} = 24535")
+            }
+            Some((call @ "shmget()", _)) => format!("{call} = 32768"),
+            _ => what,
+        };
+        let through = crosses.starts_with("segment ");
+        (
+            at,
+            who,
+            what,
+            if through {
+                "segment 32768 ->".into()
+            } else {
+                crosses
+            },
+        )
+    };
+    events.map(other).collect()
+}
+
+fn draw_timeline(sender: &str, listener: &str, events: &[Event]) -> String {
+    let line = |(at, who, what, crosses): &Event| {
+        let who = if *who == "sender" {
+            Role::Sender
+        } else {
+            Role::Listener
+        };
+        let crosses = match (crosses.strip_suffix(" ->"), crosses.strip_prefix("<- ")) {
+            (Some(name), _) => Crosses::ToListener(name.to_owned()),
+            (_, Some(name)) => Crosses::ToSender(name.to_owned()),
+            _ => Crosses::Nothing,
+        };
+        (
+            Duration::from_micros(*at),
+            timeline::event(who, what, &crosses),
+        )
+    };
+    let lines = timeline::picture(sender, listener, events.iter().map(line).collect());
+    Stdout { colored: true }.block(lines)
+}
+
+/// An SVG picture of the text. It has a dark background of its own, so that it can be read on a
+/// light page and on a dark one.
+fn draw(text: &str) -> String {
+    let mut colors = VGA;
+    // Brighter than those of a VGA: each has a contrast of 7 or more (WCAG 2, level AAA).
+    for (color, shown) in [
+        (AnsiColor::Black, RgbColor(13, 17, 23)),
+        (AnsiColor::Green, RgbColor(126, 231, 135)),
+        (AnsiColor::Yellow, RgbColor(242, 204, 96)),
+        (AnsiColor::Magenta, RgbColor(255, 144, 255)),
+        (AnsiColor::Cyan, RgbColor(86, 212, 221)),
+        (AnsiColor::White, RgbColor(240, 246, 252)),
+    ] {
+        let index = usize::from(Ansi256Color::from_ansi(color).index());
+        colors.0[index] = shown;
+    }
+    let terminal = Term::new().palette(colors).min_width_px(0);
+    // A tab goes to the next eighth column, and all that there are stand at the start of a line.
+    let svg = terminal.render_svg(&text.trim_end().replace('\t', "        "));
+    // For a part of a line there is no opacity but that of its letters. And 0.4 is hard to read.
+    svg.replace(
+        ".dimmed { opacity: 0.4; }",
+        ".dimmed { fill-opacity: 0.7; }",
+    )
+}
