@@ -43,11 +43,18 @@
 //! - [`explain`]: the system calls behind the lines (`--explain`, `--step`).
 //!
 //! [`cli`] is the command line.
+//!
+//! Two more pages: [`guarantees`] says what is promised and what is not, and [`lesson`] is for a
+//! class.
 
 pub mod cli;
 pub mod demo;
 pub mod explain;
+#[doc = include_str!("guarantees.md")]
+pub mod guarantees {}
 pub mod handler;
+#[doc = include_str!("lesson.md")]
+pub mod lesson {}
 pub mod listener;
 pub mod message;
 pub mod output;

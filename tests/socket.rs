@@ -466,14 +466,14 @@ fn a_step_ends_with_the_other_process() {
     }
 }
 
-// What the README says of both ways.
+// What the lesson says of both ways.
 
 #[test]
-fn the_readme_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
+fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let lesson = fs::read_to_string(root.join("src/lesson.md")).unwrap();
     let row = |name: &str| -> Vec<usize> {
-        let row = readme.lines().find_map(|line| line.strip_prefix(name));
+        let row = lesson.lines().find_map(|line| line.strip_prefix(name));
         let columns = row.expect(name).split('|').map(str::trim);
         columns.filter_map(|column| column.parse().ok()).collect()
     };

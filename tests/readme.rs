@@ -1,0 +1,117 @@
+//! What the README, the lesson and the guarantees say of themselves. The first test is the README's
+//! example.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn the_message_arrives() {
+    let mut sigshm = Command::new(env!("CARGO_BIN_EXE_sigshm"));
+    let output = sigshm.args(["--color=always", "hi"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\x1b[33m# Received: hi\x1b[0m\n"), "{text}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+const README: &str = include_str!("../README.md");
+const LESSON: &str = include_str!("../src/lesson.md");
+const GUARANTEES: &str = include_str!("../src/guarantees.md");
+
+#[test]
+fn the_readme_has_150_lines_at_most_and_begins_with_the_two_commands() {
+    assert!(README.lines().count() <= 150);
+    let (_, first) = README.split_once("\n```").unwrap();
+    assert!(first.starts_with("sh\ncargo run -- \"Hello, world\"\ncargo test\n"));
+}
+
+#[test]
+fn the_test_in_the_readme_is_the_one_above() {
+    let (_, block) = README.split_once("```rust\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    assert!(include_str!("readme.rs").contains(block), "{block}");
+}
+
+#[test]
+fn each_file_that_is_linked_or_named_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for text in [README, LESSON, GUARANTEES] {
+        let words = text.split(|it: char| it.is_whitespace() || "()[]`,;:".contains(it));
+        for word in words.map(|it| it.trim_end_matches('.')) {
+            let file = match word.rsplit_once('.') {
+                Some((_, "rs" | "c" | "h" | "py" | "md" | "svg")) => word,
+                _ => continue,
+            };
+            // The guarantees name their tests, and both name files in a folder named before.
+            let folders = ["", "tests", "tests/peers", "src/output", "src/sys", "src"];
+            let is_there = folders.iter().any(|it| root.join(it).join(file).exists());
+            assert!(is_there || file == "tests/mine.rs", "there is no {file}");
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named}");
+}
+
+#[test]
+fn each_stop_of_the_lesson_has_a_question_a_command_a_screen_and_two_sentences() {
+    let (lesson, _) = LESSON.split_once("\n# More to try").unwrap();
+    let stops: Vec<&str> = lesson.split("\n## ").skip(1).collect();
+    assert!(stops.len() <= 10);
+    let mut minutes = 0;
+    for stop in stops {
+        let (title, stop) = stop.split_once('\n').unwrap();
+        let time = title.split(['(', ' ']).rev().nth(1).unwrap();
+        minutes += time.parse::<u32>().expect(title);
+        let (predict, stop) = stop.split_once("\n```sh\n").expect(title);
+        assert!(
+            predict.starts_with("\n**Predict:** ") && predict.contains('?'),
+            "{title}"
+        );
+        let (command, stop) = stop.split_once("\n```\n").expect(title);
+        let (shown, answer) = stop.split_once("\n**Answer:** ").expect(title);
+        assert!(shown.contains("\n**What appears:**"), "{title}");
+        let blocks: Vec<&str> = shown.split("```").skip(1).step_by(2).collect();
+        for block in blocks.into_iter().chain([command]) {
+            assert!(block.lines().count() < 24, "{title}: {block}");
+            let is_wide = |line: &str| line.chars().count() > 80;
+            assert!(!block.lines().any(is_wide), "{title}: {block}");
+        }
+        let answer = answer.split("\n\n").next().unwrap();
+        assert_eq!(sentences(answer).len(), 2, "{title}: {answer}");
+    }
+    assert_eq!(minutes, 45);
+}
+
+#[test]
+fn no_sentence_stands_in_two_of_the_texts() {
+    let tour = include_str!("../src/lib.rs").lines();
+    let tour: String = tour.filter_map(|line| line.strip_prefix("//!")).collect();
+    let explained = include_str!("../src/explain/lessons.txt");
+    let mut seen = HashSet::new();
+    for text in [README, LESSON, GUARANTEES, &tour, explained] {
+        let of_this: HashSet<String> = sentences(text).into_iter().collect();
+        for sentence in of_this.into_iter().filter(|it| it.split(' ').count() > 4) {
+            assert!(!seen.contains(&sentence), "twice: {sentence}");
+            seen.insert(sentence);
+        }
+    }
+    assert!(seen.len() > 200, "{}", seen.len());
+}
+
+/// The sentences of a text, without its code and its tables' lines.
+fn sentences(text: &str) -> Vec<String> {
+    let prose: Vec<&str> = text.split("```").step_by(2).collect();
+    let mut sentences = Vec::new();
+    for part in prose
+        .join("\n\n")
+        .split("\n\n")
+        .flat_map(|it| it.split('|'))
+    {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let is_end = |word: &&str| word.trim_end_matches(['*', ')']).ends_with(['.', '?', '!']);
+        let ended = words.split_inclusive(is_end);
+        sentences.extend(ended.map(|sentence| sentence.join(" ")));
+    }
+    sentences
+}
