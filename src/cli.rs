@@ -152,11 +152,11 @@ pub enum Command {
 
 /// Reads the command line. Does not return if it only asks for help, or makes no sense.
 pub fn parse() -> (Command, Run) {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| exit(&with_tip(error)));
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| exit(with_tip(error)));
     let Arguments { listen, explain, step, .. } = arguments;
     let through_socket = arguments.via == "socket";
     if let Some(error) = unused_by_socket(&arguments).filter(|_| through_socket) {
-        exit(&Arguments::command().error(ErrorKind::ArgumentConflict, error));
+        exit(Arguments::command().error(ErrorKind::ArgumentConflict, error));
     }
     let signal = arguments.signal.unwrap_or(NOTIFICATION);
     let role = if listen { Role::Listener } else { Role::Sender };
@@ -178,7 +178,7 @@ pub fn parse() -> (Command, Run) {
     };
     let text = arguments.message.map(OsString::into_vec);
     if let Some(Err(error)) = text.as_deref().map(Message::new) {
-        exit(&Arguments::command().error(ErrorKind::ValueValidation, error));
+        exit(Arguments::command().error(ErrorKind::ValueValidation, error));
     }
     let command = match (text, arguments.to) {
         (Some(text), Some(listener)) => Command::Send(text, Pid::from_raw(listener)),
@@ -217,41 +217,58 @@ fn is_colored(choice: Option<ColorChoice>) -> bool {
     }
 }
 
-/// Adds a tip where clap has none: for words without quotes, and for `-explain` with one dash.
-fn with_tip(mut error: clap::Error) -> clap::Error {
-    let (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) =
-        (error.kind(), error.get(ContextKind::InvalidArg))
-    else {
+/// Names the argument that is one too many as it was given, with a tip: the option that was meant
+/// (also for `-explain` and `--EXPLAIN`), or how to give a message of several words.
+fn with_tip(error: clap::Error) -> clap::Error {
+    use ErrorKind::{ArgumentConflict, DisplayHelp, DisplayVersion, UnknownArgument};
+
+    // To clap, -hurry is -h and more.
+    if !matches!(error.kind(), UnknownArgument | DisplayHelp | DisplayVersion) {
+        return error;
+    }
+    let given: Vec<String> = env::args_os().map(|it| it.to_string_lossy().into()).collect();
+    let parse = |given: &[String]| Arguments::try_parse_from(given);
+    let fails = |at: &usize| parse(&given[..=*at]).is_err_and(|it| it.kind() == error.kind());
+    let Some(at) = (1..given.len()).find(fails) else {
         return error;
     };
-    let given: Vec<String> = env::args_os().map(|it| it.to_string_lossy().into()).collect();
-    let options = given.split(|it| it == "--").next().unwrap_or_default();
-    let is_it = |it: &&String| it.starts_with(unknown) && unknown.len() > 1 && it.starts_with('-');
-    match options.iter().find(is_it) {
-        None => {
-            let tip = "put a message of several words in quotes: sigshm \"Hello, world\"";
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
-        }
-        Some(option) if option.len() > 2 && !option.starts_with("--") => {
-            let meant = format!("-{option}");
-            let similar = match Arguments::try_parse_from(["sigshm", &meant]) {
-                Err(it) if it.kind() == ErrorKind::UnknownArgument => {
-                    it.get(ContextKind::SuggestedArg).cloned()
-                }
-                _ => Some(ContextValue::String(meant)),
-            };
-            if let Some(similar) = similar {
-                error.remove(ContextKind::Suggested);
-                error.insert(ContextKind::SuggestedArg, similar);
-            }
-        }
-        Some(_) => {} // clap has found what is similar
+    let (before, unknown) = (&given[..at], given[at].as_str());
+    if ["-h", "--help", "-V", "--version"].contains(&unknown) {
+        return error;
     }
+    let is_option = unknown.starts_with('-') && !before.iter().any(|it| it == "--");
+    let name = unknown.trim_start_matches('-').split('=').next().unwrap_or_default();
+    let similar = match format!("--{}", name.to_lowercase()) {
+        it if !is_option || it.len() < 4 || it.contains(char::is_whitespace) => None,
+        it => match parse(&["sigshm".to_owned(), it.clone()]) {
+            Err(error) if error.kind() == UnknownArgument => {
+                error.get(ContextKind::SuggestedArg).cloned()
+            }
+            _ => Some(ContextValue::String(it)),
+        },
+    };
+    let has_message = match parse(before) {
+        Ok(before) => before.message.is_some(),
+        Err(error) => error.kind() == ArgumentConflict, // --listen and a message
+    };
+    let tip = if has_message {
+        "put a message of several words in quotes: sigshm \"Hello, world\""
+    } else {
+        "put two dashes before a message that starts with one: sigshm -- \"-5 degrees\""
+    };
+    let mut error = clap::Error::new(UnknownArgument).with_cmd(&Arguments::command());
+    error.insert(ContextKind::InvalidArg, ContextValue::String(unknown.to_owned()));
+    match similar {
+        Some(similar) => error.insert(ContextKind::SuggestedArg, similar),
+        None => error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()])),
+    };
+    let usage = ContextValue::StyledStr(Arguments::command().render_usage());
+    error.insert(ContextKind::Usage, usage);
     error
 }
 
 /// Prints what clap has to say, and ends.
-fn exit(error: &clap::Error) -> ! {
+fn exit(mut error: clap::Error) -> ! {
     // A file that may not grow is an error of write(2), here too.
     let _ = signal::prepare(None);
     if !error.use_stderr() {
@@ -261,7 +278,13 @@ fn exit(error: &clap::Error) -> ! {
         }
         process::exit(0)
     }
-    // The error quotes the argument, and the terminal must not obey that either.
+    // The error quotes an argument, and that makes no lines of its own. Nor must the terminal obey it.
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        if let Some(ContextValue::String(quoted)) = error.get(kind) {
+            let quoted = Escaped::os(quoted).to_string();
+            error.insert(kind, ContextValue::String(quoted));
+        }
+    }
     for line in error.to_string().lines() {
         note::line(shortened(&Escaped::os(line).to_string(), LONGEST_LINE));
     }

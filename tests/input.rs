@@ -170,13 +170,21 @@ fn words_without_quotes_are_bad_usage_and_the_advice_is_to_quote_them() {
     for (arguments, unexpected) in [
         (&["Hello,", "world"][..], "'world'"),
         (&["Hello,", "my", "world"], "'my'"),
+        (&["no,", "no,", "no,"], "'no,'"),
         (&["--explain", "Hello,", "--step", "world"], "'world'"),
         (&["--to", "1", "Hello,", "world"], "'world'"),
         (&["--listen", "Hello,", "world"], "'world'"),
+        (&["--via=socket", "Hello,", "world"], "'world'"),
         (&["--", "Hello,", "world"], "'world'"),
         (&["--", "-5", "-3"], "'-3'"),
         (&["--", "--step", "--step"], "'--step'"),
+        (&["--step", "--", "one", "--step"], "'--step'"),
+        (&["--explain", "--", "one", "--"], "'--'"),
         (&["5", "-", "3"], "'-'"),
+        (&["minus", "-5"], "'-5'"),
+        (&["rock", "-n-", "roll"], "'-n-'"),
+        (&["hello", "-hurry"], "'-hurry'"),
+        (&["the", "--end"], "'--end'"),
         (&["one", ""], "''"),
     ] {
         let parts = [unexpected, "in quotes", "\"Hello, world\"", "Usage: sigshm"];
@@ -191,6 +199,7 @@ fn a_misspelt_option_is_answered_with_the_right_one() {
     for (misspelt, right) in [
         ("--expain", "'--explain'"),
         ("--Explain", "'--explain'"),
+        ("--EXPLAIN", "'--explain'"),
         ("--setp", "'--step'"),
         ("--steps", "'--step'"),
         ("--liste", "'--listen'"),
@@ -204,21 +213,38 @@ fn a_misspelt_option_is_answered_with_the_right_one() {
         ("-explain", "'--explain'"),
         ("-expalin", "'--explain'"),
         ("-listen", "'--listen'"),
-        ("-version", "'--version'"),
-        ("-timeout=5", "'--timeout=5'"),
+        ("-Version", "'--version'"),
+        ("-Via=socket", "'--via'"),
+        ("-hlep", "'--help'"),
+        ("-timeout=5", "'--timeout'"),
         // And a misspelt value.
         ("--via=memroy", "'memory'"),
         ("--wait=slep", "'sleep'"),
         ("--color=nevr", "'never'"),
     ] {
-        let finished = assert_bad_usage(scratch.sigshm([misspelt, "hi"]), &["similar", right]);
-        assert!(!finished.stderr.contains("quotes"), "{finished:#?}");
+        for arguments in [[misspelt, "hi"], ["hi", misspelt]] {
+            let finished = assert_bad_usage(scratch.sigshm(arguments), &["similar", right]);
+            assert!(!finished.stderr.contains("put "), "{finished:#?}");
+        }
     }
-    // Nothing is like these.
-    for unknown in ["--quiet", "-q", "-qqq"] {
-        let finished = assert_bad_usage(scratch.sigshm([unknown, "hi"]), &["unexpected", "'-- -"]);
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_message_with_a_dash_in_front_is_bad_usage_and_the_advice_is_to_put_two_before_it() {
+    let scratch = Scratch::new();
+    for message in [
+        "-5",
+        "-5 degrees",
+        "-say hello",
+        "- item",
+        "--quiet",
+        "-x",
+        "--=",
+    ] {
+        let parts = [&format!("'{message}'"), "two dashes", "sigshm -- \"-5"];
+        let finished = assert_bad_usage(scratch.sigshm([message]), &parts);
         assert!(!finished.stderr.contains("similar"), "{finished:#?}");
-        assert!(!finished.stderr.contains("quotes"), "{finished:#?}");
     }
     scratch.assert_nothing_left();
 }
@@ -302,6 +328,16 @@ fn bad_usage_is_quoted_without_being_obeyed() {
     ] {
         let finished = assert_bad_usage(scratch.sigshm(arguments), &[r"\x1b"]);
         assert_defused(&finished.stderr);
+    }
+    // Nor does it make a line that looks like one of the program's.
+    for arguments in [
+        ["one", "two\nsigshm: fine"],
+        ["-path=\nsigshm: fine", "one"],
+        ["--color=\nsigshm: fine", "one"],
+        ["--timeout=\nsigshm: fine", "one"],
+        ["--signal=\nsigshm: fine", "one"],
+    ] {
+        assert_bad_usage(scratch.sigshm(arguments), &[r"\nsigshm: fine"]);
     }
     scratch.assert_nothing_left();
 }

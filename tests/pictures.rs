@@ -23,7 +23,7 @@ fn the_transcript_in_the_readme_is_what_the_program_prints() {
     let finished = run(&mut scratch.sigshm(["Hello, world"]));
     finished.assert_delivered(12, "Hello, world");
     let text = finished.text();
-    let text = text.replace(&listener_in(text).to_string(), "24535");
+    let text = text.replace(&format!("PID={}", listener_in(text)), "PID=24535");
     assert_data_eq!(draw(&text), file!["pictures/transcript.svg"].raw());
     scratch.assert_nothing_left();
 }
