@@ -22,28 +22,39 @@ const GUARANTEES: &str = include_str!("../src/guarantees.md");
 fn the_readme_has_150_lines_at_most_and_begins_with_the_two_commands() {
     assert!(README.lines().count() <= 150);
     let (_, first) = README.split_once("\n```").unwrap();
-    assert!(first.starts_with("sh\ncargo run -- \"Hello, world\"\ncargo test\n"));
+    assert!(first.starts_with("sh\ncargo run -- \"Hello, world\"\ncargo test\n```"));
 }
 
 #[test]
 fn the_test_in_the_readme_is_the_one_above() {
     let (_, block) = README.split_once("```rust\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
+    assert!(
+        block.starts_with("use ") && block.ends_with(";\n}\n"),
+        "{block}"
+    );
     assert!(include_str!("readme.rs").contains(block), "{block}");
+    assert_eq!(README.matches("```rust").count(), 1);
 }
 
 #[test]
 fn each_file_that_is_linked_or_named_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for link in README.split("](").skip(1) {
+        let (link, _) = link.split_once(')').unwrap();
+        let is_there = link.starts_with("https://") || root.join(link).exists();
+        assert!(is_there, "there is no {link}");
+    }
     let mut named = 0;
     for text in [README, LESSON, GUARANTEES] {
-        let words = text.split(|it: char| it.is_whitespace() || "()[]`,;:".contains(it));
-        for word in words.map(|it| it.trim_end_matches('.')) {
+        let words = text.split(|it: char| it.is_whitespace() || "()[]`\",;:".contains(it));
+        for word in words.map(|it| it.trim_end_matches(['.', '!', '?'])) {
             let file = match word.rsplit_once('.') {
-                Some((_, "rs" | "c" | "h" | "py" | "md" | "svg")) => word,
+                Some((_, "rs" | "c" | "h" | "py" | "md" | "svg" | "txt")) => word,
+                _ if word.ends_with('/') => word,
                 _ => continue,
             };
-            // The guarantees name their tests, and both name files in a folder named before.
+            // The guarantees name the files of tests/, and the README shows a file by its name.
             let folders = ["", "tests", "tests/peers", "src/output", "src/sys", "src"];
             let is_there = folders.iter().any(|it| root.join(it).join(file).exists());
             assert!(is_there || file == "tests/mine.rs", "there is no {file}");
@@ -54,13 +65,14 @@ fn each_file_that_is_linked_or_named_is_there() {
 }
 
 #[test]
-fn each_stop_of_the_lesson_has_a_question_a_command_a_screen_and_two_sentences() {
+fn the_lesson_has_ten_stops_of_a_question_a_command_a_screen_and_two_sentences() {
     let (lesson, _) = LESSON.split_once("\n# More to try").unwrap();
     let stops: Vec<&str> = lesson.split("\n## ").skip(1).collect();
-    assert!(stops.len() <= 10);
+    assert_eq!(stops.len(), 10);
     let mut minutes = 0;
-    for stop in stops {
+    for (number, stop) in (1..).zip(&stops) {
         let (title, stop) = stop.split_once('\n').unwrap();
+        assert!(title.starts_with(&format!("{number}. ")), "{title}");
         let time = title.split(['(', ' ']).rev().nth(1).unwrap();
         minutes += time.parse::<u32>().expect(title);
         let (predict, stop) = stop.split_once("\n```sh\n").expect(title);
@@ -69,18 +81,31 @@ fn each_stop_of_the_lesson_has_a_question_a_command_a_screen_and_two_sentences()
             "{title}"
         );
         let (command, stop) = stop.split_once("\n```\n").expect(title);
+        assert!(!command.trim().is_empty(), "{title}");
         let (shown, answer) = stop.split_once("\n**Answer:** ").expect(title);
-        assert!(shown.contains("\n**What appears:**"), "{title}");
-        let blocks: Vec<&str> = shown.split("```").skip(1).step_by(2).collect();
-        for block in blocks.into_iter().chain([command]) {
-            assert!(block.lines().count() < 24, "{title}: {block}");
-            let is_wide = |line: &str| line.chars().count() > 80;
-            assert!(!block.lines().any(is_wide), "{title}: {block}");
-        }
+        let (_, shown) = shown.split_once("**What appears:**").expect(title);
+        assert!(shown.contains("\n```text\n"), "{title}");
         let answer = answer.split("\n\n").next().unwrap();
         assert_eq!(sentences(answer).len(), 2, "{title}: {answer}");
     }
     assert_eq!(minutes, 45);
+    for block in LESSON.split("```").skip(1).step_by(2) {
+        let is_wide = |line: &str| line.chars().count() > 80;
+        assert!(
+            block.lines().count() <= 24 && !block.lines().any(is_wide),
+            "{block}"
+        );
+    }
+    // What students get wrong, and where it is shown.
+    let rows = lesson.lines().filter(|line| line.starts_with('|')).skip(2);
+    let shown_at: Vec<usize> = rows
+        .map(|row| row.split('|').nth(2).unwrap().trim().parse().unwrap())
+        .collect();
+    assert_eq!(shown_at.len(), 12);
+    assert!(
+        shown_at.iter().all(|at| (1..=10).contains(at)),
+        "{shown_at:?}"
+    );
 }
 
 #[test]
@@ -108,7 +133,11 @@ fn sentences(text: &str) -> Vec<String> {
         .split("\n\n")
         .flat_map(|it| it.split('|'))
     {
-        let words: Vec<&str> = part.split_whitespace().collect();
+        // Without the marks of lists, quotations and labels.
+        let words = part
+            .split_whitespace()
+            .filter(|it| it.len() > 1 && !it.starts_with("**"));
+        let words: Vec<&str> = words.collect();
         let is_end = |word: &&str| word.trim_end_matches(['*', ')']).ends_with(['.', '?', '!']);
         let ended = words.split_inclusive(is_end);
         sentences.extend(ended.map(|sentence| sentence.join(" ")));
