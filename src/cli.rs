@@ -25,7 +25,7 @@ use crate::transcript::Transcript;
 /// Send a message to another process through System V shared memory and a signal
 #[derive(Debug, Parser)]
 #[command(version, bin_name = "sigshm", override_usage = USAGE)]
-#[command(after_help = EXIT_STATUS, after_long_help = AFTER_HELP)]
+#[command(after_long_help = AFTER_HELP)]
 struct Arguments {
     /// What to send: any bytes, at most 1007 of them
     ///
@@ -112,8 +112,6 @@ struct Arguments {
 
 const USAGE: &str = "sigshm [OPTIONS] [--to <PID>] [--] <MESSAGE>
        sigshm [OPTIONS] --listen";
-
-const EXIT_STATUS: &str = "Exit status: 0 delivered, 1 not delivered, 2 bad usage";
 
 const AFTER_HELP: &str = "\
 Exit status:

@@ -722,7 +722,7 @@ fn assert_shows(command: &str, shows: &str, known: &Known) {
         u64::from_str_radix(line.expect(label).trim(), 16).unwrap()
     };
     let is_caught = || set("SigCgt:") & bit(known.signal) != 0;
-    let bit = format!("bit {:x}", bit(known.signal));
+    let bit = format!("bit {:#x}", bit(known.signal));
     let lacks = format!("SigCgt lacks {bit}");
     let (what, detail) = shows.split_once(": ").unwrap_or((shows, ""));
     let is_true = match (what, detail) {

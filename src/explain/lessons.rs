@@ -61,7 +61,7 @@ fn fill_in(text: &str, known: &Known) -> String {
             .replace("DEFAULT", default)
             .replace("SIGNAL", signal.as_str())
             .replace("NAME", &signal.as_str()[3..])
-            .replace("BIT", &format!("bit {:x}", 1u64 << (signal as u32 - 1)));
+            .replace("BIT", &format!("bit {:#x}", 1u64 << (signal as u32 - 1)));
     }
     text
 }
