@@ -57,7 +57,7 @@ const ROWS: [Row; 11] = [
     },
     Row {
         left_out: &["BLOCK"],
-        how: "ptrace: before pause()",
+        how: "ptrace: at pause()",
         wrong: "it waits for ever",
         runs: 10,
         is_sure: true,
