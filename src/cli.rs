@@ -75,7 +75,7 @@ struct Arguments {
     #[arg(conflicts_with = "to")]
     wait: Option<String>,
 
-    /// Show what each line took: system calls, memory, why
+    /// Show the system calls behind each line, and why
     ///
     /// The run is a plain run. It is explained when it is over.
     #[arg(long, verbatim_doc_comment)]
@@ -83,7 +83,9 @@ struct Arguments {
 
     /// Explain, and stop before each step until Enter
     ///
-    /// At each stop it suggests commands for a second terminal.
+    /// At each stop it suggests commands for a second terminal. In two
+    /// terminals, use it in both: a sender without it does not wait for its
+    /// listener longer than --timeout.
     #[arg(long, verbatim_doc_comment)]
     step: bool,
 
@@ -105,6 +107,7 @@ struct Arguments {
     /// Longest wait [default: 5]; with --step there is none
     ///
     /// It holds for each wait for another process: 0.5 is half a second.
+    /// Without it, --listen waits for ever.
     #[arg(long, value_name = "SECONDS", verbatim_doc_comment)]
     #[arg(value_parser = seconds, allow_hyphen_values = true)]
     timeout: Option<Duration>,
@@ -120,12 +123,12 @@ Exit status:
      to do. (A standard output that cannot be written is a failure too, but not
      a reader that has left.)
   2  Bad usage, or a message that is too long.
-  If a signal ends sigshm, it cleans up and dies of that signal. A shell shows
-  130 for Ctrl-C, 143 for SIGTERM.
+  If a signal ends sigshm, it cleans up (not after SIGKILL) and dies of that
+  signal. A shell shows 130 for Ctrl-C, 143 for SIGTERM.
 
 Examples:
   sigshm \"Hello, world\"                       a parent sends to its child
-  sigshm --explain \"Hello, world\" | less -R   and what the kernel does meanwhile
+  sigshm --explain \"Hello, world\" | less -R   and show the system calls
   sigshm --step \"Hello, world\"                the same, step by step
   sigshm --listen                             wait in one terminal
   sigshm --to 24535 \"Hello, world\"            send from another one";
@@ -226,15 +229,16 @@ fn with_tip(error: clap::Error) -> clap::Error {
     }
     let given: Vec<String> = env::args_os().map(|it| it.to_string_lossy().into()).collect();
     let parse = |given: &[String]| Arguments::try_parse_from(given);
+    // The shortest beginning that fails so ends in the argument that is one too many.
     let fails = |at: &usize| parse(&given[..=*at]).is_err_and(|it| it.kind() == error.kind());
     let Some(at) = (1..given.len()).find(fails) else {
         return error;
     };
     let (before, unknown) = (&given[..at], given[at].as_str());
-    if ["-h", "--help", "-V", "--version"].contains(&unknown) {
+    let is_option = unknown.starts_with('-') && !before.iter().any(|it| it == "--");
+    if is_option && ["-h", "--help", "-V", "--version"].contains(&unknown) {
         return error;
     }
-    let is_option = unknown.starts_with('-') && !before.iter().any(|it| it == "--");
     let name = unknown.trim_start_matches('-').split('=').next().unwrap_or_default();
     let similar = match format!("--{}", name.to_lowercase()) {
         it if !is_option || it.len() < 4 || it.contains(char::is_whitespace) => None,
@@ -245,21 +249,20 @@ fn with_tip(error: clap::Error) -> clap::Error {
             _ => Some(ContextValue::String(it)),
         },
     };
-    let has_message = match parse(before) {
-        Ok(before) => before.message.is_some(),
-        Err(error) => error.kind() == ArgumentConflict, // --listen and a message
-    };
-    let tip = if has_message {
-        "put a message of several words in quotes: sigshm \"Hello, world\""
-    } else {
-        "put two dashes before a message that starts with one: sigshm -- \"-5 degrees\""
+    let tip = match parse(before) {
+        _ if similar.is_some() => "",
+        Err(conflict) if conflict.kind() == ArgumentConflict => return conflict,
+        Ok(before) if before.message.is_none() => "", // --listen takes none
+        Ok(_) => "put a message of several words in quotes: sigshm \"Hello, world\"",
+        Err(_) => "put two dashes before a message that starts with one: sigshm -- \"-5 degrees\"",
     };
     let mut error = clap::Error::new(UnknownArgument).with_cmd(&Arguments::command());
     error.insert(ContextKind::InvalidArg, ContextValue::String(unknown.to_owned()));
-    match similar {
-        Some(similar) => error.insert(ContextKind::SuggestedArg, similar),
-        None => error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()])),
-    };
+    if let Some(similar) = similar {
+        error.insert(ContextKind::SuggestedArg, similar);
+    } else if !tip.is_empty() {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     let usage = ContextValue::StyledStr(Arguments::command().render_usage());
     error.insert(ContextKind::Usage, usage);
     error

@@ -173,11 +173,12 @@ fn words_without_quotes_are_bad_usage_and_the_advice_is_to_quote_them() {
         (&["no,", "no,", "no,"], "'no,'"),
         (&["--explain", "Hello,", "--step", "world"], "'world'"),
         (&["--to", "1", "Hello,", "world"], "'world'"),
-        (&["--listen", "Hello,", "world"], "'world'"),
         (&["--via=socket", "Hello,", "world"], "'world'"),
         (&["--", "Hello,", "world"], "'world'"),
         (&["--", "-5", "-3"], "'-3'"),
         (&["--", "--step", "--step"], "'--step'"),
+        (&["--", "-h", "-V"], "'-V'"),
+        (&["--", "--help", "--help"], "'--help'"),
         (&["--step", "--", "one", "--step"], "'--step'"),
         (&["--explain", "--", "one", "--"], "'--'"),
         (&["5", "-", "3"], "'-'"),
@@ -189,6 +190,15 @@ fn words_without_quotes_are_bad_usage_and_the_advice_is_to_quote_them() {
     ] {
         let parts = [unexpected, "in quotes", "\"Hello, world\"", "Usage: sigshm"];
         assert_bad_usage(scratch.sigshm(arguments), &parts);
+    }
+    // With --listen there is no message at all.
+    for (arguments, said) in [
+        (["--listen", "Hello,", "world"], "cannot be used with"),
+        (["--listen", "--to=5", "-x"], "cannot be used with"),
+        (["--listen", "--explain", "-x"], "unexpected argument '-x'"),
+    ] {
+        let finished = assert_bad_usage(scratch.sigshm(arguments), &[said]);
+        assert!(!finished.stderr.contains("tip"), "{finished:#?}");
     }
     scratch.assert_nothing_left();
 }
@@ -425,14 +435,15 @@ fn the_short_help_fits_one_screen_and_begins_with_what_the_program_does() {
 #[test]
 fn the_long_help_says_more_and_ends_with_five_examples_that_make_sense() {
     let (short, long) = (help("-h"), help("--help"));
-    // Whatever the short one says, and something about nearly each option.
+    // Whatever the short one says, and something more about each option.
     for line in short.lines().filter(|line| line.starts_with("      --")) {
         let (option, words) = line.trim().split_once("  ").unwrap();
         let (_, rest) = long.split_once(&format!("\n      {option}\n")).unwrap();
         let words = words.trim().trim_end_matches(" [default: memory]");
         let rest = rest.trim_start().strip_prefix(words).expect(words);
         let more = rest.trim_start().split("\n\n").next().unwrap();
-        assert!(!more.starts_with('-'), "nothing more about {option}");
+        let is_more = !more.starts_with(['-', '[']);
+        assert!(is_more, "nothing more about {option}");
     }
     let (_, examples) = long.split_once("\nExamples:\n").unwrap();
     assert_eq!(examples.lines().count(), 5, "{examples}");
@@ -461,7 +472,21 @@ fn help(option: &str) -> String {
         "{finished:#?}"
     );
     let help = finished.text();
-    for option in ["[MESSAGE]", "--help", "--version"] {
+    for option in [
+        "[MESSAGE]",
+        "--to",
+        "--listen",
+        "--via",
+        "--signal",
+        "--wait",
+        "--explain",
+        "--step",
+        "--path",
+        "--color",
+        "--timeout",
+        "--help",
+        "--version",
+    ] {
         assert!(help.contains(option), "{option} is not in {help}");
     }
     for line in help.lines() {

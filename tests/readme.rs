@@ -42,7 +42,8 @@ fn each_file_that_is_linked_or_named_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for link in README.split("](").skip(1) {
         let (link, _) = link.split_once(')').unwrap();
-        let is_there = link.starts_with("https://") || root.join(link).exists();
+        let is_there =
+            link.starts_with("https://") || link.starts_with('#') || root.join(link).exists();
         assert!(is_there, "there is no {link}");
     }
     let mut named = 0;
@@ -111,10 +112,17 @@ fn the_lesson_has_ten_stops_of_a_question_a_command_a_screen_and_two_sentences()
 #[test]
 fn no_sentence_stands_in_two_of_the_texts() {
     let tour = include_str!("../src/lib.rs").lines();
-    let tour: String = tour.filter_map(|line| line.strip_prefix("//!")).collect();
+    let tour: Vec<&str> = tour.filter_map(|line| line.strip_prefix("//!")).collect();
+    let tour = tour
+        .join("\n")
+        .replace("\n #", "\n\n#")
+        .replace("\n \n", "\n\n");
     let explained = include_str!("../src/explain/lessons.txt");
+    let mut sigshm = Command::new(env!("CARGO_BIN_EXE_sigshm"));
+    let help = sigshm.arg("--help").output().unwrap().stdout;
+    let help = String::from_utf8(help).unwrap();
     let mut seen = HashSet::new();
-    for text in [README, LESSON, GUARANTEES, &tour, explained] {
+    for text in [README, LESSON, GUARANTEES, &tour, explained, &help] {
         let of_this: HashSet<String> = sentences(text).into_iter().collect();
         for sentence in of_this.into_iter().filter(|it| it.split(' ').count() > 4) {
             assert!(!seen.contains(&sentence), "twice: {sentence}");
@@ -124,19 +132,18 @@ fn no_sentence_stands_in_two_of_the_texts() {
     assert!(seen.len() > 200, "{}", seen.len());
 }
 
-/// The sentences of a text, without its code and its tables' lines.
+/// The sentences of a text, without its blocks of code.
 fn sentences(text: &str) -> Vec<String> {
     let prose: Vec<&str> = text.split("```").step_by(2).collect();
     let mut sentences = Vec::new();
     for part in prose
         .join("\n\n")
+        .replace("**", "\n\n")
         .split("\n\n")
         .flat_map(|it| it.split('|'))
     {
-        // Without the marks of lists, quotations and labels.
-        let words = part
-            .split_whitespace()
-            .filter(|it| it.len() > 1 && !it.starts_with("**"));
+        // Without the marks of lists.
+        let words = part.split_whitespace().filter(|it| it.len() > 1);
         let words: Vec<&str> = words.collect();
         let is_end = |word: &&str| word.trim_end_matches(['*', ')']).ends_with(['.', '?', '!']);
         let ended = words.split_inclusive(is_end);
