@@ -113,10 +113,7 @@ fn the_lesson_has_ten_stops_of_a_question_a_command_a_screen_and_two_sentences()
 fn no_sentence_stands_in_two_of_the_texts() {
     let tour = include_str!("../src/lib.rs").lines();
     let tour: Vec<&str> = tour.filter_map(|line| line.strip_prefix("//!")).collect();
-    let tour = tour
-        .join("\n")
-        .replace("\n #", "\n\n#")
-        .replace("\n \n", "\n\n");
+    let tour = tour.join("\n");
     let explained = include_str!("../src/explain/lessons.txt");
     let mut sigshm = Command::new(env!("CARGO_BIN_EXE_sigshm"));
     let help = sigshm.arg("--help").output().unwrap().stdout;
@@ -134,18 +131,17 @@ fn no_sentence_stands_in_two_of_the_texts() {
 
 /// The sentences of a text, without its blocks of code.
 fn sentences(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let text = lines.join("\n");
     let prose: Vec<&str> = text.split("```").step_by(2).collect();
+    // What stands between ** is a label, and each cell of a table is a text of its own.
+    let parts = prose.join("\n\n").replace("**", "\n\n");
     let mut sentences = Vec::new();
-    for part in prose
-        .join("\n\n")
-        .replace("**", "\n\n")
-        .split("\n\n")
-        .flat_map(|it| it.split('|'))
-    {
+    for part in parts.replace('|', "\n\n").split("\n\n") {
         // Without the marks of lists.
         let words = part.split_whitespace().filter(|it| it.len() > 1);
         let words: Vec<&str> = words.collect();
-        let is_end = |word: &&str| word.trim_end_matches(['*', ')']).ends_with(['.', '?', '!']);
+        let is_end = |word: &&str| word.trim_end_matches(')').ends_with(['.', '?', '!']);
         let ended = words.split_inclusive(is_end);
         sentences.extend(ended.map(|sentence| sentence.join(" ")));
     }

@@ -27,6 +27,8 @@ static void handler(int sig) {
     key_t shm_key = ftok("./shared_path", 1);
     int shm_id = shmget(shm_key, 1024, 0666 | IPC_CREAT);
     s_message *sh_m = (s_message *)shmat(shm_id, (void *)0, 0);
+    // shmdt(sh_m);
+    // shmctl(shm_id, IPC_RMID, NULL);
 
     printf("\033[0;33m# Received: %s\n", sh_m->text);
     exit(0);
