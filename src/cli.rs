@@ -133,6 +133,10 @@ Examples:
   sigshm --listen                             wait in one terminal
   sigshm --to 24535 \"Hello, world\"            send from another one";
 
+const QUOTE: &str = "put a message of several words in quotes: sigshm \"Hello, world\"";
+
+const TWO_DASHES: &str = "put two dashes before a message that starts with one: sigshm -- -5";
+
 /// How long each wait may last by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -218,8 +222,8 @@ fn is_colored(choice: Option<ColorChoice>) -> bool {
     }
 }
 
-/// Names the argument that is one too many as it was given, with a tip: the option that was meant
-/// (also for `-explain` and `--EXPLAIN`), or how to give a message of several words.
+/// Names the argument that is one too many as it was given, with a tip: the option that was meant,
+/// or how to give a message of several words.
 fn with_tip(error: clap::Error) -> clap::Error {
     use ErrorKind::{ArgumentConflict, DisplayHelp, DisplayVersion, UnknownArgument};
 
@@ -228,8 +232,8 @@ fn with_tip(error: clap::Error) -> clap::Error {
         return error;
     }
     let given: Vec<String> = env::args_os().map(|it| it.to_string_lossy().into()).collect();
-    let parse = |given: &[String]| Arguments::try_parse_from(given);
     // The shortest beginning that fails so ends in the argument that is one too many.
+    let parse = |given: &[String]| Arguments::try_parse_from(given);
     let fails = |at: &usize| parse(&given[..=*at]).is_err_and(|it| it.kind() == error.kind());
     let Some(at) = (1..given.len()).find(fails) else {
         return error;
@@ -239,33 +243,37 @@ fn with_tip(error: clap::Error) -> clap::Error {
     if is_option && ["-h", "--help", "-V", "--version"].contains(&unknown) {
         return error;
     }
-    let name = unknown.trim_start_matches('-').split('=').next().unwrap_or_default();
-    let similar = match format!("--{}", name.to_lowercase()) {
-        it if !is_option || it.len() < 4 || it.contains(char::is_whitespace) => None,
-        it => match parse(&["sigshm".to_owned(), it.clone()]) {
-            Err(error) if error.kind() == UnknownArgument => {
-                error.get(ContextKind::SuggestedArg).cloned()
-            }
-            _ => Some(ContextValue::String(it)),
-        },
-    };
-    let tip = match parse(before) {
-        _ if similar.is_some() => "",
-        Err(conflict) if conflict.kind() == ArgumentConflict => return conflict,
-        Ok(before) if before.message.is_none() => "", // --listen takes none
-        Ok(_) => "put a message of several words in quotes: sigshm \"Hello, world\"",
-        Err(_) => "put two dashes before a message that starts with one: sigshm -- \"-5 degrees\"",
+    let similar = if is_option { similar_option(unknown) } else { None };
+    let advice = |text: &'static str| ContextValue::StyledStrs(vec![text.into()]);
+    let (kind, tip) = match (similar, parse(before)) {
+        (Some(option), _) => (ContextKind::SuggestedArg, option),
+        (_, Err(conflict)) if conflict.kind() == ArgumentConflict => return conflict,
+        // --listen takes no message.
+        (_, Ok(it)) if it.message.is_none() => (ContextKind::Suggested, ContextValue::None),
+        (_, Ok(_)) => (ContextKind::Suggested, advice(QUOTE)),
+        (_, Err(_)) => (ContextKind::Suggested, advice(TWO_DASHES)),
     };
     let mut error = clap::Error::new(UnknownArgument).with_cmd(&Arguments::command());
     error.insert(ContextKind::InvalidArg, ContextValue::String(unknown.to_owned()));
-    if let Some(similar) = similar {
-        error.insert(ContextKind::SuggestedArg, similar);
-    } else if !tip.is_empty() {
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
-    }
+    error.insert(kind, tip);
     let usage = ContextValue::StyledStr(Arguments::command().render_usage());
     error.insert(ContextKind::Usage, usage);
     error
+}
+
+/// The option that is like this one, which may also have one dash, or capitals.
+fn similar_option(unknown: &str) -> Option<ContextValue> {
+    let name = unknown.trim_start_matches('-').split('=').next()?.to_lowercase();
+    if name.len() < 2 || name.contains(char::is_whitespace) {
+        return None;
+    }
+    let option = format!("--{name}");
+    match Arguments::try_parse_from(["sigshm", &option]) {
+        Err(error) if error.kind() == ErrorKind::UnknownArgument => {
+            error.get(ContextKind::SuggestedArg).cloned()
+        }
+        _ => Some(ContextValue::String(option)),
+    }
 }
 
 /// Prints what clap has to say, and ends.

@@ -252,7 +252,7 @@ fn a_message_with_a_dash_in_front_is_bad_usage_and_the_advice_is_to_put_two_befo
         "-x",
         "--=",
     ] {
-        let parts = [&format!("'{message}'"), "two dashes", "sigshm -- \"-5"];
+        let parts = [&format!("'{message}'"), "two dashes", "sigshm -- -5"];
         let finished = assert_bad_usage(scratch.sigshm([message]), &parts);
         assert!(!finished.stderr.contains("similar"), "{finished:#?}");
     }
