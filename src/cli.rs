@@ -75,7 +75,7 @@ struct Arguments {
     #[arg(conflicts_with = "to")]
     wait: Option<String>,
 
-    /// Show the system calls behind each line, and why
+    /// Show and explain the system calls behind each line
     ///
     /// The run is a plain run. It is explained when it is over.
     #[arg(long, verbatim_doc_comment)]
@@ -128,13 +128,15 @@ Exit status:
 
 Examples:
   sigshm \"Hello, world\"                       a parent sends to its child
-  sigshm --explain \"Hello, world\" | less -R   and show the system calls
+  sigshm --explain \"Hello, world\" | less -R   and explain the system calls
   sigshm --step \"Hello, world\"                the same, step by step
   sigshm --listen                             wait in one terminal
   sigshm --to 24535 \"Hello, world\"            send from another one";
 
+/// What to do with more than one word.
 const QUOTE: &str = "put a message of several words in quotes: sigshm \"Hello, world\"";
 
+/// What to do with a message that looks like an option.
 const TWO_DASHES: &str = "put two dashes before a message that starts with one: sigshm -- -5";
 
 /// How long each wait may last by default.
@@ -287,7 +289,7 @@ fn exit(mut error: clap::Error) -> ! {
         }
         process::exit(0)
     }
-    // The error quotes an argument, and that makes no lines of its own. Nor must the terminal obey it.
+    // An argument that is quoted must not make lines of its own, nor control the terminal.
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
         if let Some(ContextValue::String(quoted)) = error.get(kind) {
             let quoted = Escaped::os(quoted).to_string();
@@ -295,7 +297,7 @@ fn exit(mut error: clap::Error) -> ! {
         }
     }
     for line in error.to_string().lines() {
-        note::line(shortened(&Escaped::os(line).to_string(), LONGEST_LINE));
+        note::line(shortened(line, LONGEST_LINE));
     }
     process::exit(error.exit_code())
 }

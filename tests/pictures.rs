@@ -31,7 +31,7 @@ fn the_transcript_in_the_readme_is_what_the_program_prints() {
 #[test]
 fn the_bytes_and_the_timeline_in_the_readme_are_what_the_program_explains() {
     let scratch = Scratch::new();
-    // If it spins, that begins sometimes before the signal is sent and sometimes after it.
+    // With --wait=spin, the row of the spinning would stand before the kill or after it, by chance.
     let finished = run(&mut scratch.sigshm(["--explain", "--wait=sleep", "Hello, world"]));
     assert_eq!(finished.code, Some(0), "{finished:#?}");
     let text = finished.text();
@@ -39,8 +39,8 @@ fn the_bytes_and_the_timeline_in_the_readme_are_what_the_program_explains() {
     let bytes: Vec<&str> = bytes.lines().take(7).collect();
     let timeline = &text[text.find("    The run, in").unwrap()..];
 
-    // How long a number is moves what is beside it, so the timeline is drawn anew. With the numbers
-    // of this run that makes what the program has printed.
+    // A longer number moves what is beside it, so the timeline is drawn anew. The same drawing with
+    // the numbers of this run is what the program has printed.
     let events = events(text);
     let pids = &rows(text)[1];
     assert_eq!(draw_timeline(&pids.left, &pids.right, &events), timeline);
@@ -52,7 +52,7 @@ fn the_bytes_and_the_timeline_in_the_readme_are_what_the_program_explains() {
 
 type Event = (u64, &'static str, String, String);
 
-/// Those of one run, whichever run this is.
+/// The same events, with the numbers of another run, which are always the same.
 fn with_other_numbers(events: Vec<Event>) -> Vec<Event> {
     const MICROSECONDS: [u64; 13] = [
         86, 152, 213, 229, 252, 284, 314, 325, 351, 388, 443, 519, 554,
@@ -67,17 +67,11 @@ fn with_other_numbers(events: Vec<Event>) -> Vec<Event> {
             Some((call @ "shmget()", _)) => format!("{call} = 32768"),
             _ => what,
         };
-        let through = crosses.starts_with("segment ");
-        (
-            at,
-            who,
-            what,
-            if through {
-                "segment 32768 ->".into()
-            } else {
-                crosses
-            },
-        )
+        let crosses = match crosses.strip_prefix("segment ") {
+            Some(_) => "segment 32768 ->".into(),
+            None => crosses,
+        };
+        (at, who, what, crosses)
     };
     events.map(other).collect()
 }
@@ -123,7 +117,7 @@ fn draw(text: &str) -> String {
     let terminal = Term::new().palette(colors).min_width_px(0);
     // A tab goes to the next eighth column, and all that there are stand at the start of a line.
     let svg = terminal.render_svg(&text.trim_end().replace('\t', "        "));
-    // For a part of a line there is no opacity but that of its letters. And 0.4 is hard to read.
+    // In an SVG, `opacity` has no effect on a part of a text. And 0.4 would be hard to read.
     svg.replace(
         ".dimmed { opacity: 0.4; }",
         ".dimmed { fill-opacity: 0.7; }",

@@ -26,6 +26,27 @@ fn the_readme_has_150_lines_at_most_and_begins_with_the_two_commands() {
 }
 
 #[test]
+fn the_readme_shows_both_pictures_the_commands_worth_typing_and_the_way_to_the_other_pages() {
+    for part in [
+        "](tests/pictures/transcript.svg)",
+        "](tests/pictures/explained.svg)",
+        "](src/lesson.md)",
+        "](src/guarantees.md)",
+        "cargo run -q -- --explain \"Hello, world\" | less -R\n",
+        "cargo run -q -- --step \"Hello, world\"\n",
+        "cargo run -q -- --listen\ncargo run -q -- --to ",
+        "cargo run -q -- --via socket \"Hello, world\"\n",
+        "cc -DWITHOUT_READY ",
+        "`--signal WINCH`",
+        "`--wait sleep`",
+        "`NO_COLOR`",
+        "`--color never`",
+    ] {
+        assert!(README.contains(part), "there is no {part:?}");
+    }
+}
+
+#[test]
 fn the_test_in_the_readme_is_the_one_above() {
     let (_, block) = README.split_once("```rust\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
