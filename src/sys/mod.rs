@@ -81,5 +81,7 @@ pub use deadline::Deadline;
 pub use error::Error;
 pub use lock::RunLock;
 pub use self_contained::SelfContained;
+#[doc(hidden)] // For the macro.
+pub use self_contained::{ensure_no_padding, size_of_field};
 pub use shm::{Key, OwnedSegment, Segment};
 pub use status::Status;

@@ -8,7 +8,7 @@ use std::{mem, ptr, slice};
 /// The type must be valid for every pattern of bits, must have no padding, and must hold nothing
 /// that has a meaning in one process only, such as an address.
 /// [`self_contained!`](crate::self_contained!) checks all three.
-pub unsafe trait SelfContained: Copy + PartialEq + 'static {
+pub unsafe trait SelfContained: Copy + 'static {
     /// The value whose bytes are all zero.
     fn zeroed() -> Self {
         // SAFETY: it is valid for every pattern of bits.
@@ -72,13 +72,6 @@ unsafe impl<T: SelfContained, const N: usize> SelfContained for [T; N] {}
 ///     struct Reading { sensor: u8, #[cfg(any())] gap: [u8; 3], celsius: i32 }
 /// }
 /// ```
-///
-/// ```compile_fail,E0080
-/// macro_rules! assert { ($($anything:tt)*) => {} }
-/// sigshm::self_contained! {
-///     struct Reading { sensor: u8, celsius: i32 }
-/// }
-/// ```
 #[macro_export]
 macro_rules! self_contained {
     (
@@ -94,18 +87,97 @@ macro_rules! self_contained {
             $($(#[doc = $field_doc])* $field_visibility $field: $type),+
         }
 
-        const _: () = {
-            const fn size_of_self_contained<T: $crate::sys::SelfContained>() -> usize {
-                ::core::mem::size_of::<T>()
-            }
-            let fields = 0 $(+ size_of_self_contained::<$type>())+;
-            ::core::assert!(fields == ::core::mem::size_of::<$name>(), "padding between fields");
-        };
+        const _: () = $crate::sys::ensure_no_padding::<$name>(
+            0 $(+ $crate::sys::size_of_field(|it: &$name| &it.$field))+
+        );
 
         // SAFETY: the constant above does not compile unless every field is self-contained, which
         // covers bit patterns and addresses, and unless the fields fill the struct, which leaves no
-        // padding. No attribute can change either: only doc comments are accepted.
+        // padding. It measures the fields that the struct has, not what their types are called
+        // here; and it calls nothing that the caller could define.
         #[allow(unsafe_code)]
         unsafe impl $crate::sys::SelfContained for $name {}
     };
 }
+
+/// The size of a field, which must be self-contained: that of what `_field` leads to.
+#[doc(hidden)] // For the macro.
+pub const fn size_of_field<S, F: SelfContained>(_field: fn(&S) -> &F) -> usize {
+    size_of::<F>()
+}
+
+/// Does not compile if the fields, which have so many bytes in all, leave some of the struct's out.
+#[doc(hidden)] // For the macro.
+pub const fn ensure_no_padding<S>(fields: usize) {
+    assert!(fields == size_of::<S>(), "padding between fields");
+}
+
+/// What a caller defines does not get into the macros: neither a function, nor another `core`, nor
+/// another meaning of a type's name. And it may call its own things what it likes.
+///
+/// ```compile_fail,E0080
+/// macro_rules! assert { ($($anything:tt)*) => {} }
+/// sigshm::self_contained! {
+///     struct Reading { sensor: u8, celsius: i32 }
+/// }
+/// ```
+///
+/// ```compile_fail,E0080
+/// const fn size_of_self_contained<T>() -> usize { 0 }
+/// const fn size_of_field<T>() -> usize { 0 }
+/// sigshm::self_contained! {
+///     struct Reading { sensor: u8, gap: [u8; size_of_self_contained::<[u8; 3]>()], celsius: i32 }
+/// }
+/// ```
+///
+/// ```compile_fail,E0080
+/// extern crate self as core;
+/// pub mod mem { pub const fn size_of<T>() -> usize { 0 } }
+/// #[macro_export]
+/// macro_rules! assert { ($($anything:tt)*) => {} }
+/// sigshm::self_contained! {
+///     struct Reading { sensor: u8, celsius: i32 }
+/// }
+/// fn main() {}
+/// ```
+///
+/// ```compile_fail,E0308
+/// extern crate self as core;
+/// pub mod sync { pub mod atomic {
+///     pub enum Ordering { Relaxed }
+///     pub struct AtomicI32;
+///     impl AtomicI32 {
+///         pub fn store(&self, signal: i32, _: Ordering) { println!("received signal {signal}") }
+///     }
+/// } }
+/// static PRINTS: sync::atomic::AtomicI32 = sync::atomic::AtomicI32;
+/// sigshm::signal_handler! {
+///     fn handler(signal, sender) { PRINTS.store(signal, Relaxed); }
+/// }
+/// fn main() {}
+/// ```
+///
+/// ```compile_fail,E0308
+/// type i32 = std::sync::LazyLock<std::primitive::i32>;
+/// static PRINTS: i32 = i32::new(|| { println!("received a signal"); 0 });
+/// sigshm::signal_handler! {
+///     fn handler(signal, sender) { PRINTS.store(PRINTS, Relaxed); }
+/// }
+/// fn main() {}
+/// ```
+///
+/// ```
+/// use std::sync::atomic::AtomicI32;
+///
+/// sigshm::self_contained! { struct T { size_of: [u8; 4], it: u32 } }
+/// sigshm::self_contained! { struct F { t: T } }
+/// # #[allow(non_camel_case_types)]
+/// # mod names {
+/// sigshm::self_contained! { struct usize { u8: u8 } }
+/// # }
+/// static raw: AtomicI32 = AtomicI32::new(0);
+/// sigshm::signal_handler! { fn info(it, atomic) { raw.store(it, Relaxed); raw.store(atomic, Relaxed); } }
+/// # fn main() {}
+/// ```
+#[cfg(doctest)]
+struct Hygiene;

@@ -99,15 +99,15 @@ impl Handler {
 #[macro_export]
 macro_rules! signal_handler {
     (
-        $(#[$attribute:meta])*
+        $(#[doc = $doc:expr])*
         $visibility:vis fn $name:ident($signal:ident, $sender:ident) {
             $($atomic:ident.store($value:ident, Relaxed);)+
         }
     ) => {
-        $(#[$attribute])*
+        $(#[doc = $doc])*
         #[allow(non_upper_case_globals, unsafe_code)] // Named like the function it is.
         $visibility const $name: $crate::sys::signal::Handler = {
-            extern "C" fn raw(
+            extern "C" fn $name(
                 $signal: $crate::sys::signal::libc::c_int,
                 info: *mut $crate::sys::signal::libc::siginfo_t,
                 _: *mut $crate::sys::signal::libc::c_void,
@@ -115,18 +115,25 @@ macro_rules! signal_handler {
                 // SAFETY: the kernel has handed `info` to this very handler.
                 let $sender = unsafe { $crate::sys::signal::arrived(info) };
                 let _ = ($signal, $sender);
-                $(
-                    // Of the atomic itself: dereferencing something else could run code (LazyLock).
-                    let atomic: *const ::core::sync::atomic::AtomicI32 = &raw const $atomic;
-                    let value: i32 = $value;
-                    // SAFETY: it is a static, so it is always there.
-                    unsafe { (*atomic).store(value, ::core::sync::atomic::Ordering::Relaxed) };
-                )+
+                // SAFETY: each is a static, so it is always there.
+                $(unsafe { $crate::sys::signal::store(&raw const $atomic, $value) };)+
             }
-            // SAFETY: all it does is to store numbers into atomics, which a handler may do.
-            unsafe { $crate::sys::signal::Handler::new(raw) }
+            // SAFETY: all it does is to store numbers into atomics, which a handler may do. It
+            // calls only functions of this crate, and they can take nothing but atomics.
+            unsafe { $crate::sys::signal::Handler::new($name) }
         };
     };
+}
+
+/// Stores a number. The macro hands over the atomic itself and not a reference: to dereference
+/// something else could run code (LazyLock).
+///
+/// # Safety
+/// `atomic` must point to an atomic that is there.
+#[doc(hidden)] // For the macro.
+pub unsafe fn store(atomic: *const AtomicI32, value: c_int) {
+    // SAFETY: the caller says that it is there.
+    unsafe { (*atomic).store(value, Relaxed) };
 }
 
 /// How often a [`Handler`] has run since its last arrival was recorded, and the origin of the
