@@ -3,24 +3,25 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ColorChoice, CommandFactory, Parser, value_parser};
+use clap::{ColorChoice, CommandFactory, Parser, ValueEnum, value_parser};
 use nix::unistd::Pid;
 
 use crate::message::{Message, NOTIFICATION};
 use crate::output::escape::Escaped;
 use crate::output::note;
-use crate::output::palette::Role;
 use crate::output::stdout::Stdout;
-use crate::run::Run;
+use crate::run::{TIMEOUT, Wait};
+use crate::step::Via;
 use crate::sys::signal::{self, Signal};
 use crate::sys::trace::shortened;
-use crate::transcript::Transcript;
+use crate::transcript::Telling;
 
 /// Send a message to another process through System V shared memory and a signal
 #[derive(Debug, Parser)]
@@ -54,8 +55,8 @@ struct Arguments {
     /// A socket needs no signal and no file: --listen, --to, --signal,
     /// --wait and --path cannot be used with it.
     #[arg(long, value_name = "WAY", verbatim_doc_comment, default_value = "memory")]
-    #[arg(value_parser = ["memory", "socket"], hide_possible_values = true)]
-    via: String,
+    #[arg(value_enum, hide_possible_values = true)]
+    via: Via,
 
     /// The signal that notifies the listener [default: USR1]
     ///
@@ -71,9 +72,9 @@ struct Arguments {
     ///
     /// To spin keeps a processor busy. After 100 ms it sleeps in any case.
     #[arg(long, value_name = "HOW", verbatim_doc_comment)]
-    #[arg(value_parser = ["spin", "sleep"], hide_possible_values = true)]
+    #[arg(value_enum, hide_possible_values = true)]
     #[arg(conflicts_with = "to")]
-    wait: Option<String>,
+    wait: Option<Wait>,
 
     /// Show and explain the system calls behind each line
     ///
@@ -139,63 +140,82 @@ const QUOTE: &str = "put a message of several words in quotes: sigshm \"Hello, w
 /// What to do with a message that looks like an option.
 const TWO_DASHES: &str = "put two dashes before a message that starts with one: sigshm -- -5";
 
-/// How long each wait may last by default.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a listener spins before it sleeps.
-const SPIN: Duration = Duration::from_millis(100);
-
 /// The longest line of an error that quotes an argument, in characters.
 const LONGEST_LINE: usize = 300;
 
+/// What is to be done, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub command: Command,
+    pub path: PathBuf,             // the file from which the key is made
+    pub signal: Signal,            // that notifies the listener
+    pub wait: Wait,                // how the listener waits
+    pub timeout: Option<Duration>, // of each wait for the other process; none: for ever
+    pub telling: Telling,          // how the run is told
+    pub colored: bool,
+}
+
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Command {
-    Demo(Vec<u8>),      // send this text to a forked child
-    Socket(Vec<u8>),    // the same through a socket
+    Demo(Via, Message), // send this message to a forked child
     Listen,             // the listener alone
-    Send(Vec<u8>, Pid), // the sender alone: send this text to this process
+    Send(Message, Pid), // the sender alone: send this message to this process
 }
 
 /// Reads the command line. Does not return if it only asks for help, or makes no sense.
-pub fn parse() -> (Command, Run) {
+pub fn parse() -> Options {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| exit(with_tip(error)));
-    let Arguments { listen, explain, step, .. } = arguments;
-    let through_socket = arguments.via == "socket";
-    if let Some(error) = unused_by_socket(&arguments).filter(|_| through_socket) {
+    let Arguments { via, listen, explain, step, .. } = arguments;
+    if let Some(error) = unused_by_socket(&arguments).filter(|_| via == Via::Socket) {
         exit(Arguments::command().error(ErrorKind::ArgumentConflict, error));
     }
-    let signal = arguments.signal.unwrap_or(NOTIFICATION);
-    let role = if listen { Role::Listener } else { Role::Sender };
-    let explained = (explain || step).then_some((role, (!through_socket).then_some(signal), step));
-    let transcript = Transcript::new(is_colored(arguments.color), explained);
-    // With --step a stop may last as long as a lesson.
-    let timeout = arguments.timeout.or((!listen).then_some(TIMEOUT)).filter(|_| !step);
-    let run = Run {
-        path: arguments.path.unwrap_or_else(|| PathBuf::from("./shared_path")),
-        timeout,
-        signal,
-        spin: match arguments.wait.as_deref() {
-            Some("sleep") => Duration::ZERO,
-            None if listen => Duration::ZERO,
-            // It has not slept before the timeout is over, so there is nothing else that ends it.
-            _ => timeout.map_or(SPIN, |timeout| timeout.min(SPIN)),
-        },
-        transcript,
-    };
-    let text = arguments.message.map(OsString::into_vec);
-    if let Some(Err(error)) = text.as_deref().map(Message::new) {
-        exit(Arguments::command().error(ErrorKind::ValueValidation, error));
-    }
-    let command = match (text, arguments.to) {
-        (Some(text), Some(listener)) => Command::Send(text, Pid::from_raw(listener)),
-        (Some(text), None) if through_socket => Command::Socket(text),
-        (Some(text), None) => Command::Demo(text),
+    let message = arguments.message.map(|text| {
+        Message::new(text.as_bytes()).unwrap_or_else(|error| {
+            exit(Arguments::command().error(ErrorKind::ValueValidation, error))
+        })
+    });
+    let command = match (message, arguments.to) {
+        (Some(message), Some(listener)) => Command::Send(message, Pid::from_raw(listener)),
+        (Some(message), None) => Command::Demo(via, message),
         // clap sees to it that there is a message, or else --listen.
         (None, _) => Command::Listen,
     };
-    (command, run)
+    let telling = match (step, explain) {
+        (true, _) => Telling::StepByStep,
+        (_, true) => Telling::Explained,
+        _ => Telling::Plain,
+    };
+    Options {
+        command,
+        path: arguments.path.unwrap_or_else(|| PathBuf::from("./shared_path")),
+        signal: arguments.signal.unwrap_or(NOTIFICATION),
+        wait: arguments.wait.unwrap_or(if listen { Wait::Sleep } else { Wait::Spin }),
+        // With --step a stop may last as long as a lesson.
+        timeout: arguments.timeout.or((!listen).then_some(TIMEOUT)).filter(|_| !step),
+        telling,
+        colored: is_colored(arguments.color),
+    }
 }
+
+/// Gives each value of a type the name by which a user chooses it. (clap could derive this, but
+/// only where the type stands, and only this file knows clap.)
+macro_rules! value_enum {
+    ($type:ident: $($value:ident = $name:literal),+) => {
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self::$value),+]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(PossibleValue::new(match self { $(Self::$value => $name),+ }))
+            }
+        }
+    };
+}
+
+value_enum!(Via: Memory = "memory", Socket = "socket");
+value_enum!(Wait: Spin = "spin", Sleep = "sleep");
 
 /// The option that makes no sense with `--via socket`, if there is one, and why.
 fn unused_by_socket(arguments: &Arguments) -> Option<String> {

@@ -14,8 +14,7 @@ use crate::sys::{RunLock, signal};
 /// Sends a message to a child, and waits until the child has printed it. Fails if it has not.
 ///
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
-pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
-    let message = Message::new(text)?; // fails before anything is printed
+pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
     signal::prepare(run.signal)?; // known settings, whatever the shell has left
     // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
     // both processes have closed the file.
@@ -33,12 +32,12 @@ pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
             // The article's parent goes on at once, and its signal often comes too early.
             child.wait_until_ready(run.timeout)?;
             let pid = child.pid();
-            let sent = sender(&message, pid, run)?;
+            let shared = sender(message, pid, run)?;
             // waitpid(2). A child that has failed is an error here, and so is a segment that it
             // cannot find any more.
-            child.wait(run.timeout, || sent.segment.ensure_reachable(pid))?;
+            child.wait(run.timeout, || shared.segment.ensure_reachable(pid))?;
             run.tell(Step::AllDone)?;
-            sent.free()
+            shared.free()
         }
     }
 }

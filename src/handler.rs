@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// The PID of the process that sent it.
-static SENDER: AtomicI32 = AtomicI32::new(0);
+static SIGNALER: AtomicI32 = AtomicI32::new(0);
 
 crate::signal_handler! {
-    /// Runs when the signal comes. `sender` is the `si_pid` of sigaction(2).
-    pub fn handler(signal, sender) {
-        SENDER.store(sender, Relaxed);
+    /// Runs when the signal comes. `signaler` is the `si_pid` of sigaction(2).
+    pub fn handler(signal, signaler) {
+        SIGNALER.store(signaler, Relaxed);
         SIGNAL.store(signal, Relaxed);
     }
 }
@@ -32,9 +32,9 @@ pub fn has_run() -> bool {
     SIGNAL.load(Relaxed) != 0
 }
 
-/// The signal that came and its sender's PID, if the handler has run since this was last called.
+/// The signal that came and the PID of who sent it, if the handler has run since this was last called.
 /// The signal must be blocked meanwhile, so that the two numbers belong together.
 pub fn take() -> Option<(i32, i32)> {
     let signal = SIGNAL.swap(0, Relaxed);
-    (signal != 0).then(|| (signal, SENDER.load(Relaxed)))
+    (signal != 0).then(|| (signal, SIGNALER.load(Relaxed)))
 }

@@ -58,6 +58,7 @@ pub mod lesson {}
 pub mod listener;
 pub mod message;
 pub mod output;
+pub mod peer;
 pub mod run;
 pub mod sender;
 pub mod socket;

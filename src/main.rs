@@ -1,22 +1,32 @@
 //! Parses the command line, runs, and turns the outcome into an exit status.
 
 use anyhow::Result;
-use sigshm::cli::{self, Command};
+use sigshm::cli::{self, Command, Options};
 use sigshm::demo::demo;
 use sigshm::output::note;
+use sigshm::output::stdout::Stdout;
 use sigshm::run::Run;
+use sigshm::step::{Via, Who};
 use sigshm::sys::{Error, cleanup, process};
+use sigshm::transcript::Transcript;
 use sigshm::{socket, standalone};
 
 fn main() {
     // PID 1 of a container would be deaf to the signals that end a program.
     let prepared = cleanup::install_if_first().map_err(Into::into);
-    let (command, mut run) = cli::parse();
+    let Options { command, path, signal, wait, timeout, telling, colored } = cli::parse();
+    let (who, via) = match command {
+        Command::Demo(via, _) => (Who::Sender, via),
+        Command::Listen => (Who::Listener, Via::Memory),
+        Command::Send(..) => (Who::Sender, Via::Memory),
+    };
+    let transcript = Transcript::new(telling, who, via, signal, Stdout { colored });
+    let mut run = Run { path, timeout, signal, wait, transcript };
     let outcome = prepared.and_then(|()| match &command {
-        Command::Demo(text) => demo(text, &mut run),
-        Command::Socket(text) => socket::demo(text, &mut run),
+        Command::Demo(Via::Memory, message) => demo(message, &mut run),
+        Command::Demo(Via::Socket, message) => socket::demo(message, &mut run),
         Command::Listen => standalone::listen(&mut run),
-        Command::Send(text, listener) => standalone::send(text, *listener, &mut run),
+        Command::Send(message, listener) => standalone::send(message, *listener, &mut run),
     });
     process::exit(status(outcome, &mut run))
 }

@@ -6,7 +6,8 @@
 //! it.
 //!
 //! What comes out of shared memory may have been written by anybody who was allowed to attach it.
-//! So a [`Message`] is only bytes; [`Message::text`] checks them before it returns the text.
+//! So a [`Message`] is only bytes. [`Message::checked`] checks them, and only a [`Checked`] one can
+//! be printed.
 
 use anyhow::{Result, ensure};
 use libc::{c_int, size_t};
@@ -69,8 +70,8 @@ impl Message {
         self.id != 0
     }
 
-    /// The text, once the numbers have been checked. Fails if these bytes are not a message.
-    pub fn text(&self) -> Result<&[u8]> {
+    /// The same message, checked. Fails if these bytes are not a message.
+    pub fn checked(&self) -> Result<Checked<'_>> {
         let Self { id, padding, size, text } = self;
         let what = match padding.iter().any(|&byte| byte != 0) {
             true => "what the segment holds is not a message (it looks like a 32-bit program's)",
@@ -84,6 +85,21 @@ impl Message {
         let ends = text[*size] == 0 && text[LONGEST_TEXT] == 0;
         ensure!(ends, "{what}: its text does not end in NUL");
         ensure!(!text[..*size].contains(&0), "{what}: there is a NUL within its size");
-        Ok(&text[..*size])
+        Ok(Checked(self))
+    }
+}
+
+/// A message that has been checked: it has a text.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked<'a>(&'a Message);
+
+impl<'a> Checked<'a> {
+    pub fn text(self) -> &'a [u8] {
+        &self.0.text[..self.0.size]
+    }
+
+    /// All its bytes, the gap and what lies behind the text too.
+    pub fn message(self) -> &'a Message {
+        self.0
     }
 }

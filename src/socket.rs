@@ -30,8 +30,7 @@ use crate::sys::signal;
 /// Sends a message to a child, and waits until the child has printed it. Fails if it has not.
 ///
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
-pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
-    let message = Message::new(text)?;
+pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
     signal::prepare(None)?;
 
     run.tell(Step::MessageSize(message.size))?;
@@ -42,8 +41,8 @@ pub fn demo(text: &[u8], run: &mut Run) -> Result<()> {
         // If it returns early, its child is killed and reaped.
         Fork::Parent(mut child) => {
             child.wait_until_ready(run.timeout)?;
-            run.tell(Step::Sending(&message))?;
-            child.send(&message)?; // send(2)
+            run.tell(Step::Sending(message.checked()?))?;
+            child.send(message)?; // send(2)
             child.wait(run.timeout, || Ok(()))?; // waitpid(2)
             run.tell(Step::Done)
         }
@@ -60,6 +59,6 @@ fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
         // The parent has ended, and nobody waits for the outcome.
         process::exit(1);
     };
-    // Checks the message (`Message::text`), and prints "# Received: …".
-    run.tell(Step::Received(&message))
+    // Checks the message, and prints "# Received: …".
+    run.tell(Step::Received(message.checked()?))
 }

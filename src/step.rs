@@ -5,9 +5,23 @@
 
 use nix::unistd::Pid;
 
-use crate::message::Message;
+use crate::message::{Checked, Message};
 use crate::sys::signal::Signal;
 use crate::sys::{Error, OwnedSegment};
+
+/// What carries the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    Memory,
+    Socket,
+}
+
+/// A process of the story, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Sender, // the demo's parent
+    Listener,
+}
 
 /// A step of the story.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +35,13 @@ pub enum Step<'a> {
     Spun(u64),                   // the listener has gone round and round, so often
     Woken,                       // the handler has run
     FoundNothing(&'a Error),     // there is no message, and why
-    ReceivedSignal(i32, Pid),    // the signal that has brought a message, and its sender
-    Received(&'a Message),       // the listener has read it
-    Writing(&'a Message, Pid),   // the sender is about to write it, for this listener
+    ReceivedSignal(i32, Pid),    // the signal that has brought a message, and who has sent it
+    Received(Checked<'a>),       // the listener has read it
+    Writing(Checked<'a>, Pid),   // the sender is about to write it, for this listener
     Notifying(&'a OwnedSegment<Message>), // the sender is about to send the signal
     AllDone, // the message has been read; the sender is about to remove the segment
     // Through a socket:
     Waiting,              // the listener is about to wait at its socket
-    Sending(&'a Message), // the sender is about to send the message
+    Sending(Checked<'a>), // the sender is about to send the message
     Done,                 // the message has been read, and there is nothing to remove
 }

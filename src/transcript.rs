@@ -1,52 +1,55 @@
 //! The transcript: the roles tell it each step of the story, and it prints what there is to print.
 //!
-//! In a plain run that is the lines of the step. If the run is to be explained, it hands them to
-//! the [explainer](crate::explain), which prints them together with what happens between the lines.
-
-use std::cell::RefCell;
-use std::rc::Rc;
+//! In a plain run that is the lines of the step. If the run is to be explained, it hands each step
+//! to the [explainer](crate::explain), which prints the lines together with what happens between
+//! them.
 
 use anyhow::Result;
 
 use crate::explain::Explainer;
-use crate::output::palette::Role;
 use crate::output::stdout::Stdout;
 use crate::output::words;
-use crate::step::Step;
+use crate::step::{Step, Via, Who};
 use crate::sys::signal::Signal;
+
+/// How a run is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    Plain,      // the lines, as it goes
+    Explained,  // all that happens, when it is over
+    StepByStep, // all that happens, as it goes, with stops
+}
 
 /// Tells the story, step by step.
 pub struct Transcript {
     stdout: Stdout,
-    explainer: Option<Rc<RefCell<Explainer>>>,
+    explainer: Option<Explainer>,
 }
 
 impl Transcript {
-    /// A transcript on standard output; `colored` says whether there are colours. If it is
-    /// explained, `explained` says whose it is, the sender's or the listener's, which signal
-    /// notifies the listener, if one does, and whether there are stops.
-    pub fn new(colored: bool, explained: Option<(Role, Option<Signal>, bool)>) -> Self {
-        let stdout = Stdout { colored };
-        let explainer =
-            explained.map(|(who, signal, stops)| Explainer::start(who, signal, stops, stdout));
-        Self { stdout, explainer }
+    /// The transcript of one process, the sender or the listener of a message that goes this way;
+    /// `signal` notifies the listener.
+    pub fn new(telling: Telling, who: Who, via: Via, signal: Signal, stdout: Stdout) -> Self {
+        let is_live = telling == Telling::StepByStep;
+        let start = || Explainer::start(who, via, signal, is_live, stdout);
+        Self { stdout, explainer: (telling != Telling::Plain).then(start) }
     }
 
-    /// Tells a step. Fails as write(2) to stdout does, or if the step's message is not valid.
+    /// Tells a step. Fails as write(2) to standard output does, and [`Explainer::tell`].
     pub fn tell(&mut self, step: &Step<'_>) -> Result<()> {
-        let mut lines = String::new();
-        if let Some((role, text)) = words::of(step)? {
-            lines.extend(text.lines().map(|line| self.stdout.line(role, line)));
+        if let Some(explainer) = &mut self.explainer {
+            return explainer.tell(step);
         }
-        match &self.explainer {
-            None => self.stdout.print(&lines),
-            Some(explainer) => explainer.borrow_mut().tell(step, lines),
-        }
+        let Some((role, text)) = words::of(step) else {
+            return Ok(());
+        };
+        let lines = text.lines().map(|line| self.stdout.line(role, line));
+        self.stdout.print(&lines.collect::<String>())
     }
 
     /// Tells what is left to tell. The run is over, and everything is cleaned up. Fails as write(2)
     /// to standard output does.
     pub fn finish(&mut self) -> Result<()> {
-        self.explainer.as_ref().map_or(Ok(()), |explainer| explainer.borrow_mut().finish())
+        self.explainer.as_mut().map_or(Ok(()), Explainer::finish)
     }
 }

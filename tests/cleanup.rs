@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -34,7 +36,7 @@ fn assert_sigterm_ends(work: impl FnOnce() -> Result<(), Error>) {
 
 fn create(scratch: &Scratch) -> Result<OwnedSegment<u32>, Error> {
     let key = Key::from_path(&scratch.path(), 1)?;
-    Ok(OwnedSegment::create(&key, None)?.0)
+    Ok(OwnedSegment::create(&key, Duration::from_secs(5))?.0)
 }
 
 #[test]

@@ -26,11 +26,11 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, pipe2};
 use proptest::prelude::*;
-use sigshm::explain::timeline::{self, Crosses};
-use sigshm::explain::{bytes, timeline::event};
+use sigshm::explain::entry::{Entry, Kind};
+use sigshm::explain::{bytes, timeline};
 use sigshm::message::Message;
-use sigshm::output::palette::Role;
 use sigshm::output::stdout::Stdout;
+use sigshm::step::Who;
 
 use support::program::Program;
 use support::told::*;
@@ -156,7 +156,7 @@ fn only_lines_of_the_transcript_are_wider_than_80_columns() {
         for line in &extra {
             assert!(line.chars().count() <= WIDTH, "{line:?}");
         }
-        // A call is one line: of a path that is too long, the middle is missing.
+        // Of a path that is too long, the middle is missing.
         let calls = told_calls(finished.text());
         for ftok in named(&calls, "ftok", 2) {
             let whole = format!("ftok(\"{}\", 1)", path.to_str().unwrap());
@@ -574,18 +574,16 @@ fn assert_whole_story(text: &str) {
 #[test]
 fn the_timeline_is_in_order_whichever_process_was_recorded_first() {
     let at = Duration::from_micros;
-    let rows = vec![
-        (at(120), event(Role::Listener, "starts", &Crosses::Nothing)),
-        (
-            at(35),
-            event(Role::Sender, "forks", &Crosses::ToListener("fork".into())),
-        ),
-        (
-            at(240),
-            event(Role::Listener, "ends", &Crosses::ToSender("status".into())),
-        ),
+    let event = |time, who, kind, what: &str, crosses: &str| Entry {
+        crosses: crosses.to_owned(),
+        ..Entry::new(at(time), who, kind, what)
+    };
+    let events = [
+        event(120, Who::Listener, Kind::Event, "starts", ""),
+        event(35, Who::Sender, Kind::ToListener, "forks", "fork"),
+        event(240, Who::Listener, Kind::ToSender, "ends", "status"),
     ];
-    let lines = timeline::picture("PID 1", "PID 2", rows).into_iter();
+    let lines = timeline::picture("PID 1", "PID 2", &events).into_iter();
     assert_eq!(
         lines.map(|(_, line)| line).collect::<Vec<_>>(),
         [
@@ -604,15 +602,18 @@ fn a_run_of_ten_hours_fits_80_columns_too() {
     // If a class looks around, the numbers get long, and no test can wait for that. These are the
     // widest of everything else.
     let at = Duration::from_secs(36_000);
-    let row = |who, what: &str| {
-        let crosses = Crosses::ToListener("segment 2147483647".to_owned());
-        (at, event(who, what, &crosses))
+    let event = |who, what: &str| {
+        let crosses = "segment 2147483647".to_owned();
+        Entry {
+            crosses,
+            ..Entry::new(at, who, Kind::ToListener, what)
+        }
     };
-    let rows = vec![
-        row(Role::Sender, "shmget() = 2147483647"),
-        row(Role::Listener, "copies the message out"),
+    let events = [
+        event(Who::Sender, "shmget() = 2147483647"),
+        event(Who::Listener, "copies the message out"),
     ];
-    for (_, line) in timeline::picture("PID 4194304", "PID 4194304", rows) {
+    for (_, line) in timeline::picture("PID 4194304", "PID 4194304", &events) {
         // Printed, it is indented by four.
         assert!(4 + line.chars().count() <= WIDTH, "{line:?}");
     }
@@ -2127,7 +2128,7 @@ fn as_it_is_told(call: &Call, scratch: &Scratch, records: &[i32], pipes: &[i32])
         "clock_nanosleep" => {
             let (_, time) = words.split_once('{')?;
             let (time, _) = time.split_once('}')?;
-            format!("nanosleep({{{time}}}, NULL)")
+            format!("nanosleep({{{time}}}, …)")
         }
         "clone" | "clone3" | "fork" | "vfork" => "fork()".to_owned(),
         "pipe" | "pipe2" if !records.contains(&ends(call)[0]) => format!("pipe({:?})", ends(call)),

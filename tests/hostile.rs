@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
-use sigshm::message::{LONGEST_TEXT, MESSAGE_SIZE, Message, PROJECT};
+use sigshm::message::{Checked, LONGEST_TEXT, MESSAGE_SIZE, Message, PROJECT};
 use sigshm::output::escape::Escaped;
 use sigshm::sys::{Key, OwnedSegment, Segment};
 
@@ -138,7 +139,7 @@ fn meaning(bytes: &[u8]) -> Result<&[u8], Wrong> {
 fn a_segment_with_arbitrary_content_is_read_as_exactly_the_message_it_holds_or_refused() {
     let scratch = Scratch::new();
     let key = Key::from_path(&scratch.path(), PROJECT).unwrap();
-    let (segment, _) = OwnedSegment::<Raw>::create(&key, None).unwrap();
+    let (segment, _) = OwnedSegment::<Raw>::create(&key, Duration::from_secs(5)).unwrap();
     let attached = RefCell::new(segment.attach().unwrap());
     let seen = RefCell::new(BTreeMap::new());
 
@@ -151,7 +152,7 @@ fn a_segment_with_arbitrary_content_is_read_as_exactly_the_message_it_holds_or_r
         let found = Segment::<Message>::find(&key).expect("the segment is there");
         let message = found.attach_read_only().unwrap().read();
 
-        let kind = match (message.text(), meaning(&bytes)) {
+        let kind = match (message.checked().map(Checked::text), meaning(&bytes)) {
             (Ok(text), Ok(expected)) => {
                 prop_assert_eq!(text, expected);
                 prop_assert!(text.len() <= LONGEST_TEXT);
@@ -189,7 +190,7 @@ fn a_segment_with_arbitrary_content_is_read_as_exactly_the_message_it_holds_or_r
 fn a_message_of_any_bytes_comes_out_of_a_segment_as_it_went_in() {
     let scratch = Scratch::new();
     let key = Key::from_path(&scratch.path(), PROJECT).unwrap();
-    let (segment, _) = OwnedSegment::<Message>::create(&key, None).unwrap();
+    let (segment, _) = OwnedSegment::<Message>::create(&key, Duration::from_secs(5)).unwrap();
     let attached = RefCell::new(segment.attach().unwrap());
 
     let length = prop_oneof![8 => 0..=LONGEST_TEXT, 1 => LONGEST_TEXT - 2..LONGEST_TEXT + 3];
@@ -208,7 +209,7 @@ fn a_message_of_any_bytes_comes_out_of_a_segment_as_it_went_in() {
         attached.borrow_mut().write(&message);
         let found = Segment::<Message>::find(&key).expect("the segment is there");
         let read = found.attach_read_only().unwrap().read();
-        prop_assert_eq!(read.text().ok(), Some(&text[..]));
+        prop_assert_eq!(read.checked().map(Checked::text).ok(), Some(&text[..]));
         Ok(())
     });
 }
@@ -217,7 +218,7 @@ fn a_message_of_any_bytes_comes_out_of_a_segment_as_it_went_in() {
 fn a_segment_that_changes_while_it_is_read_yields_a_checked_message_or_none() {
     let scratch = Scratch::new();
     let key = Key::from_path(&scratch.path(), PROJECT).unwrap();
-    let (_segment, _) = OwnedSegment::<Raw>::create(&key, None).unwrap();
+    let (_segment, _) = OwnedSegment::<Raw>::create(&key, Duration::from_secs(5)).unwrap();
     let found = Segment::<Message>::find(&key).unwrap();
     let finished = AtomicBool::new(false);
 
@@ -256,9 +257,9 @@ fn a_segment_that_changes_while_it_is_read_yields_a_checked_message_or_none() {
         support::wait_until("messages and others were read", || {
             for _ in 0..CASES {
                 let message = attached.read();
-                let first = message.text().map(<[u8]>::to_vec).ok();
+                let first = message.checked().map(|it| it.text().to_vec()).ok();
                 // What was copied once does not change any more, however the segment does.
-                assert_eq!(message.text().ok(), first.as_deref());
+                assert_eq!(message.checked().map(Checked::text).ok(), first.as_deref());
                 match first {
                     Some(text) => {
                         assert!(text.len() == LONGEST_TEXT || text.len() == 5, "{text:?}");

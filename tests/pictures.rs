@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anstyle::{Ansi256Color, AnsiColor, RgbColor};
 use anstyle_svg::{Term, VGA};
-use sigshm::explain::timeline::{self, Crosses};
-use sigshm::output::palette::Role;
+use sigshm::explain::entry::{Entry, Kind};
+use sigshm::explain::timeline;
 use sigshm::output::stdout::Stdout;
+use sigshm::step::Who;
 use snapbox::{assert_data_eq, file};
 
 use support::told::{events, timeline as rows};
@@ -77,23 +78,25 @@ fn with_other_numbers(events: Vec<Event>) -> Vec<Event> {
 }
 
 fn draw_timeline(sender: &str, listener: &str, events: &[Event]) -> String {
-    let line = |(at, who, what, crosses): &Event| {
+    let entry = |(at, who, what, crosses): &Event| {
         let who = if *who == "sender" {
-            Role::Sender
+            Who::Sender
         } else {
-            Role::Listener
+            Who::Listener
         };
-        let crosses = match (crosses.strip_suffix(" ->"), crosses.strip_prefix("<- ")) {
-            (Some(name), _) => Crosses::ToListener(name.to_owned()),
-            (_, Some(name)) => Crosses::ToSender(name.to_owned()),
-            _ => Crosses::Nothing,
+        let (kind, crosses) = match (crosses.strip_suffix(" ->"), crosses.strip_prefix("<- ")) {
+            (Some(name), _) => (Kind::ToListener, name),
+            (_, Some(name)) => (Kind::ToSender, name),
+            _ => (Kind::Event, ""),
         };
-        (
-            Duration::from_micros(*at),
-            timeline::event(who, what, &crosses),
-        )
+        let event = Entry::new(Duration::from_micros(*at), who, kind, what);
+        Entry {
+            crosses: crosses.to_owned(),
+            ..event
+        }
     };
-    let lines = timeline::picture(sender, listener, events.iter().map(line).collect());
+    let events: Vec<Entry> = events.iter().map(entry).collect();
+    let lines = timeline::picture(sender, listener, &events);
     Stdout { colored: true }.block(lines)
 }
 

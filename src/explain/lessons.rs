@@ -1,30 +1,27 @@
-//! What there is to learn from each step, and what a stop says. The texts are in `lessons.txt`, a
-//! section for each step: `>` what is about to happen, `$` what to type in a second terminal just
-//! then, `=` what that shows, `*` what there is to learn. Words in capitals stand for real numbers
-//! and names.
+//! What there is to learn from each step, and what a stop says. The texts are in `lessons.txt`.
+//!
+//! Each step has a section under its name, and another one, with the way in parentheses, where
+//! something else is true: for two processes that are not related (`alone`), or without shared
+//! memory (`socket`). Each line begins with a mark: `>` what is about to happen, `$` what to type in
+//! a second terminal just then, `=` what that shows, `*` what there is to learn. A line that goes on
+//! begins with two blanks. `{signal}` and the like stand for what the run has.
 
-use super::Known;
-use crate::step::Step;
+use super::entry::Known;
+use crate::step::{Step, Via};
 
-/// What there is to say about a step, line by line, and in front of each line its kind.
-pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(char, String)> {
-    let name = name(step);
-    let section = |name: &str| {
-        let mut sections = include_str!("lessons.txt").split("\n\n");
-        sections.find_map(|section| section.strip_prefix(name)?.strip_prefix('\n'))
-    };
-    let section = match known.signal {
-        None => section(&format!("{name} (socket)")),
-        Some(_) if known.related => section(name),
-        Some(_) => section(&format!("{name} (alone)")).or(section(name)),
-    };
-    let text = fill_in(&section.unwrap_or_default().replace("\n  ", " "), known);
-    let line = |line: &str| Some((line.chars().next()?, line.get(2..)?.to_owned()));
-    text.lines().filter_map(line).collect()
+/// What a line says, by its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Next,
+    Command,
+    Shows,
+    Lesson,
 }
 
-fn name(step: &Step<'_>) -> &'static str {
-    match step {
+/// What there is to say about a step, line by line. Panics if the step has no section, so that a
+/// misspelt one fails each run.
+pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(Mark, String)> {
+    let name = match step {
         Step::MessageSize(_) => "MessageSize",
         Step::CreatingMessage => "CreatingMessage",
         Step::Forking => "Forking",
@@ -38,30 +35,49 @@ fn name(step: &Step<'_>) -> &'static str {
         Step::ReceivedSignal(..) => "ReceivedSignal",
         Step::Received(_) => "Received",
         Step::AllDone | Step::Done => "AllDone",
-        Step::Spun(_) | Step::Woken | Step::FoundNothing(_) => "",
-    }
+        // They are parts of other steps.
+        Step::Spun(_) | Step::Woken | Step::FoundNothing(_) => return Vec::new(),
+    };
+    let section = |title: &str| {
+        let sections = include_str!("lessons.txt").split("\n\n");
+        let mut sections = sections.map(|it| it.split_once('\n').unwrap_or((it, "")));
+        sections.find_map(|(name, lines)| (name == title).then_some(lines))
+    };
+    let section = match known.via {
+        Via::Memory if known.related => section(name),
+        Via::Memory => section(&format!("{name} (alone)")).or_else(|| section(name)),
+        way => section(&format!("{name} ({})", format!("{way:?}").to_lowercase())),
+    };
+    let text = section.expect("each step has a section").replace("\n  ", " ");
+    text.lines().filter_map(|line| Some((mark(line)?, fill_in(line.get(2..)?, known)))).collect()
+}
+
+fn mark(line: &str) -> Option<Mark> {
+    Some(match line.chars().next()? {
+        '>' => Mark::Next,
+        '$' => Mark::Command,
+        '=' => Mark::Shows,
+        '*' => Mark::Lesson,
+        _ => return None,
+    })
 }
 
 /// Puts in the real numbers and names.
-fn fill_in(text: &str, known: &Known) -> String {
+fn fill_in(line: &str, known: &Known) -> String {
     let number = |number: Option<i32>| number.unwrap_or_default().to_string();
-    let mut text = text
-        .replace("SENDER", &number(known.sender.map(|pid| pid.as_raw())))
-        .replace("LISTENER", &number(known.listener.map(|pid| pid.as_raw())))
-        .replace("SEGMENT", &number(known.segment));
-    if let Some(signal) = known.signal {
-        // See signal(7).
-        let default = match signal.as_str() {
-            "SIGCHLD" | "SIGURG" | "SIGWINCH" | "SIGINFO" => "does nothing",
-            "SIGCONT" => "only lets a stopped process go on",
-            "SIGTSTP" | "SIGTTIN" | "SIGTTOU" => "stops the process",
-            _ => "kills the process",
-        };
-        text = text
-            .replace("DEFAULT", default)
-            .replace("SIGNAL", signal.as_str())
-            .replace("NAME", &signal.as_str()[3..])
-            .replace("BIT", &format!("bit {:#x}", 1u64 << (signal as u32 - 1)));
-    }
-    text
+    let signal = known.signal.as_str();
+    // See signal(7).
+    let default = match signal {
+        "SIGCHLD" | "SIGURG" | "SIGWINCH" | "SIGINFO" => "does nothing",
+        "SIGCONT" => "only lets a stopped process go on",
+        "SIGTSTP" | "SIGTTIN" | "SIGTTOU" => "stops the process",
+        _ => "kills the process",
+    };
+    line.replace("{sender}", &number(known.sender.map(|pid| pid.as_raw())))
+        .replace("{listener}", &number(known.listener.map(|pid| pid.as_raw())))
+        .replace("{segment}", &number(known.segment))
+        .replace("{signal}", signal)
+        .replace("{default}", default)
+        .replace("{name}", &signal[3..])
+        .replace("{bit}", &format!("bit {:#x}", 1u64 << (known.signal as u32 - 1)))
 }

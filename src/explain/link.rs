@@ -1,14 +1,15 @@
-//! How the child's entries reach the parent: through a pipe, each as it comes.
+//! What connects the two processes of an explained run: a pipe, through which the child's entries
+//! reach the parent, each as it comes.
 //!
 //! So nothing is lost if the child is killed or stopped. The parent reads the pipe when the child
-//! has ended. Nobody ever waits for the pipe, which is non-blocking: if it is full, entries are
-//! dropped and counted.
+//! has ended. Nobody ever waits for the pipe: if it is full, entries are dropped and counted.
 //!
-//! With `--step`, a second pipe tells the other process that standard input has ended: it is
-//! readable from then on, and nobody reads it.
+//! With `--step`, each process must also learn that the other one has seen the end of standard
+//! input. Both hold the reading end; it is one open file description (open(2)), and one of its flags
+//! says so.
 
-use std::fs::File;
-use std::io::{Read, stdin};
+use std::io::stdin;
+use std::mem::take;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -16,57 +17,58 @@ use anyhow::Result;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::write;
+use nix::unistd::{read, write};
 
-use super::Entry;
+use super::entry::{Entry, Kind};
 use crate::output::palette::Role;
+use crate::step::Who;
 use crate::sys::Error;
-use crate::sys::fd::{self, LOOK_INTERVAL, read_byte};
+use crate::sys::fd::{self, CHECK_INTERVAL, read_byte};
 use crate::sys::trace::{self, Call};
 
 /// How many bytes of entries are written at most: almost as many as a pipe of Linux holds.
 const LIMIT: usize = 60 * 1024;
 
-/// The pipes between the two processes of a run that is explained.
+/// The link, in one of the two processes. Before [`open`](Self::open) there is none.
 #[derive(Default)]
 pub(super) struct Link {
-    /// The two ends of the pipe of entries. After the fork the parent has the reading end and the
-    /// child the other one.
+    /// The two ends of the pipe. After the fork, only the child has the writing end.
     read: Option<OwnedFd>,
     write: Option<OwnedFd>,
-    input_ended: Option<(OwnedFd, OwnedFd)>,
-    /// How many bytes of entries have been written, and how many entries dropped.
+    is_child: bool,
+    /// In the child: how many bytes have been written, and how many entries dropped.
     written: usize,
     dropped: usize,
+    /// In the parent: what has been read already.
+    received: Vec<u8>,
 }
 
 impl Link {
-    /// Makes the pipes, before the fork. Fails as pipe(2) does.
-    pub(super) fn open(live: bool) -> Result<Self> {
-        let pipe = || trace::untraced(fd::new_pipe);
-        let (read, write) = pipe()?;
+    /// Makes the pipe, before the fork. Fails as pipe(2) does.
+    pub(super) fn open() -> Result<Self> {
+        let (read, write) = trace::untraced(fd::new_pipe)?;
         fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Self {
-            read: Some(read),
-            write: Some(write),
-            input_ended: live.then(pipe).transpose()?,
-            ..Self::default()
-        })
+        Ok(Self { read: Some(read), write: Some(write), ..Self::default() })
     }
 
-    /// Keeps the end of this process, after the fork.
+    /// After the fork.
     pub(super) fn divide(&mut self, is_child: bool) {
-        drop(if is_child { self.read.take() } else { self.write.take() });
+        self.is_child = is_child;
+        if !is_child {
+            // The child's is the last one, so its end is the end of the pipe.
+            self.write = None;
+        }
     }
 
     /// Hands an entry to the parent. Returns `false` if there is none to hand it to.
     pub(super) fn send(&mut self, entry: &Entry) -> bool {
-        let (None, Some(fd)) = (&self.read, &self.write) else {
+        let Some(fd) = self.write.as_ref().filter(|_| self.is_child) else {
             return false;
         };
+        let Entry { at, kind, role, text, page, crosses, .. } = entry;
+        let (at, kind, role) = (at.as_nanos(), *kind as usize, *role as usize);
         // No text has a NUL: what is printed is escaped.
-        let event = entry.event.as_ref().map_or("", |(_, event)| event);
-        let text = format!("{}\0{}\0{event}\0", entry.at.as_nanos(), entry.text);
+        let text = format!("{at}\0{kind}\0{role}\0{text}\0{page}\0{crosses}\0");
         let fits = self.written + text.len() <= LIMIT;
         if fits && write(fd, text.as_bytes()) == Ok(text.len()) {
             self.written += text.len();
@@ -79,7 +81,7 @@ impl Link {
 
     /// The last word of the child: how many entries it has dropped.
     pub(super) fn close(&mut self) {
-        if let (None, Some(fd)) = (&self.read, &self.write) {
+        if let Some(fd) = self.write.as_ref().filter(|_| self.is_child) {
             // If the parent has ended, nobody asks for it.
             let _ = write(fd, format!("dropped: {}", self.dropped).as_bytes());
         }
@@ -88,65 +90,84 @@ impl Link {
     /// All that the child, which has ended, has handed over; and how many entries it has dropped,
     /// `None` if its last word is not there: it was killed, or the pipe was full even for that.
     pub(super) fn receive(&mut self) -> (Vec<Entry>, Option<usize>) {
-        let Some(read) = self.read.take() else {
+        if self.is_child || self.read.is_none() {
             return (Vec::new(), Some(0));
-        };
+        }
         // If there was no fork, it is still here, and the pipe would have no end.
         self.write = None;
-        let mut bytes = Vec::new();
-        // What was read before an error is worth telling.
-        let _ = File::from(read).read_to_end(&mut bytes);
+        while self.read_some() {}
+        self.read = None;
+        let bytes = take(&mut self.received);
         let text = String::from_utf8_lossy(&bytes);
         let fields: Vec<&str> = text.split('\0').collect();
-        let entry = |fields: &[&str]| {
-            let at = Duration::from_nanos(fields[0].parse().ok()?);
-            let event = (!fields[2].is_empty()).then(|| (Role::Listener, fields[2].to_owned()));
-            Some(Entry { at, text: fields[1].to_owned(), event })
-        };
         let dropped = fields.last().and_then(|last| last.strip_prefix("dropped: ")?.parse().ok());
-        (fields.chunks_exact(3).filter_map(entry).collect(), dropped)
+        (fields.chunks_exact(6).filter_map(entry).collect(), dropped)
+    }
+
+    /// Reads some of what the child has handed over. Returns `false` at the end.
+    fn read_some(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        // What was read before an error is worth telling.
+        let got = self.read.as_ref().map_or(0, |fd| read(fd, &mut buffer).unwrap_or(0));
+        self.received.extend(&buffer[..got]);
+        got > 0
+    }
+
+    /// Whether one of the processes has seen the end of standard input.
+    pub(super) fn input_has_ended(&self) -> bool {
+        let flags = self.read.as_ref().and_then(|fd| fcntl(fd, FcntlArg::F_GETFL).ok());
+        flags.is_some_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK))
     }
 
     /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the
     /// end of standard input, and tells the other process. `check` is called once a second: whether
-    /// the other process is still there. Fails as it does, or as read(2) does.
-    pub(super) fn wait_for_enter(&self, check: impl Fn() -> Result<bool, Error>) -> Result<bool> {
+    /// there is still something to wait for. Fails as it does, or as read(2) does.
+    pub(super) fn wait_for_enter(
+        &mut self,
+        check: impl Fn() -> Result<bool, Error>,
+    ) -> Result<bool> {
         let stdin = stdin();
         loop {
-            let mut fds = vec![PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-            // Nothing is asked for; but poll(2) says anyway that nobody has the other end open.
-            if let Some(fd) = self.read.as_ref().or(self.write.as_ref()) {
-                fds.push(PollFd::new(fd.as_fd(), PollFlags::empty()));
-            }
-            if poll(&mut fds, PollTimeout::try_from(LOOK_INTERVAL)?) == Ok(0) {
-                if check()? {
-                    continue;
-                }
+            let childs = self.read.as_ref().filter(|_| !self.is_child);
+            let fds = [Some(stdin.as_fd()), childs.map(AsFd::as_fd)].into_iter().flatten();
+            let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            let ready = poll(&mut fds, PollTimeout::try_from(CHECK_INTERVAL)?);
+            let [enter, childs] = [0, 1].map(|it| fds.get(it).and_then(PollFd::any) == Some(true));
+            if ready == Ok(0) && !check()? || childs && !self.read_some() {
                 return Ok(true);
             }
-            if fds.get(1).and_then(PollFd::any) == Some(true) {
-                return Ok(true);
+            if !enter {
+                continue;
             }
             match read_byte(&stdin) {
                 Ok(Some(b'\n')) => return Ok(true),
                 // Up to the end of the line and no further: the rest is for the next stop.
                 Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
                 Ok(None) => {
-                    if let Some((_, fd)) = &self.input_ended {
-                        write(fd, b"!")?;
+                    if let Some(fd) = &self.read {
+                        fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
                     }
                     return Ok(false);
                 }
-                Err(errno) => return Err(Error::call(Call::Read(0, None), errno).into()),
+                Err(errno) => return Err(Error::call(Call::Read(0), errno).into()),
             }
         }
     }
+}
 
-    /// Whether one of the processes has seen the end of standard input.
-    pub(super) fn input_has_ended(&self) -> bool {
-        self.input_ended.as_ref().is_some_and(|(fd, _)| {
-            let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-            poll(&mut fds, PollTimeout::ZERO) == Ok(1)
-        })
-    }
+/// What the child has sent.
+fn entry(fields: &[&str]) -> Option<Entry> {
+    const KINDS: [Kind; 7] = {
+        use Kind::*;
+        [Line, Call, Lesson, Picture, Event, ToListener, ToSender]
+    };
+    const ROLES: [Role; 7] = {
+        use Role::*;
+        [Parent, Listener, Sender, Receiver, Lesson, Detail, Number]
+    };
+    let (kind, role) = (fields[1].parse::<usize>().ok()?, fields[2].parse::<usize>().ok()?);
+    let (kind, role) = (*KINDS.get(kind)?, *ROLES.get(role)?);
+    let [text, page, crosses] = [3, 4, 5].map(|field: usize| fields[field].to_owned());
+    let at = Duration::from_nanos(fields[0].parse().ok()?);
+    Some(Entry { at, who: Who::Listener, kind, role, text, page, crosses })
 }

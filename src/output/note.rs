@@ -56,7 +56,7 @@ pub fn error(error: &anyhow::Error) {
         {
             "; or name another file with --path"
         }
-        Some(Error::Call(call, _)) if matches!(**call, Call::Read(0, _)) => {
+        Some(Error::Call(call, _)) if matches!(**call, Call::Read(0)) => {
             "; --step reads Enter from standard input"
         }
         Some(Error::TimedOut(_)) => "; if it is only slow, wait longer with --timeout",

@@ -37,10 +37,24 @@ impl Stdout {
         if self.colored { paint(role, text) } else { text.to_owned() }
     }
 
-    /// An explanation as it is printed: a mark and then text, on as many lines as it takes.
-    pub fn paragraph(self, (mark_role, mark): (Role, &str), (role, text): (Role, &str)) -> String {
+    /// An explanation as it is printed: a mark and then text, on as many lines as it takes. `end`
+    /// stands at the right margin, or on a line of its own.
+    pub fn paragraph(
+        self,
+        (mark_role, mark): (Role, &str),
+        (role, text): (Role, &str),
+        end: &str,
+    ) -> String {
         let width = mark.chars().count();
-        let lines = wrap(text, WIDTH - INDENT.len() - width).into_iter().enumerate();
+        let room = WIDTH - INDENT.len() - width;
+        let mut lines = wrap(text, room);
+        let left = room - lines.last().map_or(0, |last| last.chars().count());
+        match lines.last_mut() {
+            _ if end.is_empty() => {}
+            Some(last) if left > end.len() => *last += &format!("{end:>left$}"),
+            _ => lines.push(end.to_owned()),
+        }
+        let lines = lines.into_iter().enumerate();
         let margin = |index| match index {
             0 => self.paint(mark_role, &format!("{INDENT}{mark}")),
             _ => " ".repeat(INDENT.len() + width),
@@ -50,7 +64,7 @@ impl Stdout {
 
     /// A lesson as it is printed.
     pub fn lesson(self, mark: &str, text: &str) -> String {
-        self.paragraph((Role::Lesson, mark), (Role::Lesson, text))
+        self.paragraph((Role::Lesson, mark), (Role::Lesson, text), "")
     }
 
     /// A picture as it is printed.

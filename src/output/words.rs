@@ -1,19 +1,17 @@
 //! The transcript's words: what the article's program prints.
 
-use anyhow::Result;
 use nix::unistd::getpid;
 
 use super::escape::Escaped;
 use super::palette::Role;
-use crate::message::Message;
+use crate::message::Checked;
 use crate::step::Step;
 
-/// The lines of the transcript at a step, and whose they are. Some steps have none. Fails if the
-/// step's message is not valid.
-pub fn of(step: &Step<'_>) -> Result<Option<(Role, String)>> {
+/// The lines of the transcript at a step, and their colour. Some steps have none.
+pub fn of(step: &Step<'_>) -> Option<(Role, String)> {
     use Role::{Listener, Parent, Receiver, Sender};
 
-    Ok(Some(match step {
+    Some(match step {
         Step::MessageSize(bytes) => (Parent, format!("# Message size is: {bytes}")),
         Step::CreatingMessage => (Parent, "# Creating message object.".into()),
         Step::Forking => (Parent, "# Forking...".into()),
@@ -23,23 +21,23 @@ pub fn of(step: &Step<'_>) -> Result<Option<(Role, String)>> {
         }
         Step::Waiting => (Listener, "# Waiting for a message on a Unix socket".into()),
         Step::Writing(message, _) => {
-            (Sender, whole("# Writing message to shared memory a new message.", message)?)
+            (Sender, with_message("# Writing message to shared memory a new message.", *message))
         }
         Step::Sending(message) => {
-            (Sender, whole("# Sending a new message through the socket.", message)?)
+            (Sender, with_message("# Sending a new message through the socket.", *message))
         }
         Step::ReceivedSignal(signal, _) => {
             (Receiver, format!("# PID={} received signal {signal}", getpid()))
         }
-        Step::Received(message) => (Receiver, format!("# Received: {}", Escaped(message.text()?))),
+        Step::Received(message) => (Receiver, format!("# Received: {}", Escaped(message.text()))),
         Step::Done => (Parent, "# All done.".into()),
         Step::AllDone => (Parent, "# All done. Freeing memory.".into()),
-        Step::Ready | Step::Spun(_) | Step::Woken => return Ok(None),
-        Step::FoundNothing(_) | Step::Notifying(_) => return Ok(None),
-    }))
+        Step::Ready | Step::Spun(_) | Step::Woken => return None,
+        Step::FoundNothing(_) | Step::Notifying(_) => return None,
+    })
 }
 
 /// A line, and the message below it.
-fn whole(line: &str, message: &Message) -> Result<String> {
-    Ok(format!("{line}\n\tid={}\n\ttext:{}.", message.id, Escaped(message.text()?)))
+fn with_message(line: &str, message: Checked<'_>) -> String {
+    format!("{line}\n\tid={}\n\ttext:{}.", message.message().id, Escaped(message.text()))
 }

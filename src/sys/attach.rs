@@ -43,13 +43,15 @@ impl<T: SelfContained> Attachment<T> {
             // shmat(2) returns -1 on error, not null.
             if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(address) }
         };
-        let number = |address: &*mut c_void| address.addr() as i64;
-        let address = trace::traced(shmat, number, |_| Call::Shmat(id, flags))?;
+        let address = trace::traced(|| Call::Shmat(id, flags), shmat)?;
         let attachment = Self { address, holds: PhantomData };
         // Identifiers can be given out anew. This one cannot, now that we are attached: so the size
         // that the kernel names here is the size of what is mapped.
-        if status::status(id)?.size < size_of::<T>() {
-            return Err(Error::call(Call::Shmat(id, flags), Errno::EINVAL));
+        let status = status::status(id)?;
+        if status.size < size_of::<T>() {
+            return Err(Error::Rejected(format!(
+                "{status}: it is too small for what it should hold"
+            )));
         }
         Ok(attachment)
     }
@@ -89,7 +91,7 @@ impl<T> Drop for Attachment<T> {
         // into the segment outlives the borrow of `self` that it was made from.
         let shmdt = || Errno::result(unsafe { libc::shmdt(self.address) });
         // It fails only if nothing is attached there, and then there is nothing left to do.
-        let _ = trace::traced_zero(shmdt, |_| Call::Shmdt(self.address.addr()));
+        let _ = trace::traced(|| Call::Shmdt(self.address.addr()), shmdt);
     }
 }
 

@@ -1,52 +1,108 @@
 //! What a process did, as typed data, and in the notation of strace(1).
 
 use std::fmt;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libc::{c_int, key_t, size_t};
+use libc::{c_int, c_void, key_t, size_t};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
+use super::Status;
 use super::origin::Origin;
 
 /// What a process did: a system call with its arguments, or a copy, which takes no system call.
-///
-/// What only the kernel knows before the call returns (a status, the ends of a pipe) is `None` if
-/// the call failed.
 #[derive(Clone, Debug)]
 pub enum Call {
     Open(PathBuf),            // for reading
     Flock(c_int, c_int),      // descriptor, operation
     Sigaction(SigSet, usize), // a call for each of the signals; the handler's address
     Sigprocmask(SigmaskHow, SigSet),
-    Pipe(Option<[c_int; 2]>),       // its two ends
-    Socketpair(Option<[c_int; 2]>), // the two sockets
+    Pipe,
+    Socketpair,
     Fork,
-    Read(c_int, Option<u8>),                  // descriptor, the one byte
+    Read(c_int),                              // descriptor to read one byte from
     Write(c_int, size_t),                     // descriptor, number of bytes
     Send(c_int, size_t),                      // the same
     Recv(c_int, size_t),                      // the same
-    Poll(c_int, c_int),                       // descriptor to read from, timeout in milliseconds
+    Poll(c_int, c_int, u32), // descriptor to read from, timeout in ms; how often, this the last time
     Pselect(Option<c_int>, Option<Duration>), // descriptor to read from, timeout
-    Ftok(PathBuf, c_int),                     // path, project
-    Shmget(key_t, size_t, c_int),             // key, size, flags
-    Shmat(c_int, c_int),                      // segment, flags
-    Shmdt(usize),                             // address
-    IpcStat(c_int, Option<Vec<(&'static str, i64)>>), // shmctl: segment, fields of its status
-    IpcRmid(c_int),                           // shmctl: segment
-    Nanosleep(Duration),                      // between two looks at the same thing
-    Kill(Pid, Option<Signal>),                // without a signal it only checks the PID
-    Waitpid(Pid, Option<WaitStatus>),         // process, how it ended
+    Ftok(PathBuf, c_int),    // path, project
+    Shmget(key_t, size_t, c_int), // key, size, flags
+    Shmat(c_int, c_int),     // segment, flags
+    Shmdt(usize),            // address
+    IpcStat(c_int),          // shmctl: segment
+    IpcRmid(c_int),          // shmctl: segment
+    Nanosleep(Duration),     // between two looks at the same thing
+    Kill(Pid, Option<Signal>), // without a signal it only checks the PID
+    Waitpid(Pid),
     Arrival(Signal, Origin, u32), // the handler has run, the last time with this; how often
     CopyIn(size_t, usize),        // bytes into the segment attached at this address
     CopyOut(size_t, usize),       // bytes out of it
 }
 
+/// What the kernel answered: what the call returned, and what it wrote where it was told.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    Number(i64),            // an address too
+    Ends([c_int; 2]),       // the two descriptors of a pipe or of connected sockets
+    Byte(Option<u8>),       // the one that was read; none at the end
+    Status(Status),         // of a segment
+    Ended(Pid, WaitStatus), // a child, and how
+}
+
+/// How the answer follows from what the caller of a system call gets.
+macro_rules! answers {
+    ($($type:ty: $it:ident => $answer:expr;)+) => {$(
+        impl From<&$type> for Answer {
+            fn from($it: &$type) -> Self {
+                $answer
+            }
+        }
+    )+};
+}
+
+answers! {
+    (): _it => Self::Number(0);
+    c_int: it => Self::Number((*it).into());
+    usize: it => Self::Number(*it as i64);
+    *mut c_void: it => Self::Number(it.addr() as i64);
+    File: it => Self::Number(it.as_raw_fd().into());
+    (OwnedFd, OwnedFd): it => Self::Ends([it.0.as_raw_fd(), it.1.as_raw_fd()]);
+    Option<u8>: it => Self::Byte(*it);
+    Status: it => Self::Status(*it);
+    (Pid, WaitStatus): it => Self::Ended(it.0, it.1);
+}
+
+impl Answer {
+    /// What the call returned.
+    pub fn number(&self) -> i64 {
+        match self {
+            Self::Number(number) => *number,
+            Self::Ends(_) | Self::Status(_) => 0,
+            Self::Byte(byte) => byte.is_some().into(),
+            Self::Ended(pid, _) => pid.as_raw().into(),
+        }
+    }
+}
+
 impl fmt::Display for Call {
     /// The call and its arguments as strace(1) writes them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, None)
+    }
+}
+
+impl Call {
+    /// The call, with what the kernel has written where it was told.
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, answer: Option<&Answer>) -> fmt::Result {
+        let ends = match answer {
+            Some(Answer::Ends(ends)) => format!("{ends:?}"),
+            _ => "…".to_owned(),
+        };
         match self {
             Self::Open(path) => {
                 write!(f, "open({}, O_RDONLY|O_NONBLOCK|O_CLOEXEC)", quoted(path))
@@ -66,18 +122,17 @@ impl fmt::Display for Call {
                 write!(f, "sigaction({signals}, {{sa_handler={handler}, …}}, …)")
             }
             Self::Sigprocmask(how, set) => write!(f, "sigprocmask({how:?}, {}, …)", names(set)),
-            Self::Pipe(ends) => write!(f, "pipe({})", pair(ends)),
-            Self::Socketpair(ends) => {
-                write!(f, "socketpair(AF_UNIX, SOCK_STREAM, 0, {})", pair(ends))
-            }
+            Self::Pipe => write!(f, "pipe({ends})"),
+            Self::Socketpair => write!(f, "socketpair(AF_UNIX, SOCK_STREAM, 0, {ends})"),
             Self::Fork => f.write_str("fork()"),
-            Self::Read(fd, byte) => {
+            Self::Read(fd) => {
+                let byte = if let Some(Answer::Byte(byte)) = answer { *byte } else { None };
                 write!(f, "read({fd}, \"{}\", 1)", byte.as_slice().escape_ascii())
             }
             Self::Write(fd, bytes) => write!(f, "write({fd}, …, {bytes})"),
             Self::Send(fd, bytes) => write!(f, "send({fd}, …, {bytes}, 0)"),
             Self::Recv(fd, bytes) => write!(f, "recv({fd}, …, {bytes}, MSG_WAITALL)"),
-            Self::Poll(fd, timeout) => {
+            Self::Poll(fd, timeout, _) => {
                 write!(f, "poll([{{fd={fd}, events=POLLIN}}], 1, {timeout})")
             }
             Self::Pselect(fd, timeout) => {
@@ -95,36 +150,25 @@ impl fmt::Display for Call {
             Self::Shmat(id, 0) => write!(f, "shmat({id}, NULL, 0)"),
             Self::Shmat(id, _) => write!(f, "shmat({id}, NULL, SHM_RDONLY)"),
             Self::Shmdt(address) => write!(f, "shmdt({address:#x})"),
-            Self::IpcStat(id, Some(fields)) => {
-                write!(f, "shmctl({id}, IPC_STAT, {{")?;
-                fields.iter().try_for_each(|(name, number)| write!(f, "{name}={number}, "))?;
-                f.write_str("…})")
-            }
-            Self::IpcStat(id, None) => write!(f, "shmctl({id}, IPC_STAT, …)"),
+            Self::IpcStat(id) => write!(f, "shmctl({id}, IPC_STAT, …)"),
             Self::IpcRmid(id) => write!(f, "shmctl({id}, IPC_RMID, NULL)"),
-            Self::Nanosleep(time) => write!(f, "nanosleep({}, NULL)", timespec(time)),
+            Self::Nanosleep(time) => write!(f, "nanosleep({}, …)", timespec(time)),
             Self::Kill(pid, Some(signal)) => write!(f, "kill({pid}, {signal})"),
             Self::Kill(pid, None) => write!(f, "kill({pid}, 0)"),
-            Self::Waitpid(pid, Some(WaitStatus::Exited(_, status))) => {
-                write!(f, "waitpid({pid}, [{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}], 0)")
-            }
-            Self::Waitpid(pid, Some(WaitStatus::Signaled(_, signal, _))) => {
-                write!(f, "waitpid({pid}, [{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}], 0)")
-            }
-            Self::Waitpid(pid, _) => write!(f, "waitpid({pid}, …, 0)"),
-            Self::Arrival(signal, origin, 1) => write!(f, "--- {signal} {{{origin}}} ---"),
-            Self::Arrival(signal, origin, times) => {
-                write!(f, "--- {signal} {{{origin}}} --- (the last of {times})")
-            }
+            Self::Waitpid(pid) => match answer {
+                Some(Answer::Ended(_, WaitStatus::Exited(_, status))) => {
+                    write!(f, "waitpid({pid}, [{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}], 0)")
+                }
+                Some(Answer::Ended(_, WaitStatus::Signaled(_, signal, _))) => {
+                    write!(f, "waitpid({pid}, [{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}], 0)")
+                }
+                _ => write!(f, "waitpid({pid}, …, 0)"),
+            },
+            Self::Arrival(signal, origin, _) => write!(f, "--- {signal} {{{origin}}} ---"),
             Self::CopyIn(bytes, address) => write!(f, "copied {bytes} bytes to {address:#x}"),
             Self::CopyOut(bytes, address) => write!(f, "copied {bytes} bytes from {address:#x}"),
         }
     }
-}
-
-/// The two descriptors that a call has made.
-fn pair(ends: &Option<[c_int; 2]>) -> String {
-    ends.map_or("…".to_owned(), |ends| format!("{ends:?}"))
 }
 
 fn timespec(time: &Duration) -> String {

@@ -27,18 +27,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigac
 use nix::unistd::{Pid, getpid};
 
 use super::Error;
+use super::signal::change_mask;
 use super::trace::{self, Call};
-
-/// The signals that end a program and can be caught, except those that report a fault of the
-/// program itself (SIGSEGV and its like) and the real-time ones; see signal(7).
-const ENDING: [Signal; 11] = [
-    SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF,
-    SIGXCPU,
-];
-#[cfg(target_os = "linux")]
-const ENDING_HERE: [Signal; 3] = [SIGSTKFLT, SIGIO, SIGPWR];
-#[cfg(not(target_os = "linux"))]
-const ENDING_HERE: [Signal; 0] = [];
 
 /// No segment (0 is the identifier of the first one in an IPC namespace), and no child (to kill(2),
 /// 0 or less means several processes).
@@ -87,9 +77,22 @@ pub fn die_of(signal: Signal) -> ! {
     unsafe { libc::_exit(128 + signal as c_int) }
 }
 
-/// Whether `signal` is one of those that [`install`] catches.
+/// Whether `signal` is one of those that [`install`] catches: it ends a program and can be caught,
+/// and neither reports a fault of the program itself (SIGSEGV and its like) nor is a real-time one;
+/// see signal(7). Not every system has all of them.
 pub fn is_ending(signal: Signal) -> bool {
-    ENDING.contains(&signal) || ENDING_HERE.contains(&signal)
+    match signal {
+        SIGHUP | SIGINT | SIGQUIT | SIGABRT | SIGALRM | SIGTERM | SIGUSR1 | SIGUSR2 => true,
+        SIGVTALRM | SIGPROF | SIGXCPU => true,
+        _ => {
+            let name = signal.as_str();
+            cfg!(target_os = "linux") && ["SIGSTKFLT", "SIGIO", "SIGPWR"].contains(&name)
+        }
+    }
+}
+
+fn ending() -> impl Iterator<Item = Signal> {
+    Signal::iterator().filter(|&signal| is_ending(signal))
 }
 
 /// From now on, a signal that ends this process removes the segment that the process has created
@@ -100,7 +103,7 @@ pub fn is_ending(signal: Signal) -> bool {
 /// what the signal does by default.
 pub fn install() -> Result<(), Error> {
     let before = block(None)?;
-    install_for(None, before)
+    install_and_restore(None, before)
 }
 
 /// As [`install`], but only if this is PID 1, to which the kernel sends no signal that has no
@@ -111,27 +114,21 @@ pub fn install_if_first() -> Result<(), Error> {
         return Ok(());
     }
     block(None)?;
-    install_for(None, SigSet::empty())
+    install_and_restore(None, SigSet::empty())
 }
 
 /// Blocks the signals that end a program, and one more, and returns the mask from before.
 pub(super) fn block(more: Option<Signal>) -> Result<SigSet, Error> {
-    let signals = ENDING.into_iter().chain(ENDING_HERE).chain(more).collect();
+    let signals = ending().chain(more).collect();
     change_mask(SigmaskHow::SIG_BLOCK, signals)
-}
-
-/// Changes the mask of this thread, and returns the one from before.
-pub(super) fn change_mask(how: SigmaskHow, set: SigSet) -> Result<SigSet, Error> {
-    trace::traced_zero(|| set.thread_swap_mask(how), |_| Call::Sigprocmask(how, set))
 }
 
 /// Installs the handlers, for a process that may have a child, and puts back the mask that
 /// [`block`] has returned.
-pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error> {
+pub(super) fn install_and_restore(child: Option<Pid>, mask: SigSet) -> Result<(), Error> {
     CHILD.store(child.map_or(NO_CHILD, Pid::as_raw), SeqCst);
     if !INSTALLED.swap(true, SeqCst) {
-        let ending = ENDING.into_iter().chain(ENDING_HERE);
-        let caught: SigSet = ending.filter(|&signal| !mask.contains(signal)).collect();
+        let caught: SigSet = ending().filter(|&signal| !mask.contains(signal)).collect();
         let handler = SigHandler::Handler(clean_up_and_die);
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::all());
         let mut ignored = SigSet::empty();
@@ -148,7 +145,7 @@ pub(super) fn install_for(child: Option<Pid>, mask: SigSet) -> Result<(), Error>
             })
         };
         let address = clean_up_and_die as *const () as usize;
-        trace::traced_zero(install, |_| Call::Sigaction(caught, address))?;
+        trace::traced(|| Call::Sigaction(caught, address), install)?;
         if ignored.iter().next().is_some() {
             trace::traced_event(Call::Sigaction(ignored, libc::SIG_IGN), trace::clock());
         }

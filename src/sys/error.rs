@@ -13,21 +13,22 @@ pub enum Error {
     /// This system call failed with this errno(3). Shown as `shmget(0x0100c01a, 1024, 0) failed:
     /// Permission denied (EACCES)`, and the likely cause where there is one.
     Call(Box<Call>, Errno),
-    /// There is a segment at the key already, and it must not be removed. That may change soon if
-    /// it is in use.
-    Occupied(String, bool),
+    /// There is a segment at the key already, and it must not be removed. That may pass.
+    Occupied { what: String, may_pass: bool },
     /// What was waited for did not happen in time.
     TimedOut(String),
     /// What was waited for cannot happen any more.
     Unreachable(String),
     /// There is a segment, but not one that this reader takes.
     Rejected(String),
-    /// The other process ended too early.
-    Ended(String),
+    /// The other process has ended, too early.
+    Exited(String),
     /// The child failed: its exit status is not 0. It has said why itself.
     Failed(String),
     /// This signal killed the child.
     Killed(String, Signal),
+    /// What the caller has given cannot be used for this. No system call was made.
+    Unusable(String),
 }
 
 impl Error {
@@ -54,6 +55,16 @@ impl Error {
     pub fn is_removed(&self) -> bool {
         matches!(self.errno(), Some(Errno::EINVAL | Errno::EIDRM))
     }
+
+    /// Whether there is no such process any more.
+    pub fn is_exited(&self) -> bool {
+        matches!(self, Self::Exited(_)) || self.errno() == Some(Errno::ESRCH)
+    }
+
+    /// Whether this user may not do that to another user's process.
+    pub fn is_forbidden(&self) -> bool {
+        self.errno() == Some(Errno::EPERM)
+    }
 }
 
 impl std::error::Error for Error {}
@@ -68,8 +79,12 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
-            Self::Occupied(what, _) | Self::TimedOut(what) | Self::Ended(what) => f.write_str(what),
-            Self::Unreachable(what) | Self::Rejected(what) => f.write_str(what),
+            Self::Occupied { what, .. } | Self::TimedOut(what) | Self::Exited(what) => {
+                f.write_str(what)
+            }
+            Self::Unreachable(what) | Self::Rejected(what) | Self::Unusable(what) => {
+                f.write_str(what)
+            }
             Self::Failed(child) => write!(f, "{child} failed"),
             Self::Killed(child, signal) => write!(f, "{child} was killed by {signal}"),
         }
@@ -83,7 +98,7 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
         (_, Errno::EMFILE) | (Call::Poll(..), Errno::EINVAL) => {
             "no more files may be opened: raise RLIMIT_NOFILE (ulimit -n)"
         }
-        (Call::Pipe(_), Errno::ENFILE) => {
+        (Call::Pipe, Errno::ENFILE) => {
             "the whole system may open no more files (fs.file-max), or this user's pipes may take \
              no more memory (fs.pipe-user-pages-hard): raise the limit (sysctl)"
         }
@@ -124,10 +139,6 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
         (Call::Ftok(..), Errno::EACCES) => "make its folders searchable (chmod)",
         (Call::Flock(..), Errno::ENOLCK) => {
             "the kernel has no memory for one more lock, or the file's server has no locks"
-        }
-        (Call::Pselect(..), Errno::EINVAL) => {
-            "only file descriptors below FD_SETSIZE can be waited for: start this process with \
-             fewer open files"
         }
         (Call::Write(1, _), Errno::ENOSPC | Errno::EDQUOT) => "make room for standard output",
         (Call::Write(1, _), Errno::EFBIG) => {

@@ -1,5 +1,6 @@
 //! File descriptors: pipes, sockets, and waiting for one descriptor.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -15,18 +16,14 @@ use super::{Deadline, Error, SelfContained};
 
 /// Makes a pipe: what is written into its second end is read from the first; see pipe(2).
 pub fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
-    trace::traced_zero(pipe, |made| Call::Pipe(made.map(numbers)))
+    trace::traced(|| Call::Pipe, pipe)
 }
 
 /// Makes two connected sockets: what is sent into one is received from the other; see
 /// socketpair(2).
 pub fn new_socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
     let pair = || socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty());
-    trace::traced_zero(pair, |made| Call::Socketpair(made.map(numbers)))
-}
-
-fn numbers((one, other): &(OwnedFd, OwnedFd)) -> [c_int; 2] {
-    [one.as_raw_fd(), other.as_raw_fd()]
+    trace::traced(|| Call::Socketpair, pair)
 }
 
 /// Sends a value through a socket. Fails as send(2) does, but not if the other one is closed.
@@ -34,7 +31,7 @@ fn numbers((one, other): &(OwnedFd, OwnedFd)) -> [c_int; 2] {
 pub fn send_value<T: SelfContained>(socket: impl AsFd, value: &T) -> Result<(), Error> {
     let fd = socket.as_fd().as_raw_fd();
     let send = || send(fd, value.bytes(), MsgFlags::empty());
-    match trace::traced(send, |&sent| sent as i64, |_| Call::Send(fd, size_of::<T>())) {
+    match trace::traced(|| Call::Send(fd, size_of::<T>()), send) {
         Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
         _ => Ok(()),
     }
@@ -46,7 +43,7 @@ pub fn receive_value<T: SelfContained>(socket: impl AsFd) -> Result<Option<T>, E
     let fd = socket.as_fd().as_raw_fd();
     let mut value = T::zeroed();
     let recv = || recv(fd, value.bytes_mut(), MsgFlags::MSG_WAITALL);
-    match trace::traced(recv, |&got| got as i64, |_| Call::Recv(fd, size_of::<T>())) {
+    match trace::traced(|| Call::Recv(fd, size_of::<T>()), recv) {
         Ok(got) if got == size_of::<T>() => Ok(Some(value)),
         // ECONNRESET: what this process has sent was never read.
         Err(error) if error.errno() != Some(Errno::ECONNRESET) => Err(error),
@@ -54,45 +51,44 @@ pub fn receive_value<T: SelfContained>(socket: impl AsFd) -> Result<Option<T>, E
     }
 }
 
-/// How often a wait without an end looks whether it is still of use.
-pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a wait without an end checks whether it is still of use.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Waits until there is something to read, or the end of it. If the wait has no end, `check` is
-/// called once a second. Fails as poll(2) or `check` does, or with [`Error::TimedOut`].
+/// called once a second, which is no part of the record. Fails as poll(2) or `check` does, or with
+/// [`Error::TimedOut`].
 pub(super) fn wait_readable(
     fd: BorrowedFd<'_>,
     deadline: &mut Deadline,
     check: impl Fn() -> Result<(), Error>,
 ) -> Result<(), Error> {
-    loop {
-        let left = milliseconds(deadline.left());
-        let mut checked = Ok(());
-        // What is done once a second is no part of the record.
-        let wait = || loop {
-            let time = if left < 0 { milliseconds(Some(LOOK_INTERVAL)) } else { left };
-            let ready = wait_for(fd, PollFlags::POLLIN, time)?;
-            if ready == 0 && left < 0 {
-                checked = trace::untraced(&check);
+    let (time, times) = (Cell::new(0), Cell::new(0));
+    let mut checked = Ok(());
+    let poll = || loop {
+        let left = deadline.left();
+        time.set(milliseconds(left.or(Some(CHECK_INTERVAL))));
+        times.set(times.get() + 1);
+        let ready = wait_for(fd, PollFlags::POLLIN, time.get());
+        if matches!(ready, Ok(0) | Err(Errno::EINTR)) {
+            checked = if left.is_some() { deadline.check() } else { trace::untraced(&check) };
+            if checked.is_ok() {
+                continue;
             }
-            if ready > 0 || left >= 0 || checked.is_err() {
-                return Ok(ready);
-            }
-        };
-        let ready =
-            trace::traced(wait, |&ready| ready.into(), |_| Call::Poll(fd.as_raw_fd(), left));
-        checked?;
-        match ready {
-            Ok(1..) => return Ok(()),
-            Err(error) if error.errno() != Some(Errno::EINTR) => return Err(error),
-            _ => deadline.check()?,
         }
-    }
+        return ready;
+    };
+    let polled = trace::traced(|| Call::Poll(fd.as_raw_fd(), time.get(), times.get()), poll);
+    checked.and(polled.map(drop))
 }
 
 /// Whether nobody can read any more what is written here: the other end of the pipe is closed, or
 /// the terminal has gone. See poll(2), POLLERR and POLLHUP.
 pub fn has_no_reader(fd: impl AsFd) -> bool {
-    wait_for(fd.as_fd(), PollFlags::empty(), 0) == Ok(1)
+    // Something must be asked for: macOS reports nothing otherwise.
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    poll(&mut fds, PollTimeout::ZERO).is_ok()
+        && fds[0].revents().is_some_and(|events| events.intersects(gone))
 }
 
 /// Waits until there is room to write, at most for `timeout`; see poll(2).

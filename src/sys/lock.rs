@@ -23,11 +23,12 @@ use nix::fcntl::{self, OFlag};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::sys::stat::Mode;
 
+use super::proc::{self, Proc};
 use super::trace::{self, Call};
-use super::{Deadline, Error, cleanup, proc, quoted, signal};
+use super::{Deadline, Error, cleanup, quoted, signal};
 
 /// How often the timer fires after its first time.
-const INTERVAL: Duration = Duration::from_millis(10);
+const TIMER_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The most that every system's timer can hold: 10⁸ seconds, which is three years.
 const LONGEST: Duration = Duration::from_secs(100_000_000);
@@ -72,7 +73,8 @@ impl RunLock {
 
 /// Who has locked the file, as far as the system tells.
 fn holder(file: &File) -> String {
-    proc::lock_holder(file).map_or("another process".to_owned(), proc::describe)
+    let holder = Proc::ours().and_then(|proc| proc.lock_holder(file));
+    holder.map_or("another process".to_owned(), proc::describe)
 }
 
 fn open(path: &Path) -> Result<File, Error> {
@@ -81,14 +83,14 @@ fn open(path: &Path) -> Result<File, Error> {
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         fcntl::open(path, flags, Mode::empty()).map(File::from)
     };
-    trace::traced(open, |file| file.as_raw_fd().into(), |_| Call::Open(path.to_owned()))
+    trace::traced(|| Call::Open(path.to_owned()), open)
 }
 
 fn flock(file: &File, operation: c_int) -> Result<(), Error> {
     let fd = file.as_raw_fd();
     // SAFETY: flock takes two numbers and touches no memory of ours.
     let flock = || Errno::result(unsafe { libc::flock(fd, operation) });
-    trace::traced_zero(flock, |_| Call::Flock(fd, operation)).map(drop)
+    trace::traced(|| Call::Flock(fd, operation), flock).map(drop)
 }
 
 fn wait_for(file: &File, path: &Path, deadline: &mut Deadline) -> Result<(), Error> {
@@ -132,6 +134,9 @@ extern "C" fn interrupt_or_die(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
 impl Alarm {
     /// The timer fires after `time` (never if `None`), and then again and again.
     fn start(time: Option<Duration>) -> Self {
+        // Before the handler is there: it would swallow the starter's alarm.
+        let now = Instant::now();
+        let (left, again) = set_timer(Duration::ZERO, Duration::ZERO);
         // SAFETY: without a new action, the call only writes the old one, for which zeros are
         // valid.
         let is_ignored = unsafe {
@@ -143,13 +148,11 @@ impl Alarm {
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
         // SAFETY: both handlers do nothing that signal-safety(7) forbids.
         let action = unsafe { sigaction(Signal::SIGALRM, &action) }.expect("it can be caught");
-        let now = Instant::now();
-        let (left, again) = set_timer(Duration::ZERO, Duration::ZERO);
         let starters = (!left.is_zero()).then_some((now + left, again));
         let first = time.into_iter().chain(starters.map(|_| left)).min();
         if let Some(first) = first {
             // 0 would stop it.
-            set_timer(first.clamp(Duration::from_micros(1), LONGEST), INTERVAL);
+            set_timer(first.clamp(Duration::from_micros(1), LONGEST), TIMER_INTERVAL);
         }
         Self { action, starters }
     }

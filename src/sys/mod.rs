@@ -8,6 +8,8 @@
 //! share is a file's path. One creates the segment, the other one finds it:
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use sigshm::sys::{Key, OwnedSegment, Segment};
 //!
 //! sigshm::self_contained! {
@@ -19,7 +21,7 @@
 //! # let path = folder.as_path();
 //! // One process creates the segment, attaches it and writes.
 //! let key = Key::from_path(path, 1)?;
-//! let (segment, _reclaimed) = OwnedSegment::<Reading>::create(&key, None)?;
+//! let (segment, _reclaimed) = OwnedSegment::<Reading>::create(&key, Duration::from_secs(5))?;
 //! let mut attached = segment.attach()?;
 //! attached.write(&Reading { sensor: 7, celsius: -12 });
 //!
@@ -65,8 +67,10 @@ pub mod cleanup;
 mod deadline;
 mod error;
 pub mod fd;
+mod libgcc;
 pub mod lock;
 mod origin;
+mod ownership;
 pub mod proc;
 pub mod process;
 mod self_contained;

@@ -23,13 +23,14 @@ use std::{fmt, thread};
 use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::{SigmaskHow, Signal, kill};
+use nix::sys::signal::{SigmaskHow, Signal};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid, getppid, write};
 
+use super::proc::Proc;
 use super::trace::{self, Call};
-use super::{Deadline, Error, SelfContained, cleanup, fd, proc, signal};
+use super::{Deadline, Error, SelfContained, cleanup, fd, signal};
 
 /// Which of the two processes this is.
 #[derive(Debug)]
@@ -53,13 +54,13 @@ pub(crate) fn fork(name: &'static str, notification: Signal) -> Result<Fork, Err
     let mut mask = cleanup::block(Some(notification))?;
     let forked = fork_with_ends(name, parents, childs);
     if let Ok(Fork::Parent(child)) = &forked {
-        cleanup::install_for(Some(child.pid), mask)?;
+        cleanup::install_and_restore(Some(child.pid), mask)?;
         return forked;
     }
     if forked.is_ok() {
         mask.add(notification);
     }
-    cleanup::change_mask(SigmaskHow::SIG_SETMASK, mask)?;
+    signal::change_mask(SigmaskHow::SIG_SETMASK, mask)?;
     forked
 }
 
@@ -88,12 +89,12 @@ fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork,
     let parent = getpid();
     // SAFETY: only this crate can call this function, and nothing in it starts a thread. So the
     // child finds every lock free and all memory in order, and may call whatever it likes.
-    let fork = || unsafe { nix::unistd::fork() };
-    let number = |fork: &ForkResult| match fork {
-        ForkResult::Parent { child } => child.as_raw().into(),
-        ForkResult::Child => 0,
+    let fork = || match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child.as_raw()),
+        ForkResult::Child => Ok(0),
     };
-    if let ForkResult::Parent { child: pid } = trace::traced(fork, number, |_| Call::Fork)? {
+    let pid = Pid::from_raw(trace::traced(|| Call::Fork, fork)?);
+    if pid.as_raw() != 0 {
         return Ok(Fork::Parent(Child { name, pid, end: parents, reaped: false }));
     }
     drop(parents);
@@ -129,8 +130,7 @@ impl Parent {
     /// the parent has ended: the next wait sees that.
     pub fn notify_ready(&self) -> Result<(), Error> {
         let fd = self.end.writes();
-        let call = |_: Option<&usize>| Call::Write(fd.as_raw_fd(), 1);
-        let written = trace::traced(|| write(fd, b"!"), |&bytes| bytes as i64, call);
+        let written = trace::traced(|| Call::Write(fd.as_raw_fd(), 1), || write(fd, b"!"));
         // If both processes share a processor, the parent can have it now.
         thread::yield_now();
         match written {
@@ -170,15 +170,13 @@ impl Child {
     /// Waits until the child has said that it is ready. Fails with [`Error::TimedOut`], or how the
     /// child has ended, or as poll(2) and read(2) do.
     pub fn wait_until_ready(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.wait_readable("ready", timeout, || Ok(()))?;
+        self.wait_readable("was not ready", timeout, || Ok(()))?;
         let fd = &self.end.reads;
-        let call = |byte: Option<&Option<u8>>| Call::Read(fd.as_raw_fd(), byte.copied().flatten());
-        let read = || fd::read_byte(fd);
-        if trace::traced(read, |byte| byte.is_some().into(), call)?.is_some() {
+        if trace::traced(|| Call::Read(fd.as_raw_fd()), || fd::read_byte(fd))?.is_some() {
             return Ok(());
         }
         self.reap()?;
-        Err(Error::Ended(format!("{self} ended before it was ready")))
+        Err(Error::Exited(format!("{self} ended before it was ready")))
     }
 
     /// Sends a value to the child through the socket. Fails as send(2) does, but not if the child
@@ -197,21 +195,22 @@ impl Child {
         timeout: Option<Duration>,
         check: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.wait_readable("done", timeout, check)?;
+        self.wait_readable("has not ended", timeout, check)?;
         self.reap()
     }
 
     fn wait_readable(
         &self,
-        state: &str,
+        what: &str,
         timeout: Option<Duration>,
         check: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut deadline = Deadline::after(timeout, &format!("{self} was not {state}"));
+        let mut deadline = Deadline::after(timeout, &format!("{self} {what}"));
         match fd::wait_readable(self.end.reads.as_fd(), &mut deadline, &check) {
             Err(Error::TimedOut(what)) => {
                 check()?;
-                let is_stopped = proc::is_stopped(self.pid) == Some(true);
+                let is_stopped = Proc::ours().and_then(|proc| proc.is_stopped(self.pid));
+                let is_stopped = is_stopped == Some(true);
                 let why = if is_stopped { ": a signal has stopped it" } else { "" };
                 Err(Error::TimedOut(format!("{what}{why}")))
             }
@@ -223,9 +222,8 @@ impl Child {
     fn reap(&mut self) -> Result<(), Error> {
         cleanup::forget_child();
         self.reaped = true;
-        let (pid, wait) = (self.pid, || waitpid(self.pid, None));
-        let call = |status: Option<&WaitStatus>| Call::Waitpid(pid, status.copied());
-        match trace::traced(wait, |_| pid.as_raw().into(), call)? {
+        let wait = || Ok((self.pid, waitpid(self.pid, None)?));
+        match trace::traced(|| Call::Waitpid(self.pid), wait)?.1 {
             WaitStatus::Exited(_, 0) => Ok(()),
             WaitStatus::Signaled(_, signal, _) => Err(Error::Killed(self.to_string(), signal)),
             _ => Err(Error::Failed(self.to_string())),
@@ -262,30 +260,4 @@ pub fn processor_time() -> Duration {
 pub fn exit(status: c_int) -> ! {
     // SAFETY: it does not return, and touches no memory.
     unsafe { libc::_exit(status) }
-}
-
-// The standard library refers to libgcc_s, which unwinds a panicking stack. A release build does
-// not unwind. Linked statically, that library need not be looked for and mapped at each start,
-// which takes as long as a third of the whole story (`cargo bench --bench cost`).
-#[cfg(all(target_os = "linux", target_env = "gnu", not(debug_assertions)))]
-#[link(name = "gcc_eh", kind = "static", modifiers = "-bundle")]
-// SAFETY: nothing is declared here, so there is nothing that could be called wrongly.
-unsafe extern "C" {}
-
-/// Makes sure that there is such a process, which is no zombie, and that this user may signal it.
-/// Fails as kill(2) does: ESRCH if there is none, EPERM if this user may not.
-pub fn ensure_exists(pid: Pid) -> Result<(), Error> {
-    trace::traced_zero(|| kill(pid, None), |_| Call::Kill(pid, None))?;
-    if proc::is_zombie(pid) == Some(true) {
-        return Err(Error::call(Call::Kill(pid, None), Errno::ESRCH));
-    }
-    Ok(())
-}
-
-/// Whether the process has certainly ended: there is none with this PID, or it is a zombie.
-pub fn has_exited(pid: Pid) -> bool {
-    // 0 or less names no process; the kernel says 0 for a process that we cannot see from here
-    // (pid_namespaces(7)).
-    let is_absent = |error: Error| error.errno() == Some(Errno::ESRCH);
-    pid.as_raw() > 0 && ensure_exists(pid).is_err_and(is_absent)
 }

@@ -27,6 +27,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
+use super::ownership::{Obstacle, remember_creation};
 use super::status::{Status, describe, status};
 use super::trace::{self, Call};
 use super::{Deadline, Error, SelfContained, cleanup, quoted};
@@ -35,10 +36,7 @@ use super::{Deadline, Error, SelfContained, cleanup, quoted};
 const MODE: c_int = 0o600;
 
 /// How often a segment that is in use is looked at again.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
-
-/// For how long, if there is no timeout.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const OCCUPIED_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The number that two processes derive from the same file to find the same segment; see ftok(3).
 #[derive(Clone, Debug)]
@@ -52,14 +50,12 @@ impl Key {
     /// Derives the key from the file's device and inode number, and from the low eight bits of
     /// `project`. The file is not read. Fails as stat(2) does: there must be a file at `path`.
     pub fn from_path(path: &Path, project: c_int) -> Result<Self, Error> {
-        let ftok = || {
-            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-            // SAFETY: ftok only reads its path, a NUL-terminated string that lives until the call
-            // has returned.
-            Errno::result(unsafe { libc::ftok(path.as_ptr(), project) })
-        };
-        let call = |_: Option<&key_t>| Call::Ftok(path.to_owned(), project);
-        let number = trace::traced(ftok, |&key| key.into(), call)?;
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| Error::Unusable(format!("no path has a NUL in it, as {path:?} has")))?;
+        // SAFETY: ftok only reads its path, a NUL-terminated string that lives until the call has
+        // returned.
+        let ftok = || Errno::result(unsafe { libc::ftok(name.as_ptr(), project) });
+        let number = trace::traced(|| Call::Ftok(path.to_owned(), project), ftok)?;
         Ok(Self { number, path: path.to_owned(), project })
     }
 }
@@ -132,12 +128,12 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// A segment that is there already is removed first if it is certainly abandoned: owned and
     /// created by this user, as large as a `T`, attached by nobody, its creator dead. Its status is
     /// returned beside the new segment. One that is in use is looked at again every 10 ms, until
-    /// `timeout` is over (5 seconds if it is `None`). Fails with [`Error::Occupied`] if the segment
-    /// that is there must not be removed, or as shmget(2) does.
+    /// `timeout` is over. Fails with [`Error::Occupied`] if the segment that is there must not be
+    /// removed, or as shmget(2) does.
     ///
     /// Panics if [`cleanup`] already has a segment to remove.
-    pub fn create(key: &Key, timeout: Option<Duration>) -> Result<(Self, Option<Status>), Error> {
-        let mut deadline = Deadline::after(timeout.or(Some(DEFAULT_TIMEOUT)), "");
+    pub fn create(key: &Key, timeout: Duration) -> Result<(Self, Option<Status>), Error> {
+        let mut deadline = Deadline::after(Some(timeout), "");
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
         let mut reclaimed = None;
         loop {
@@ -145,13 +141,16 @@ impl<T: SelfContained> OwnedSegment<T> {
                 Err(error) if error.errno() == Some(Errno::EEXIST) => {}
                 id => {
                     let segment = Segment { id: id?, holds: PhantomData };
+                    remember_creation();
                     return Ok((Self { segment, key: key.clone() }, reclaimed));
                 }
             }
             match reclaim(key, size_of::<T>()) {
-                Err(Error::Occupied(_, true)) if deadline.check().is_ok() => {
-                    trace::sleep(POLL_INTERVAL);
+                Err(Error::Occupied { may_pass: true, .. }) if deadline.check().is_ok() => {
+                    trace::sleep(OCCUPIED_INTERVAL);
                 }
+                // Somebody else has removed it, between two of our calls.
+                Err(error) if error.is_removed() => {}
                 outcome => reclaimed = outcome?.or(reclaimed),
             }
         }
@@ -211,46 +210,45 @@ impl<T> Drop for OwnedSegment<T> {
 }
 
 /// Removes the segment at `key` if it is certainly abandoned, and returns its status; `None` if
-/// there is none any more.
+/// there is none any more. Fails as shmctl(2) does if somebody else removes it meanwhile.
 fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
     let id = match shmget(key, 0, 0) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
         id => id?,
     };
-    let occupied = |segment: &str, reason: &str, passes| {
-        let exists = Errno::EEXIST.desc();
-        let what = format!(
-            "shmget({key}, …) failed: {exists} (EEXIST); {segment} is left alone, because {reason}; \
-             if nobody needs it, its owner removes it with: ipcrm -m {id}"
-        );
-        Err(Error::Occupied(what, passes))
-    };
-    let status = match status(id) {
-        Err(error) if error.is_removed() => return Ok(None),
+    let (segment, obstacle) = match status(id) {
         // We may not ask for it.
         Err(error) if error.errno() == Some(Errno::EACCES) => {
-            return occupied(&describe(id), "it is another user's", false);
+            (describe(id), Obstacle { reason: "it is another user's".into(), may_pass: false })
         }
-        status => status?,
+        status => {
+            let status = status?;
+            let Some(obstacle) = status.obstacle(size) else {
+                remove(id)?;
+                return Ok(Some(status));
+            };
+            (status.to_string(), obstacle)
+        }
     };
-    if let Some((reason, passes)) = status.reason_to_leave_alone(size) {
-        return occupied(&status.to_string(), &reason, passes);
-    }
-    remove(id)?;
-    Ok(Some(status))
+    let (exists, Obstacle { reason, may_pass }) = (Errno::EEXIST.desc(), obstacle);
+    let what = format!(
+        "shmget({key}, …) failed: {exists} (EEXIST); {segment} is left alone, because {reason}; if \
+         nobody needs it, its owner removes it with: ipcrm -m {id}"
+    );
+    Err(Error::Occupied { what, may_pass })
 }
 
 fn shmget(key: &Key, size: usize, flags: c_int) -> Result<c_int, Error> {
     // SAFETY: shmget takes three numbers and touches no memory of ours.
     let shmget = || Errno::result(unsafe { libc::shmget(key.number, size, flags) });
-    trace::traced(shmget, |&id| id.into(), |_| Call::Shmget(key.number, size, flags))
+    trace::traced(|| Call::Shmget(key.number, size, flags), shmget)
 }
 
 fn remove(id: c_int) -> Result<(), Error> {
     // SAFETY: IPC_RMID does not look at its third argument. Whoever is attached stays attached, so
     // no memory goes away.
     let rmid = || Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) });
-    let removed = trace::traced_zero(rmid, |_| Call::IpcRmid(id));
+    let removed = trace::traced(|| Call::IpcRmid(id), rmid);
     cleanup::forget_segment(id);
     removed.map(drop)
 }

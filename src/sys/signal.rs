@@ -29,7 +29,6 @@ use nix::unistd::Pid;
 pub use libc;
 pub use nix::sys::signal::Signal;
 
-use super::cleanup::change_mask;
 use super::trace::{self, Call, Origin};
 use super::{Deadline, Error};
 
@@ -49,8 +48,8 @@ pub fn prepare(notification: impl Into<Option<Signal>>) -> Result<(), Error> {
     let is_users = |it: &Signal| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2);
     let notification = notification.into();
     if let Some(signal @ (Signal::SIGKILL | Signal::SIGSTOP)) = notification {
-        // Even to say what they do anyway is refused.
-        set_disposition(signal, SigHandler::SigDfl, libc::SIG_DFL)?;
+        // Every kernel refuses to ignore them. (FreeBSD lets one say what they do anyway.)
+        set_disposition(signal, SigHandler::SigIgn, libc::SIG_IGN)?;
     }
     let mask = notification.filter(is_users).into_iter().collect();
     change_mask(SigmaskHow::SIG_SETMASK, mask)?;
@@ -191,8 +190,8 @@ fn set_disposition(signal: Signal, handler: SigHandler, address: usize) -> Resul
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: what is installed is the default, ignoring, or a `Handler`, which only does what a
     // handler may do.
-    let sigaction = || unsafe { signal::sigaction(signal, &action) };
-    trace::traced_zero(sigaction, |_| Call::Sigaction(signal.into(), address)).map(drop)
+    let sigaction = || unsafe { signal::sigaction(signal, &action) }.map(drop);
+    trace::traced(|| Call::Sigaction(signal.into(), address), sigaction)
 }
 
 /// Lets `signal` in: its handler may run at any moment from now on. See sigprocmask(2).
@@ -211,7 +210,7 @@ pub fn block(signal: Signal) -> Result<(), Error> {
 
 /// Lets in `signal`, which is blocked, and all others, and sleeps until a handler has run. Returns
 /// `false` if `peer` was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or
-/// with EINVAL if the descriptor of `peer` is not below `FD_SETSIZE`.
+/// with [`Error::Unusable`] if the descriptor of `peer` is not below `FD_SETSIZE`.
 pub fn sleep(
     signal: Signal,
     peer: Option<impl AsFd>,
@@ -219,20 +218,23 @@ pub fn sleep(
 ) -> Result<bool, Error> {
     let peer = peer.as_ref().map(AsFd::as_fd);
     let number = peer.map(|fd| fd.as_raw_fd());
+    if let Some(number) = number.filter(|&number| number as usize >= FD_SETSIZE) {
+        return Err(Error::Unusable(format!(
+            "pselect(2) cannot wait for descriptor {number}, which is not below FD_SETSIZE \
+             ({FD_SETSIZE}): start this process with fewer open files"
+        )));
+    }
     loop {
         deadline.check()?;
         let left = deadline.left().map(|left| left.min(DAY));
         let sleep = || {
-            if number.is_some_and(|number| number as usize >= FD_SETSIZE) {
-                return Err(Errno::EINVAL);
-            }
             let mut readable: FdSet<'_> = FdSet::new();
             peer.into_iter().for_each(|fd| readable.insert(fd));
             // Without the width, nix would look at all descriptors for the highest one.
             let (width, left) = (number.map_or(0, |fd| fd + 1), left.map(TimeSpec::from));
             pselect(width, &mut readable, None, None, &left, &SigSet::empty())
         };
-        match trace::traced(sleep, |&ready| ready.into(), |_| Call::Pselect(number, left)) {
+        match trace::traced(|| Call::Pselect(number, left), sleep) {
             Err(error) if error.errno() == Some(Errno::EINTR) => {
                 record_arrival(signal, trace::clock());
                 return Ok(true);
@@ -243,8 +245,16 @@ pub fn sleep(
     }
 }
 
+/// Changes the mask of this thread, and returns the one from before; see sigprocmask(2).
+pub(super) fn change_mask(how: SigmaskHow, set: SigSet) -> Result<SigSet, Error> {
+    let mut before = SigSet::empty();
+    let change = || set.thread_swap_mask(how).map(|mask| before = mask);
+    trace::traced(|| Call::Sigprocmask(how, set), change)?;
+    Ok(before)
+}
+
 /// Sends `signal` to a process. Fails as kill(2) does: ESRCH if there is no such process, EPERM if
 /// this user may not signal it.
 pub fn send(pid: Pid, signal: Signal) -> Result<(), Error> {
-    trace::traced_zero(|| signal::kill(pid, signal), |_| Call::Kill(pid, Some(signal)))
+    trace::traced(|| Call::Kill(pid, Some(signal)), || signal::kill(pid, signal))
 }

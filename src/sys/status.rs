@@ -1,14 +1,14 @@
-//! What the kernel knows of a segment, and what follows from it.
+//! What the kernel knows of a segment.
 
 use std::fmt;
 use std::mem::MaybeUninit;
 
 use libc::{c_int, shmid_ds};
 use nix::errno::Errno;
-use nix::unistd::{Pid, Uid, getpid};
+use nix::unistd::{Pid, Uid};
 
+use super::Error;
 use super::trace::{self, Call};
-use super::{Error, proc, process};
 
 /// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
 const REMOVED: u32 = if cfg!(target_os = "linux") { 0o1000 } else { 0 };
@@ -53,40 +53,6 @@ impl Status {
             last_pid: Pid::from_raw(kernel.shm_lpid),
         }
     }
-
-    /// Why the segment must not be removed, if so, and whether that may change soon. The rules are
-    /// those by which PostgreSQL reclaims its segments (`sysv_shmem.c`).
-    pub(super) fn reason_to_leave_alone(&self, size: usize) -> Option<(String, bool)> {
-        Some(if !self.is_ours() {
-            ("it is another user's".to_owned(), false)
-        } else if self.size != size {
-            ("its size is not ours".to_owned(), false)
-        } else if self.attached != 0 {
-            ("it is attached".to_owned(), true)
-        } else if self.creator_pid.as_raw() <= 0 {
-            ("its creator cannot be seen from this PID namespace".to_owned(), true)
-        } else if !self.creator_has_exited() {
-            let process = proc::describe(self.creator_pid);
-            (format!("its creator is alive, or another process has its PID: {process}"), true)
-        } else {
-            return None;
-        })
-    }
-
-    /// Whether this user owns and has created it. Where user IDs do not tell, the mode does: nobody
-    /// else could ask for the status of a segment that is its owner's alone.
-    pub fn is_ours(&self) -> bool {
-        let us = Uid::effective();
-        let is_told = self.mode & 0o077 == 0 || proc::is_unique(us);
-        self.owner == us && self.creator == us && is_told
-    }
-
-    /// Whether the creator has certainly ended: no process has its PID, or this very process has
-    /// it, which has created nothing yet. (In a container the next run often gets the PID of the
-    /// one that was killed.)
-    pub fn creator_has_exited(&self) -> bool {
-        self.creator_pid == getpid() || process::has_exited(self.creator_pid)
-    }
 }
 
 impl fmt::Display for Status {
@@ -118,15 +84,7 @@ pub(super) fn status(id: c_int) -> Result<Status, Error> {
         // which nobody follows).
         Ok(Status::new(id, unsafe { kernel.assume_init_ref() }))
     };
-    let fields = |status: &Status| {
-        vec![
-            ("shm_segsz", status.size as i64),
-            ("shm_cpid", status.creator_pid.as_raw().into()),
-            ("shm_lpid", status.last_pid.as_raw().into()),
-            ("shm_nattch", status.attached as i64),
-        ]
-    };
-    trace::traced_zero(stat, |status| Call::IpcStat(id, status.map(fields)))
+    trace::traced(|| Call::IpcStat(id), stat)
 }
 
 /// Finds a segment in the list that Linux keeps for everybody to read, proc_sysvipc(5), which has

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-pub use super::call::{Call, shortened};
+pub use super::call::{Answer, Call, shortened};
 use super::error::Error;
 pub use super::origin::Origin;
 
@@ -19,8 +19,8 @@ pub use super::origin::Origin;
 pub struct Record {
     /// Which call, and its arguments.
     pub call: Call,
-    /// What it returned; an address as a number.
-    pub result: Result<i64, Errno>,
+    /// What the kernel answered.
+    pub result: Result<Answer, Errno>,
     pub began: Instant,
     pub ended: Instant,
 }
@@ -45,30 +45,29 @@ pub fn untraced<T>(look: impl FnOnce() -> T) -> T {
     outcome
 }
 
-/// Makes a system call. `number` is what strace(1) would show of its result, and `call` describes
-/// the call, given its result if it succeeded.
+/// Makes a system call. `call` describes it, and runs afterwards, if the call is recorded or has
+/// failed: a plain run builds no description.
 pub(super) fn traced<T>(
+    call: impl FnOnce() -> Call,
     make: impl FnOnce() -> nix::Result<T>,
-    number: impl FnOnce(&T) -> i64,
-    call: impl FnOnce(Option<&T>) -> Call,
-) -> Result<T, Error> {
+) -> Result<T, Error>
+where
+    for<'a> Answer: From<&'a T>,
+{
     let began = clock();
     let outcome = make();
     let ended = clock();
-    let call = call(outcome.as_ref().ok());
-    if let (Some(began), Some(ended)) = (began, ended) {
-        let result = outcome.as_ref().map(number).map_err(|&errno| errno);
-        note(Record { call: call.clone(), result, began, ended });
+    match (outcome, began.zip(ended)) {
+        (Ok(value), None) => Ok(value),
+        (outcome, times) => {
+            let call = call();
+            if let Some((began, ended)) = times {
+                let result = outcome.as_ref().map(Answer::from).map_err(|&errno| errno);
+                hand_over(Record { call: call.clone(), result, began, ended });
+            }
+            outcome.map_err(|errno| Error::call(call, errno))
+        }
     }
-    outcome.map_err(|errno| Error::call(call, errno))
-}
-
-/// As [`traced`], for a call that returns 0.
-pub(super) fn traced_zero<T>(
-    make: impl FnOnce() -> nix::Result<T>,
-    call: impl FnOnce(Option<&T>) -> Call,
-) -> Result<T, Error> {
-    traced(make, |_| 0, call)
 }
 
 /// Sleeps between two looks at the same thing.
@@ -77,13 +76,13 @@ pub fn sleep(time: Duration) {
         std::thread::sleep(time);
         Ok(())
     };
-    let _ = traced_zero(sleep, |_| Call::Nanosleep(time));
+    let _ = traced(|| Call::Nanosleep(time), sleep);
 }
 
-/// Notes what took no system call: a copy, or that a handler has run.
+/// Records what took no system call: a copy, or that a handler has run.
 pub(super) fn traced_event(call: Call, at: Option<Instant>) {
     if let Some(at) = at {
-        note(Record { call, result: Ok(0), began: at, ended: at });
+        hand_over(Record { call, result: Ok(Answer::Number(0)), began: at, ended: at });
     }
 }
 
@@ -92,7 +91,7 @@ pub(super) fn clock() -> Option<Instant> {
     RECORDER.with_borrow(Option::is_some).then(Instant::now)
 }
 
-fn note(record: Record) {
+fn hand_over(record: Record) {
     RECORDER.with_borrow_mut(|recorder| recorder.iter_mut().for_each(|tell| tell(&record)));
 }
 
@@ -100,13 +99,24 @@ impl fmt::Display for Record {
     /// As strace(1) writes it: `shmat(3, NULL, 0) = 0x7f0012340000`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let call = &self.call;
-        match (call, self.result) {
-            (Call::CopyIn(..) | Call::CopyOut(..), _) => write!(f, "({call}: no system call)"),
-            (Call::Arrival(..), _) => write!(f, "{call}"),
-            (_, Err(errno)) => write!(f, "{call} = -1 {errno:?} ({})", errno.desc()),
-            (Call::Ftok(..), Ok(key)) => write!(f, "{call} = {key:#010x}"),
-            (Call::Shmat(..), Ok(address)) => write!(f, "{call} = {address:#x}"),
-            (_, Ok(number)) => write!(f, "{call} = {number}"),
+        match (call, &self.result) {
+            (Call::CopyIn(..) | Call::CopyOut(..), _) => write!(f, "({call}: no system call)")?,
+            (Call::Arrival(..), _) => write!(f, "{call}")?,
+            (_, Err(errno)) => write!(f, "{call} = -1 {errno:?} ({})", errno.desc())?,
+            (_, Ok(answer)) => {
+                call.write(f, Some(answer))?;
+                match (call, answer.number()) {
+                    (Call::Ftok(..), key) => write!(f, " = {key:#010x}")?,
+                    (Call::Shmat(..), address) => write!(f, " = {address:#x}")?,
+                    (_, number) => write!(f, " = {number}")?,
+                }
+            }
+        }
+        match call {
+            Call::Poll(.., times @ 2..) | Call::Arrival(.., times @ 2..) => {
+                write!(f, " (the last of {times})")
+            }
+            _ => Ok(()),
         }
     }
 }

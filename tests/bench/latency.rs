@@ -559,10 +559,10 @@ impl Shared {
     /// The two ends of a connection. (The processes that have them do not exist yet.)
     fn links(&self, way: Way) -> [Link; 2] {
         let key = Key::from_path(&self.scratch.path(), 1).unwrap();
-        let (packet, _) = OwnedSegment::<Packet>::create(&key, None).unwrap();
+        let (packet, _) = OwnedSegment::<Packet>::create(&key, Duration::from_secs(5)).unwrap();
         let packets = [(); 2].map(|()| (packet.attach(), packet.attach_read_only()));
         packet.remove().unwrap(); // it stays as long as somebody is attached
-        let (word, _) = OwnedSegment::<u32>::create(&key, None).unwrap();
+        let (word, _) = OwnedSegment::<u32>::create(&key, Duration::from_secs(5)).unwrap();
         let words = [(); 2].map(|()| (word.attach(), word.attach_read_only()));
         word.remove().unwrap();
         let [(one_reads, other_writes), (other_reads, one_writes)] =

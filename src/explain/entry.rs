@@ -1,0 +1,71 @@
+//! What is recorded of a run: entries, which stay typed until they are printed, and what is known of
+//! its processes.
+
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::output::palette::Role;
+use crate::step::{Via, Who};
+use crate::sys::signal::Signal;
+
+/// Something that there is to tell of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub at: Duration, // when it happened, since the start of the program
+    pub who: Who,     // which process has recorded it
+    pub kind: Kind,
+    pub role: Role, // its colour
+    pub text: String,
+    pub page: String,    // the manual page of a call, if it has one
+    pub crosses: String, // what crosses to the other process at an event
+}
+
+/// What kind of thing an entry tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Line,       // of the transcript
+    Call,       // what the process did: a system call, a copy, a wait
+    Lesson,     // what there is to learn
+    Picture,    // a row of the picture of the bytes
+    Event,      // of the timeline
+    ToListener, // an event at which something crosses
+    ToSender,   // the same
+}
+
+impl Entry {
+    /// An entry in the usual colour of its kind.
+    pub fn new(at: Duration, who: Who, kind: Kind, text: impl Into<String>) -> Self {
+        let role = match (kind, who) {
+            (Kind::Call, _) => Role::Detail,
+            (Kind::Lesson, _) => Role::Lesson,
+            _ => Role::of(who),
+        };
+        let (text, page, crosses) = (text.into(), String::new(), String::new());
+        Self { at, who, kind, role, text, page, crosses }
+    }
+}
+
+/// What is known of the two processes and the segment, in one of the two.
+pub(super) struct Known {
+    /// Whether this process is the sender or the listener.
+    pub who: Who,
+    pub via: Via,
+    /// The signal that notifies the listener.
+    pub signal: Signal,
+    pub sender: Option<Pid>,
+    pub listener: Option<Pid>,
+    /// Whether they are parent and child.
+    pub related: bool,
+    pub segment: Option<i32>,
+    /// Whether this process has created the segment, and written the message.
+    pub created: bool,
+    pub written: bool,
+}
+
+impl Known {
+    /// Whether this is a child, whose parent tells the whole.
+    pub(super) fn is_child(&self) -> bool {
+        self.related && self.who == Who::Listener
+    }
+}

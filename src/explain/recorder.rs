@@ -1,0 +1,333 @@
+//! What is recorded: the steps that a process takes, its calls, and when.
+//!
+//! A look that finds nothing is made again and again. The first one is recorded as it was; those
+//! that came to the same end are counted.
+
+use std::cell::RefCell;
+use std::mem::{replace, take};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::sys::signal::SigmaskHow;
+use nix::unistd::{Pid, getpid};
+
+use super::entry::{Entry, Kind, Known};
+use super::lessons::{self, Mark};
+use super::link::Link;
+use super::{bytes, calls, timeline};
+use crate::output::palette::Role;
+use crate::output::words;
+use crate::step::{Step, Via, Who};
+use crate::sys::process;
+use crate::sys::signal::Signal;
+use crate::sys::trace::{self, Answer, Call, Record};
+
+/// A look at something that was not there yet.
+struct Look {
+    end: String, // how it ended
+    at: Duration,
+    again: usize, // how many more came to the same end
+}
+
+/// Records what one process does. It is shared with the recorder of calls.
+pub(super) struct Recorder {
+    started: Instant,
+    pub known: Known,
+    pub link: Link,
+    /// Whether each process tells its own entries, as it goes.
+    live: bool,
+    /// What has been recorded here and not been taken yet.
+    entries: Vec<Entry>,
+    last_step: Duration,
+    /// When the last signal came.
+    arrived: Duration,
+    /// When the signal was unblocked; and until it was blocked again, the time and the processor
+    /// time.
+    unblocked: Duration,
+    spun: (Duration, Duration),
+    /// The processor time of this process when it was last asked for.
+    processor_time: Duration,
+    /// The looks that found nothing. From the first one on, what follows is held back until it is
+    /// known how that look ends.
+    looks: Vec<Look>,
+    held_back: Vec<Entry>,
+}
+
+impl Recorder {
+    /// Starts to record what this process does.
+    pub(super) fn start(who: Who, via: Via, signal: Signal, live: bool) -> Rc<RefCell<Self>> {
+        let recorder = Rc::new(RefCell::new(Self {
+            started: Instant::now(),
+            known: Known {
+                who,
+                via,
+                signal,
+                sender: Some(getpid()),
+                listener: None,
+                related: false,
+                segment: None,
+                created: false,
+                written: false,
+            },
+            link: Link::default(),
+            live,
+            entries: Vec::new(),
+            last_step: Duration::ZERO,
+            arrived: Duration::ZERO,
+            unblocked: Duration::ZERO,
+            spun: (Duration::ZERO, Duration::ZERO),
+            processor_time: Duration::ZERO,
+            looks: Vec::new(),
+            held_back: Vec::new(),
+        }));
+        let calls = Rc::clone(&recorder);
+        trace::record(move |record| calls.borrow_mut().call(record));
+        recorder
+    }
+
+    /// The entries that nobody has taken yet.
+    pub(super) fn take(&mut self) -> Vec<Entry> {
+        take(&mut self.entries)
+    }
+
+    /// Records a call.
+    fn call(&mut self, record: &Record) {
+        // The listener spins between two calls of sigprocmask, and sleeps in pselect.
+        let used = match record.call {
+            Call::Sigprocmask(..) | Call::Pselect(..) if self.known.who == Who::Listener => {
+                self.processor_time_since()
+            }
+            _ => Duration::ZERO,
+        };
+        let number = record.result.as_ref().map(Answer::number);
+        let is_child = matches!((&record.call, number), (Call::Fork, Ok(0)));
+        match (&record.call, number) {
+            (Call::Fork, Ok(pid)) => self.divide(pid as i32),
+            (Call::Shmget(_, _, flags), Ok(id)) => {
+                self.known.segment = Some(id as i32);
+                self.known.created = *flags != 0;
+            }
+            (Call::Sigprocmask(SigmaskHow::SIG_UNBLOCK, _), _) => {
+                self.unblocked = record.ended - self.started;
+            }
+            (Call::Sigprocmask(SigmaskHow::SIG_BLOCK, _), _) => {
+                self.spun = (record.began - self.started - self.unblocked, used);
+            }
+            (Call::CopyIn(..), _) => self.known.written = true,
+            (Call::Arrival(..), _) => self.arrived = record.began - self.started,
+            _ => {}
+        }
+        match (&record.result, self.known.who) {
+            // A child knows its parent.
+            (Ok(Answer::Status(status)), Who::Listener) if !self.known.related => {
+                self.known.sender = Some(status.creator_pid);
+            }
+            _ => {}
+        }
+        // A call may take effect from its beginning on. A call that waits has what it waited for at
+        // its end.
+        let at = match record.call {
+            Call::Fork if is_child => record.ended,
+            Call::Read(..) | Call::Recv(..) | Call::Poll(..) | Call::Pselect(..) => record.ended,
+            Call::Waitpid(..) | Call::Flock(..) => record.ended,
+            _ => record.began,
+        };
+        let at = at.saturating_duration_since(self.started);
+        let mut entry = self.entry(at, Kind::Call, calls::text(record, self.known.written));
+        entry.page = calls::page(record).to_owned();
+        if let Call::Arrival(..) = record.call {
+            entry.role = Role::Receiver;
+        }
+        self.add(entry);
+        if let Call::Pselect(..) = record.call {
+            self.add_wait(at, "slept", (record.ended - record.began, used));
+        }
+        if let Some((what, kind, crosses)) = timeline::event_of(record, &self.known) {
+            self.add(Entry { crosses, ..self.entry(at, kind, what) });
+        }
+        if let (Call::Nanosleep(_), _) | (Call::Flock(..), Err(&Errno::EINTR)) =
+            (&record.call, number)
+        {
+            self.is_first_look(record.call.to_string(), at);
+        }
+        if self.known.who == Who::Listener {
+            // To record it is no part of the next wait.
+            self.processor_time_since();
+        }
+    }
+
+    /// This process is one of two from now on.
+    fn divide(&mut self, returned: i32) {
+        self.known.related = true;
+        self.link.divide(returned == 0);
+        if returned == 0 {
+            // What was recorded before the fork is the parent's to tell.
+            self.entries.clear();
+            self.known.who = Who::Listener;
+        } else {
+            self.known.listener = Some(Pid::from_raw(returned));
+        }
+    }
+
+    /// The processor time that this process has used since this was last asked.
+    fn processor_time_since(&mut self) -> Duration {
+        let now = process::processor_time();
+        now.saturating_sub(replace(&mut self.processor_time, now))
+    }
+
+    /// How the listener has waited, for how long, and what processor time that took.
+    fn add_wait(&mut self, at: Duration, how: &str, (time, used): (Duration, Duration)) {
+        // (The processor time is that since the last call, so it may begin before the wait.)
+        let (time, used) = (time.as_micros(), used.min(time).as_micros());
+        let text = format!("({how} for {time} us; processor time: {used} us)");
+        self.add(self.entry(at, Kind::Call, text));
+    }
+
+    /// Takes in what a step tells, before it is recorded itself. Returns `false` if there is no more
+    /// to it: it is a part of another step. Fails as pipe(2) and mmap(2) do.
+    pub(super) fn begin(&mut self, step: &Step<'_>) -> Result<bool> {
+        let now = self.started.elapsed();
+        match step {
+            Step::FoundNothing(why) => {
+                if self.is_first_look(why.to_string(), now) {
+                    let text = format!("A signal, but no message: {why}");
+                    self.keep(self.entry(now, Kind::Lesson, text));
+                    self.keep(self.entry(self.arrived, Kind::Event, "a signal, no message"));
+                }
+                return Ok(false);
+            }
+            Step::Spun(rounds) => {
+                let text = format!("spun {rounds} rounds");
+                self.add_wait(self.unblocked, &text, self.spun);
+                let event = format!("spins {rounds} rounds");
+                self.add(self.entry(self.unblocked, Kind::Event, event));
+                return Ok(false);
+            }
+            Step::Woken => {
+                self.last_step = now;
+                return Ok(false);
+            }
+            Step::Forking => self.link = Link::open()?,
+            Step::Listening(parent, listener) => {
+                self.known.sender = *parent;
+                self.known.listener = Some(*listener);
+            }
+            Step::Writing(_, listener) => self.known.listener = Some(*listener),
+            Step::AllDone | Step::Done => self.take_over(true),
+            _ => {}
+        }
+        self.release();
+        Ok(true)
+    }
+
+    /// Records a step, which began `at` this time: its lines, its lessons, and the bytes if a
+    /// message was read.
+    pub(super) fn step(&mut self, step: &Step<'_>, at: Duration) {
+        // These lines are printed after their calls, because the calls make them true. They stand
+        // above the calls: right after the step before.
+        let heading = replace(&mut self.last_step, at) + Duration::from_nanos(1);
+        let mut stands = at;
+        match step {
+            Step::MessageSize(_) | Step::Registered(_) => stands = heading,
+            Step::ReceivedSignal(_, signaler) if Some(*signaler) == self.known.sender => {
+                stands = heading;
+            }
+            _ => {}
+        }
+        if let Step::ReceivedSignal(_, signaler) = step {
+            let mut event = self.entry(self.arrived, Kind::Event, "the handler stores it");
+            // In the demo the arrow is drawn at the parent's kill, and nobody draws one for a signal
+            // that has come from elsewhere.
+            if Some(*signaler) == self.known.sender && !self.known.related {
+                event.kind = Kind::ToListener;
+                event.crosses = self.known.signal.to_string();
+            }
+            self.add(event);
+        }
+        let (role, text) = words::of(step).unwrap_or((Role::Parent, String::new()));
+        for line in text.lines() {
+            self.add(Entry { role, ..self.entry(stands, Kind::Line, line) });
+        }
+        for (mark, text) in lessons::of(step, &self.known) {
+            if mark == Mark::Lesson {
+                self.add(self.entry(stands, Kind::Lesson, text));
+            }
+        }
+        if let Step::Received(message) = step {
+            for (role, row) in bytes::picture(message.message()) {
+                self.add(Entry { role, ..self.entry(stands, Kind::Picture, row) });
+            }
+        }
+    }
+
+    /// The time since the start.
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn entry(&self, at: Duration, kind: Kind, text: impl Into<String>) -> Entry {
+        Entry::new(at, self.known.who, kind, text)
+    }
+
+    fn add(&mut self, entry: Entry) {
+        if self.looks.is_empty() { self.keep(entry) } else { self.held_back.push(entry) }
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        // The parent tells what it has been handed. But in a live run each tells its own.
+        if !self.link.send(&entry) || self.live {
+            self.entries.push(entry);
+        }
+    }
+
+    /// This process has looked in vain, and will look again. `end` is how the look ended. Returns
+    /// whether it is the first one that has ended so.
+    fn is_first_look(&mut self, end: String, at: Duration) -> bool {
+        let held_back = take(&mut self.held_back);
+        if let Some(look) = self.looks.iter_mut().find(|look| look.end == end) {
+            look.again += 1;
+            return false;
+        }
+        self.looks.push(Look { end, at, again: 0 });
+        held_back.into_iter().for_each(|entry| self.keep(entry));
+        true
+    }
+
+    /// Says how often nothing was found, each in its place, and lets go of what was held back.
+    fn release(&mut self) {
+        for Look { at, again, .. } in take(&mut self.looks) {
+            if again > 0 {
+                let text = format!("Looked again, with the same result: {again}.");
+                let at = at + Duration::from_nanos(1);
+                self.keep(self.entry(at, Kind::Lesson, text));
+            }
+        }
+        take(&mut self.held_back).into_iter().for_each(|entry| self.keep(entry));
+    }
+
+    /// Takes over what the child, which has ended, has recorded. If it was killed, that goes as far
+    /// as it came. In a live run it has told its own, and only the timeline needs its events.
+    fn take_over(&mut self, was_successful: bool) {
+        let (mut entries, dropped) = self.link.receive();
+        let is_event = |kind| matches!(kind, Kind::Event | Kind::ToListener | Kind::ToSender);
+        entries.retain(|entry| !self.live || is_event(entry.kind));
+        self.entries.append(&mut entries);
+        if dropped.map_or(was_successful, |dropped| dropped > 0) {
+            let count = dropped.map_or("unknown".to_owned(), |dropped| dropped.to_string());
+            let text = format!("Lines of the listener that are missing here: {count}.");
+            self.add(self.entry(self.now(), Kind::Lesson, text));
+        }
+    }
+
+    /// The run is over.
+    pub(super) fn end(&mut self) {
+        self.release();
+        self.take_over(false);
+        if self.known.who == Who::Listener {
+            self.add(self.entry(self.now(), Kind::Event, "ends"));
+        }
+        self.link.close();
+    }
+}

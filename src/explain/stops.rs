@@ -1,0 +1,58 @@
+//! The stops of `--step`: what is about to happen, what to type in a second terminal just then, and
+//! the wait for Enter.
+//!
+//! At any time only one process reads Enter: the one that has the stop.
+
+use anyhow::Result;
+use nix::unistd::{Pid, getppid};
+
+use super::entry::Known;
+use super::lessons::{self, Mark};
+use super::link::Link;
+use crate::output::palette::Role;
+use crate::output::stdout::{INDENT, Stdout};
+use crate::step::Step;
+use crate::sys::{proc, trace};
+
+/// Stops before a step, until Enter. Returns `false` if this process is to stop no more. Fails as
+/// write(2) to standard output and read(2) from standard input do.
+pub(super) fn stop(
+    step: &Step<'_>,
+    known: &Known,
+    link: &mut Link,
+    stdout: Stdout,
+) -> Result<bool> {
+    // Woken by the signal of somebody else, the listener does not stop: the sender may stand at a
+    // stop of its own, and read Enter there.
+    let is_stray = matches!(step, Step::ReceivedSignal(_, it) if Some(*it) != known.sender);
+    if known.related && is_stray || link.input_has_ended() {
+        return Ok(false);
+    }
+    // A child in another PID namespace knows no numbers that are right in a terminal.
+    let is_namespaced = known.sender == Some(Pid::from_raw(0));
+    let mut text = String::new();
+    for (mark, line) in lessons::of(step, known) {
+        text += &match mark {
+            Mark::Next => stdout.lesson("", &format!("[next: {line}]")),
+            Mark::Command if !is_namespaced => {
+                stdout.line(Role::Parent, &format!("{INDENT}  $ {line}"))
+            }
+            Mark::Shows if !is_namespaced => stdout.lesson("      ", &line),
+            Mark::Command | Mark::Shows | Mark::Lesson => continue,
+        };
+    }
+    if text.is_empty() {
+        return Ok(true);
+    }
+    text += &stdout.lesson("", "[Enter goes on]");
+    stdout.print(&text)?;
+    let listener = known.listener.unwrap_or(Pid::from_raw(0));
+    link.wait_for_enter(|| match step {
+        Step::Notifying(segment) => trace::untraced(|| {
+            segment.ensure_reachable(listener)?;
+            Ok(!proc::has_exited(listener))
+        }),
+        // The listener's parent may have ended.
+        _ => Ok(!known.is_child() || Some(getppid()) == known.sender),
+    })
+}

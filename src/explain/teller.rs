@@ -1,0 +1,60 @@
+//! What is told: entries in the order of time, painted, each manual page once, and at the end the
+//! timeline. Another way to tell a run is another file like this one.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+
+use super::entry::{Entry, Kind};
+use super::timeline;
+use crate::output::palette::Role;
+use crate::output::stdout::Stdout;
+use crate::step::Who;
+
+/// Tells a run, on standard output.
+pub(super) struct Teller {
+    pub stdout: Stdout,
+    /// The manual pages that this process has named.
+    named: HashSet<String>,
+    /// The events that the timeline will show.
+    events: Vec<Entry>,
+}
+
+impl Teller {
+    pub(super) fn new(stdout: Stdout) -> Self {
+        Self { stdout, named: HashSet::new(), events: Vec::new() }
+    }
+
+    /// Tells these entries. Fails as write(2) to standard output does.
+    pub(super) fn tell(&mut self, mut entries: Vec<Entry>) -> Result<()> {
+        entries.sort_by_key(|entry| entry.at);
+        for entry in entries {
+            let Entry { who, kind, role, text, page, .. } = &entry;
+            let lines = match kind {
+                Kind::Line => self.stdout.line(*role, text),
+                Kind::Call => {
+                    let process = if *who == Who::Sender { "sender    " } else { "listener  " };
+                    let is_first = self.named.insert(page.clone());
+                    let page = if is_first { page } else { "" };
+                    self.stdout.paragraph((Role::of(*who), process), (*role, text), page)
+                }
+                Kind::Lesson => self.stdout.lesson("* ", text),
+                Kind::Picture => self.stdout.block(vec![(*role, text.clone())]),
+                Kind::Event | Kind::ToListener | Kind::ToSender => {
+                    self.events.push(entry);
+                    continue;
+                }
+            };
+            self.stdout.print(&lines)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the timeline, if anything has happened. Fails as write(2) to standard output does.
+    pub(super) fn timeline(&self, sender: &str, listener: &str) -> Result<()> {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        self.stdout.print(&self.stdout.block(timeline::picture(sender, listener, &self.events)))
+    }
+}

@@ -1,0 +1,67 @@
+//! Whom a listener listens to: its parent, or anybody. What differs between the demo's child and
+//! `--listen` is said here, and nowhere else.
+//!
+//! | | the demo's child | `--listen` |
+//! |---|---|---|
+//! | whose message it takes | its parent's | that of whoever has sent the signal |
+//! | what ends its wait | the end of its parent | the timeout, if there is one |
+//! | a signal without a message | is no news, unless it is the parent's | is noted on standard error |
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::unistd::Pid;
+
+use crate::message::Message;
+use crate::output::note;
+use crate::run::Run;
+use crate::step::Step;
+use crate::sys::process::Parent;
+use crate::sys::{Deadline, Error, Segment};
+
+/// Whom a listener listens to.
+#[derive(Clone, Copy, Debug)]
+pub enum Peer<'a> {
+    Parent(&'a Parent),
+    Anybody,
+}
+
+impl<'a> Peer<'a> {
+    /// The parent, if that is the one. The listener learns of its end.
+    pub fn parent(self) -> Option<&'a Parent> {
+        match self {
+            Self::Parent(parent) => Some(parent),
+            Self::Anybody => None,
+        }
+    }
+
+    /// When the listener gives up. (In the demo it is the parent that gives up, and kills it.)
+    pub fn deadline(self, timeout: Option<Duration>) -> Deadline {
+        let timeout = if let Self::Anybody = self { timeout } else { None };
+        Deadline::after(timeout, "no message came")
+    }
+
+    /// Makes sure that the segment's message is for this listener. `signaler` has sent the signal.
+    pub fn ensure_sent(self, segment: &Segment<Message>, signaler: Pid) -> Result<(), Error> {
+        match self {
+            Self::Parent(parent) => segment.ensure_created_by(parent.pid()),
+            Self::Anybody => segment.ensure_sent_by(signaler),
+        }
+    }
+
+    /// A signal has come, and there is no message, for this reason. Anybody may send a signal at
+    /// any time, so the listener goes on. But it fails if the parent has sent it, or if it could not
+    /// look.
+    pub fn no_message(self, why: Error, signaler: Pid, run: &mut Run) -> Result<()> {
+        // (0 is a process that we cannot see.)
+        let is_parents = signaler.as_raw() != 0 && Some(signaler) == self.parent().map(Parent::pid);
+        if is_parents || !why.is_absence() {
+            return Err(why).with_context(|| note::no_message(&run.path));
+        }
+        run.tell(Step::FoundNothing(&why))?;
+        if let Self::Anybody = self {
+            note::still_listening(run.signal, &run.path, &why);
+        }
+        Ok(())
+    }
+}

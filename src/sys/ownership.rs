@@ -1,0 +1,107 @@
+//! Whose segment it is: which one may be removed, and whose message a listener may take.
+//!
+//! A run that was killed leaves its segment behind, message and all. The kernel tells who has
+//! created a segment, but only by a PID, and a PID may be another process's by now. So each of the
+//! three rules asks for more: that the creator is dead, or that somebody is attached, or that the
+//! creator has just sent the signal.
+
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
+use nix::unistd::{Pid, Uid, getpid};
+
+use super::{Error, Segment, SelfContained, Status, proc};
+
+/// The PID of this process, if it has created a segment. (In a child it is its parent's.)
+static CREATOR: AtomicI32 = AtomicI32::new(0);
+
+/// From now on, a segment that this process's PID has created may be a living one.
+pub(super) fn remember_creation() {
+    CREATOR.store(getpid().as_raw(), Relaxed);
+}
+
+/// Why a segment must not be removed.
+#[derive(Debug)]
+pub(super) struct Obstacle {
+    pub reason: String,
+    /// Whether it may pass while one waits.
+    pub may_pass: bool,
+}
+
+impl Status {
+    /// Why a program whose segments have this size must not remove the segment, if so. The rules
+    /// are those by which PostgreSQL reclaims its segments (`sysv_shmem.c`).
+    pub(super) fn obstacle(&self, size: usize) -> Option<Obstacle> {
+        let (reason, may_pass) = if !self.is_ours() {
+            ("it is another user's".into(), false)
+        } else if self.size != size {
+            ("its size is not ours".into(), false)
+        } else if self.attached != 0 {
+            ("it is attached".into(), true)
+        } else if self.creator_pid.as_raw() <= 0 {
+            ("its creator cannot be seen from this PID namespace".into(), true)
+        } else if !self.creator_has_exited() {
+            let process = proc::describe(self.creator_pid);
+            (format!("its creator is alive, or another process has its PID: {process}"), true)
+        } else {
+            return None;
+        };
+        Some(Obstacle { reason, may_pass })
+    }
+
+    /// Whether this user owns and has created it. Where user IDs do not tell, the mode does: nobody
+    /// else could ask for the status of a segment that is its owner's alone.
+    pub fn is_ours(&self) -> bool {
+        let us = Uid::effective();
+        let is_told = self.mode & 0o077 == 0 || proc::is_unique(us);
+        self.owner == us && self.creator == us && is_told
+    }
+
+    /// Whether the creator has certainly ended: no process has its PID, or this very process has
+    /// it, which has created nothing yet. (In a container the next run often gets the PID of the
+    /// one that was killed.)
+    pub fn creator_has_exited(&self) -> bool {
+        let us = getpid();
+        match self.creator_pid == us {
+            true => CREATOR.load(Relaxed) != us.as_raw(),
+            false => proc::has_exited(self.creator_pid),
+        }
+    }
+}
+
+impl<T: SelfContained> Segment<T> {
+    /// The rule of a child: the segment must be one that its parent has created. And if a dead run
+    /// had the parent's PID, nobody is attached to that one. Fails with [`Error::Rejected`], or as
+    /// [`status`](Self::status) does.
+    pub fn ensure_created_by(&self, parent: Pid) -> Result<(), Error> {
+        let status = self.status()?;
+        if status.creator_pid != parent {
+            Err(self.rejected("our parent has not created it"))
+        } else if status.attached == 0 {
+            Err(self.rejected("nobody is attached to it yet"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The rule of a listener that knows no sender: the segment's creator must have sent the
+    /// signal, or be there and attached. A sender may end right after it has sent the signal. But
+    /// one that was killed leaves its message behind, and the signal of somebody else must not
+    /// deliver it. Fails as [`ensure_created_by`](Self::ensure_created_by) does.
+    pub fn ensure_sent_by(&self, signaler: Pid) -> Result<(), Error> {
+        let status = self.status()?;
+        let creator = status.creator_pid;
+        if !status.is_ours() {
+            Err(self.rejected("it is another user's"))
+        } else if status.size != size_of::<T>() {
+            Err(self.rejected("its size is not that of a message"))
+        } else if creator == signaler && creator.as_raw() > 0 && creator != getpid()
+            || status.attached > 0 && !status.creator_has_exited()
+        {
+            Ok(())
+        } else if status.attached == 0 && creator.as_raw() > 0 && !status.creator_has_exited() {
+            Err(self.rejected("nobody is attached to it yet"))
+        } else {
+            Err(self.rejected("it was left behind"))
+        }
+    }
+}
