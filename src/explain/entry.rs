@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 
 use crate::output::palette::Role;
 use crate::step::{Via, Who};
@@ -64,6 +64,12 @@ pub(super) struct Known {
 }
 
 impl Known {
+    pub(super) fn new(who: Who, via: Via, signal: Signal) -> Self {
+        let (sender, listener, segment) = (Some(getpid()), None, None);
+        let (related, created, written) = (false, false, false);
+        Self { who, via, signal, sender, listener, related, segment, created, written }
+    }
+
     /// Whether this is a child, whose parent tells the whole.
     pub(super) fn is_child(&self) -> bool {
         self.related && self.who == Who::Listener

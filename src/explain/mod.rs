@@ -35,6 +35,7 @@ use std::rc::Rc;
 use anyhow::Result;
 use nix::unistd::Pid;
 
+use self::entry::Known;
 use self::recorder::Recorder;
 use self::teller::Teller;
 use crate::output::stdout::Stdout;
@@ -55,7 +56,7 @@ impl Explainer {
     /// that goes this way; `signal` notifies the listener. If `live`, it is told as it happens, with
     /// stops.
     pub fn start(who: Who, via: Via, signal: Signal, live: bool, stdout: Stdout) -> Self {
-        let recorder = Recorder::start(who, via, signal, live);
+        let recorder = Recorder::start(Known::new(who, via, signal), live);
         Self { recorder, teller: Teller::new(stdout), live, stops: live }
     }
 

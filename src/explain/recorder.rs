@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::sys::signal::SigmaskHow;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 
 use super::entry::{Entry, Kind, Known};
 use super::lessons::{self, Mark};
@@ -19,9 +19,8 @@ use super::link::Link;
 use super::{bytes, calls, timeline};
 use crate::output::palette::Role;
 use crate::output::words;
-use crate::step::{Step, Via, Who};
+use crate::step::{Step, Who};
 use crate::sys::process;
-use crate::sys::signal::Signal;
 use crate::sys::trace::{self, Answer, Call, Record};
 
 /// A look at something that was not there yet.
@@ -40,45 +39,36 @@ pub(super) struct Recorder {
     live: bool,
     /// What has been recorded here and not been taken yet.
     entries: Vec<Entry>,
-    last_step: Duration,
-    /// When the last signal came.
-    arrived: Duration,
-    /// When the signal was unblocked; and until it was blocked again, the time and the processor
-    /// time.
-    unblocked: Duration,
-    spun: (Duration, Duration),
-    /// The processor time of this process when it was last asked for.
-    processor_time: Duration,
+    times: Times,
     /// The looks that found nothing. From the first one on, what follows is held back until it is
     /// known how that look ends.
     looks: Vec<Look>,
     held_back: Vec<Entry>,
 }
 
+/// Times since the start.
+#[derive(Default)]
+struct Times {
+    last_step: Duration,
+    last_signal: Duration,
+    /// When the signal was unblocked; and until it was blocked again, the time and the processor
+    /// time.
+    unblocked: Duration,
+    spun: (Duration, Duration),
+    /// The processor time of this process when it was last asked for.
+    processor: Duration,
+}
+
 impl Recorder {
     /// Starts to record what this process does.
-    pub(super) fn start(who: Who, via: Via, signal: Signal, live: bool) -> Rc<RefCell<Self>> {
+    pub(super) fn start(known: Known, live: bool) -> Rc<RefCell<Self>> {
         let recorder = Rc::new(RefCell::new(Self {
             started: Instant::now(),
-            known: Known {
-                who,
-                via,
-                signal,
-                sender: Some(getpid()),
-                listener: None,
-                related: false,
-                segment: None,
-                created: false,
-                written: false,
-            },
+            known,
             link: Link::default(),
             live,
             entries: Vec::new(),
-            last_step: Duration::ZERO,
-            arrived: Duration::ZERO,
-            unblocked: Duration::ZERO,
-            spun: (Duration::ZERO, Duration::ZERO),
-            processor_time: Duration::ZERO,
+            times: Times::default(),
             looks: Vec::new(),
             held_back: Vec::new(),
         }));
@@ -94,47 +84,51 @@ impl Recorder {
 
     /// Records a call.
     fn call(&mut self, record: &Record) {
+        let is_listener = self.known.who == Who::Listener;
         // The listener spins between two calls of sigprocmask, and sleeps in pselect.
-        let used = match record.call {
-            Call::Sigprocmask(..) | Call::Pselect(..) if self.known.who == Who::Listener => {
-                self.processor_time_since()
-            }
-            _ => Duration::ZERO,
+        let used = if is_listener { self.processor_time_since() } else { Duration::ZERO };
+        let since_start = |time: Instant| time.saturating_duration_since(self.started);
+        let (began, ended) = (since_start(record.began), since_start(record.ended));
+        // A call may take effect from its beginning on. A call that waits has what it waited for at
+        // its end.
+        let mut at = match record.call {
+            Call::Read(..) | Call::Recv(..) | Call::Poll(..) | Call::Pselect(..) => ended,
+            Call::Waitpid(..) | Call::Flock(..) => ended,
+            _ => began,
         };
         let number = record.result.as_ref().map(Answer::number);
-        let is_child = matches!((&record.call, number), (Call::Fork, Ok(0)));
         match (&record.call, number) {
-            (Call::Fork, Ok(pid)) => self.divide(pid as i32),
+            (Call::Fork, Ok(pid)) => {
+                self.known.related = true;
+                self.link.divide(pid == 0);
+                if pid == 0 {
+                    // What was recorded before the fork is the parent's to tell.
+                    self.entries.clear();
+                    self.known.who = Who::Listener;
+                    at = ended;
+                } else {
+                    self.known.listener = Some(Pid::from_raw(pid as i32));
+                }
+            }
             (Call::Shmget(_, _, flags), Ok(id)) => {
                 self.known.segment = Some(id as i32);
                 self.known.created = *flags != 0;
             }
-            (Call::Sigprocmask(SigmaskHow::SIG_UNBLOCK, _), _) => {
-                self.unblocked = record.ended - self.started;
-            }
+            (Call::Sigprocmask(SigmaskHow::SIG_UNBLOCK, _), _) => self.times.unblocked = ended,
             (Call::Sigprocmask(SigmaskHow::SIG_BLOCK, _), _) => {
-                self.spun = (record.began - self.started - self.unblocked, used);
+                self.times.spun = (began.saturating_sub(self.times.unblocked), used);
             }
             (Call::CopyIn(..), _) => self.known.written = true,
-            (Call::Arrival(..), _) => self.arrived = record.began - self.started,
+            (Call::Arrival(..), _) => self.times.last_signal = began,
             _ => {}
         }
-        match (&record.result, self.known.who) {
-            // A child knows its parent.
-            (Ok(Answer::Status(status)), Who::Listener) if !self.known.related => {
+        match &record.result {
+            // (A child knows its parent.)
+            Ok(Answer::Status(status)) if is_listener && !self.known.related => {
                 self.known.sender = Some(status.creator_pid);
             }
             _ => {}
         }
-        // A call may take effect from its beginning on. A call that waits has what it waited for at
-        // its end.
-        let at = match record.call {
-            Call::Fork if is_child => record.ended,
-            Call::Read(..) | Call::Recv(..) | Call::Poll(..) | Call::Pselect(..) => record.ended,
-            Call::Waitpid(..) | Call::Flock(..) => record.ended,
-            _ => record.began,
-        };
-        let at = at.saturating_duration_since(self.started);
         let mut entry = self.entry(at, Kind::Call, calls::text(record, self.known.written));
         entry.page = calls::page(record).to_owned();
         if let Call::Arrival(..) = record.call {
@@ -142,7 +136,7 @@ impl Recorder {
         }
         self.add(entry);
         if let Call::Pselect(..) = record.call {
-            self.add_wait(at, "slept", (record.ended - record.began, used));
+            self.add_wait(at, "slept", (ended - began, used));
         }
         if let Some((what, kind, crosses)) = timeline::event_of(record, &self.known) {
             self.add(Entry { crosses, ..self.entry(at, kind, what) });
@@ -152,29 +146,16 @@ impl Recorder {
         {
             self.is_first_look(record.call.to_string(), at);
         }
-        if self.known.who == Who::Listener {
-            // To record it is no part of the next wait.
+        // To record it is no part of the next wait.
+        if is_listener {
             self.processor_time_since();
-        }
-    }
-
-    /// This process is one of two from now on.
-    fn divide(&mut self, returned: i32) {
-        self.known.related = true;
-        self.link.divide(returned == 0);
-        if returned == 0 {
-            // What was recorded before the fork is the parent's to tell.
-            self.entries.clear();
-            self.known.who = Who::Listener;
-        } else {
-            self.known.listener = Some(Pid::from_raw(returned));
         }
     }
 
     /// The processor time that this process has used since this was last asked.
     fn processor_time_since(&mut self) -> Duration {
         let now = process::processor_time();
-        now.saturating_sub(replace(&mut self.processor_time, now))
+        now.saturating_sub(replace(&mut self.times.processor, now))
     }
 
     /// How the listener has waited, for how long, and what processor time that took.
@@ -186,27 +167,31 @@ impl Recorder {
     }
 
     /// Takes in what a step tells, before it is recorded itself. Returns `false` if there is no more
-    /// to it: it is a part of another step. Fails as pipe(2) and mmap(2) do.
+    /// to it: it is a part of another step. Fails as pipe(2) does.
     pub(super) fn begin(&mut self, step: &Step<'_>) -> Result<bool> {
-        let now = self.started.elapsed();
+        let now = self.now();
         match step {
             Step::FoundNothing(why) => {
                 if self.is_first_look(why.to_string(), now) {
                     let text = format!("A signal, but no message: {why}");
                     self.keep(self.entry(now, Kind::Lesson, text));
-                    self.keep(self.entry(self.arrived, Kind::Event, "a signal, no message"));
+                    self.keep(self.entry(
+                        self.times.last_signal,
+                        Kind::Event,
+                        "a signal, no message",
+                    ));
                 }
                 return Ok(false);
             }
             Step::Spun(rounds) => {
                 let text = format!("spun {rounds} rounds");
-                self.add_wait(self.unblocked, &text, self.spun);
+                self.add_wait(self.times.unblocked, &text, self.times.spun);
                 let event = format!("spins {rounds} rounds");
-                self.add(self.entry(self.unblocked, Kind::Event, event));
+                self.add(self.entry(self.times.unblocked, Kind::Event, event));
                 return Ok(false);
             }
             Step::Woken => {
-                self.last_step = now;
+                self.times.last_step = now;
                 return Ok(false);
             }
             Step::Forking => self.link = Link::open()?,
@@ -227,7 +212,7 @@ impl Recorder {
     pub(super) fn step(&mut self, step: &Step<'_>, at: Duration) {
         // These lines are printed after their calls, because the calls make them true. They stand
         // above the calls: right after the step before.
-        let heading = replace(&mut self.last_step, at) + Duration::from_nanos(1);
+        let heading = replace(&mut self.times.last_step, at) + Duration::from_nanos(1);
         let mut stands = at;
         match step {
             Step::MessageSize(_) | Step::Registered(_) => stands = heading,
@@ -237,7 +222,8 @@ impl Recorder {
             _ => {}
         }
         if let Step::ReceivedSignal(_, signaler) = step {
-            let mut event = self.entry(self.arrived, Kind::Event, "the handler stores it");
+            let mut event =
+                self.entry(self.times.last_signal, Kind::Event, "the handler stores it");
             // In the demo the arrow is drawn at the parent's kill, and nobody draws one for a signal
             // that has come from elsewhere.
             if Some(*signaler) == self.known.sender && !self.known.related {
