@@ -12,6 +12,8 @@
 
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
+use nix::unistd::Pid;
+
 /// The signal that came; 0 if none has come since the last `take`. (The handler interrupts the very
 /// thread that reads this, so Relaxed is enough.)
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -34,7 +36,7 @@ pub fn has_run() -> bool {
 
 /// The signal that came and the PID of who sent it, if the handler has run since this was last called.
 /// The signal must be blocked meanwhile, so that the two numbers belong together.
-pub fn take() -> Option<(i32, i32)> {
+pub fn take() -> Option<(i32, Pid)> {
     let signal = SIGNAL.swap(0, Relaxed);
-    (signal != 0).then(|| (signal, SIGNALER.load(Relaxed)))
+    (signal != 0).then(|| (signal, Pid::from_raw(SIGNALER.load(Relaxed))))
 }

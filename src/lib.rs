@@ -32,6 +32,7 @@
 //! 5. [`message`] is its `s_message`, with the text inside.
 //!
 //! [`standalone`] starts the same two roles in two terminals, as programs that share only a path.
+//! [`peer`] says what differs between its listener and the demo's.
 //! [`socket`] tells the same story through a pair of sockets, which is easier.
 //! A [`run`](mod@run) holds what both roles need. They tell each [`step`] to the [`transcript`],
 //! which prints it.
@@ -42,7 +43,7 @@
 //! - [`output`]: what is printed: words, colours, lines, escaping.
 //! - [`explain`]: the system calls behind the lines (`--explain`, `--step`).
 //!
-//! [`cli`] is the command line.
+//! [`cli`] is the command line: it says what was chosen, as data.
 //!
 //! Two more pages: [`guarantees`] says what is promised and what is not, and [`lesson`] is for a
 //! class.

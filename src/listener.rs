@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::getpid;
 
 use crate::handler::{self, handler};
 use crate::message::{Message, PROJECT};
@@ -21,15 +21,16 @@ const SPIN: Duration = Duration::from_millis(100);
 
 /// Waits for the parent's message, and prints it. Fails if the message is not valid.
 pub fn listener(parent: &Parent, run: &mut Run) -> Result<()> {
-    register(Some(parent.pid()), run)?;
+    let peer = Peer::Parent(parent);
+    register(peer, run)?;
     run.tell(Step::Ready)?;
     parent.notify_ready()?;
-    receive(Peer::Parent(parent), run)
+    receive(peer, run)
 }
 
 /// Says who listens, and registers the handler.
-pub fn register(parent: Option<Pid>, run: &mut Run) -> Result<()> {
-    run.tell(Step::Listening(parent, getpid()))?;
+pub fn register(peer: Peer<'_>, run: &mut Run) -> Result<()> {
+    run.tell(Step::Listening(peer.parent().map(Parent::pid), getpid()))?;
     signal::register(run.signal, handler)?;
     // Said when it is true: whoever reads this line may send the signal.
     run.tell(Step::Registered(run.signal))
@@ -49,7 +50,6 @@ pub fn receive(peer: Peer<'_>, run: &mut Run) -> Result<()> {
             continue;
         };
         run.tell(Step::Woken)?;
-        let signaler = Pid::from_raw(signaler);
         match take_message(&run.path, |segment| peer.ensure_sent(segment, signaler)) {
             Ok(message) => {
                 // Told only now: a signal that brings no message prints nothing.

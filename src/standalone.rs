@@ -38,7 +38,7 @@ pub fn listen(run: &mut Run) -> Result<()> {
     if run.signal == Signal::SIGINT {
         note::interrupt_is_caught();
     }
-    register(None, run)?;
+    register(Peer::Anybody, run)?;
     receive(Peer::Anybody, run)
 }
 
