@@ -15,6 +15,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -1028,37 +1029,13 @@ fn each_manual_page_is_named_once_where_its_call_first_appears() {
     texts.push(left.text().to_owned());
     for text in texts {
         let (mut named, mut called) = (Vec::new(), Vec::new());
-        // Broken lines are made whole, and the page is the last word.
-        let mut lines: Vec<String> = Vec::new();
-        for line in text.lines() {
-            match line.strip_prefix("              ") {
-                Some(rest) if !rest.starts_with("PID ") => {
-                    *lines.last_mut().unwrap() += &format!(" {rest}")
-                }
-                _ => lines.push(line.to_owned()),
+        for told in told_pages(&text) {
+            if told.named.is_some() {
+                assert_eq!(told.named, told.page, "{text}");
+                assert!(!called.contains(&told.page), "not the first: {told:?}");
+                named.extend(told.named);
             }
-        }
-        for line in lines
-            .iter()
-            .filter(|it| it.starts_with("    sender    ") || it.starts_with("    listener  "))
-        {
-            let (words, page) = without_page(&line[14..]);
-            let name = words.split('(').next().unwrap().to_owned();
-            if let Some(page) = page {
-                // (Whether the listener has to sleep differs from run to run.)
-                let section = if name == "ftok" { 3 } else { 2 };
-                let expected = match name.starts_with("--- ") {
-                    true => "signal(7)".to_owned(),
-                    false => format!("{name}({section})"),
-                };
-                assert_eq!(page, expected, "{line}");
-                assert!(
-                    !called.contains(&name),
-                    "not where it first appears: {line}"
-                );
-                named.push(page.to_owned());
-            }
-            called.push(name);
+            called.push(told.page);
         }
         let expected = [
             "sigprocmask(2)",
@@ -1079,6 +1056,7 @@ fn each_manual_page_is_named_once_where_its_call_first_appears() {
             "shmdt(2)",
             "waitpid(2)",
         ];
+        // (Whether the listener has to sleep differs from run to run.)
         let pages: BTreeSet<&str> = named
             .iter()
             .map(String::as_str)
@@ -1547,26 +1525,44 @@ fn at_each_step(
 #[test]
 fn if_the_pipe_of_records_is_full_the_run_goes_on_and_says_how_many_are_missing() {
     let scratch = Scratch::new();
-    let longest = "x".repeat(1007);
-    // What the listener hands over needs more than a page.
-    let finished = explain_through_a_pipe_of(4096, &scratch, &longest);
-    let text = finished.text();
+    // A page has room for what the listener hands over before the message, but not for the message,
+    // which is shown in 3000 letters. So what is left of it has room for the number.
+    let message = "\x1b".repeat(750);
+    let text = explain_through_a_pipe_of(4096, &scratch, &message);
     let (_, missing) = text.split_once(MISSING).expect("it says so");
     let (missing, _) = missing.split_once('.').unwrap();
     let missing: usize = missing.parse().unwrap();
     assert!(missing > 0, "{text}");
-    assert_told_in_part(text, &scratch, &longest);
+    assert_told_in_part(&text, &scratch, &message);
 }
 
 #[test]
 fn if_the_pipe_of_records_is_full_even_for_their_number_the_run_says_that_some_are_missing() {
     let scratch = Scratch::new();
-    // One entry is longer than what a pipe takes as a whole, so the pipe is filled to the last byte.
-    let longest = "\x1b".repeat(1007);
-    let finished = explain_through_a_pipe_of(8192, &scratch, &longest);
-    let text = finished.text();
+    // When the listener looks for the segment, it has handed over what it did before.
+    let point = Point::Call(Side::Child, libc::SYS_shmget);
+    let frozen = freeze(&mut explained_command(&scratch), point).expect("the run has not ended");
+    // What it hands over never fills the pipe to the last byte: so the test does, with bytes that
+    // are no record.
+    let mut options = File::options();
+    let options = options.write(true).custom_flags(libc::O_NONBLOCK);
+    let mut pipe = options.open(pipe_of_records(frozen.parent())).unwrap();
+    for size in [4096, 1] {
+        let full = loop {
+            if let Err(error) = pipe.write_all(&vec![0; size]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock, "{full}");
+    }
+    // Only the listener has the writing end from now on, as the sender waits for its end.
+    drop(pipe);
+
+    let text = text_after(frozen);
     assert!(text.contains(&format!("{MISSING}unknown.")), "{text}");
-    assert_told_in_part(text, &scratch, &longest);
+    let told = listener_names(&text);
+    assert_eq!(told.last().map(String::as_str), Some("ftok"), "{text}");
+    assert_told_in_part(&text, &scratch, "Hello, world");
 }
 
 /// What is said of records for which the pipe had no room; their number follows.
@@ -1574,12 +1570,23 @@ const MISSING: &str = "* Lines of the listener that are missing here: ";
 
 /// Runs `--explain`, and makes the pipe of records smaller before the listener uses it.
 #[track_caller]
-fn explain_through_a_pipe_of(bytes: i32, scratch: &Scratch, message: &str) -> Finished {
+fn explain_through_a_pipe_of(bytes: i32, scratch: &Scratch, message: &str) -> String {
     let mut command = scratch.sigshm(["--explain", "--color", "never", message]);
     let point = Point::Call(Side::Parent, libc::SYS_clone);
     let frozen = freeze(&mut command, point).expect("the run has not ended");
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let pipe = options.open(pipe_of_records(frozen.parent())).unwrap();
+    let size = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(bytes)).unwrap();
+    assert_eq!(size, bytes, "the pages are larger here");
+    drop(pipe);
+    text_after(frozen)
+}
+
+/// The pipe of records of a run that has forked, or is about to.
+fn pipe_of_records(parent: Pid) -> PathBuf {
     // The pipe is the first one made.
-    let folder = format!("/proc/{}/fd", frozen.parent());
+    let folder = format!("/proc/{parent}/fd");
     let numbers = fs::read_dir(&folder).unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is_pipe = |number: &i32| {
@@ -1587,17 +1594,16 @@ fn explain_through_a_pipe_of(bytes: i32, scratch: &Scratch, message: &str) -> Fi
         *number > 2 && file.to_str().unwrap().starts_with("pipe:")
     };
     let first = numbers.filter(is_pipe).min().expect("there is a pipe");
-    let mut options = File::options();
-    let options = options.read(true).custom_flags(libc::O_NONBLOCK);
-    let pipe = options.open(format!("{folder}/{first}")).unwrap();
-    let size = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(bytes)).unwrap();
-    assert_eq!(size, bytes, "the pages are larger here");
-    drop(pipe);
+    Path::new(&folder).join(first.to_string())
+}
 
+/// Lets the run go on, and what it tells: it must deliver and have nothing to complain of.
+#[track_caller]
+fn text_after(frozen: Frozen) -> String {
     let finished = frozen.release().finish(TIMEOUT);
     let outcome = (finished.code, finished.stderr.as_str());
     assert_eq!(outcome, (Some(0), ""), "{finished:#?}");
-    finished
+    finished.text().to_owned()
 }
 
 /// What the sender has done is all there, and of the listener what came first.

@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -317,6 +318,51 @@ fn without_waits(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
+#[test]
+fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call() {
+    let scratch = Scratch::new();
+    let through_a_socket = scratch.via_socket(["--step", "--color", "never", "Hello, world"]);
+    let mut texts = Vec::new();
+    for demo in [stepping(&scratch), through_a_socket] {
+        texts.push(Program::start_with_enters(demo).finish_well());
+    }
+    let mut listener = scratch.sigshm(["--step", "--color", "never"]);
+    listener.arg("--listen");
+    let listener = Program::start_with_enters(listener);
+    listener.until_printed("# Registering");
+    let mut sender = stepping(&scratch);
+    sender.args(["--to", &listener.pid().to_string()]);
+    texts.push(Program::start_with_enters(sender).finish_well());
+    texts.push(listener.finish_well());
+
+    for text in &texts {
+        let told = told_pages(text);
+        for who in ["sender", "listener"] {
+            let first = told.iter().position(|it| it.who == who);
+            let (before, own) = told.split_at(first.unwrap_or(told.len()));
+            // What was named before the fork is above the lines of both.
+            let named = before.iter().filter_map(|it| it.named.as_ref());
+            let mut seen: HashSet<&String> = named.collect();
+            for call in own.iter().filter(|call| call.who == who) {
+                let is_first = call.page.as_ref().is_some_and(|page| seen.insert(page));
+                let expected = call.page.clone().filter(|_| is_first);
+                assert_eq!(call.named, expected, "{call:?} in {text}");
+            }
+        }
+    }
+    // Each names its own: what the other one has named since the fork is not left out.
+    let of = |who: &str| {
+        let told = told_pages(&texts[0]).into_iter();
+        let named = told.filter(|it| it.who == who).filter_map(|it| it.named);
+        named.collect::<HashSet<_>>()
+    };
+    let both = &of("sender") & &of("listener");
+    for page in ["ftok(3)", "shmget(2)", "shmat(2)", "shmctl(2)", "shmdt(2)"] {
+        assert!(both.contains(page), "{page}: {}", texts[0]);
+    }
+    scratch.assert_nothing_left();
+}
+
 // A signal from a second terminal.
 
 #[test]
@@ -417,6 +463,8 @@ fn ctrl_c_at_any_stop_ends_both_processes_and_leaves_nothing() {
 #[test]
 fn ctrl_d_at_any_stop_lets_the_run_go_on_without_stopping() {
     let scratch = Scratch::new();
+    // The terminal tells it once, to the one that stands there: before the fork, after it, or
+    // before its end. From then on the other one must not stop either.
     for number in 0..STOPS.len() {
         let mut class = Class::start(&scratch, &[]);
         class.walk_to(number);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -34,6 +34,15 @@ impl Program {
             stderr,
             entered: 0,
         }
+    }
+
+    /// Starts a program that stops, with an Enter for each of its stops, and more.
+    pub fn start_with_enters(mut command: Command) -> Self {
+        command.stdin(Stdio::piped());
+        let mut program = Self::start(command);
+        let stdin = program.child.stdin.as_mut().unwrap();
+        stdin.write_all("\n".repeat(100).as_bytes()).unwrap();
+        program
     }
 
     pub fn pid(&self) -> Pid {
@@ -108,6 +117,15 @@ impl Program {
     /// The end of its input: it does not stop any more.
     pub fn enter_for_ever(&mut self) {
         drop(self.child.stdin.take());
+    }
+
+    /// Waits for the end, which must come without a complaint, and takes what was printed.
+    #[track_caller]
+    pub fn finish_well(self) -> String {
+        let finished = self.finish();
+        let outcome = (finished.code, finished.stderr.as_str());
+        assert_eq!(outcome, (Some(0), ""), "it printed {}", finished.text());
+        finished.text().to_owned()
     }
 
     /// Waits for the end, and takes what was printed.

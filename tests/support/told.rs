@@ -68,6 +68,12 @@ pub enum Told {
 
 /// Everything that is told up to the timeline, in order; what was broken into lines is whole again.
 pub fn told(text: &str) -> Vec<Told> {
+    let lines = whole_lines(text).into_iter();
+    lines.map(|(mark, words)| read(mark, words)).collect()
+}
+
+/// The lines up to the timeline, each with the mark that it begins with, if it has one.
+fn whole_lines(text: &str) -> Vec<(&'static str, String)> {
     let mut told: Vec<(&str, String)> = Vec::new();
     let text = plain(text);
     let lines = text.lines();
@@ -85,9 +91,7 @@ pub fn told(text: &str) -> Vec<Told> {
             _ => told.push(("", line.to_owned())),
         }
     }
-    told.into_iter()
-        .map(|(mark, words)| read(mark, words))
-        .collect()
+    told
 }
 
 fn read(mark: &str, words: String) -> Told {
@@ -130,6 +134,41 @@ pub fn without_page(words: &str) -> (&str, Option<&str>) {
         Some((call, "signal(7)")) => (call.trim_end(), Some("signal(7)")),
         _ => (words, None),
     }
+}
+
+/// What a process has done, and where there is more to read about it.
+#[derive(Debug)]
+pub struct Paged {
+    /// "sender" or "listener".
+    pub who: String,
+    /// The manual page, if it has one.
+    pub page: Option<String>,
+    /// The page that is named there, if one is.
+    pub named: Option<String>,
+}
+
+/// What the processes have done, in the order in which it is told.
+pub fn told_pages(text: &str) -> Vec<Paged> {
+    let lines = whole_lines(text).into_iter();
+    let lines = lines.filter(|(mark, _)| ["sender", "listener"].contains(&mark.trim()));
+    let paged = |(mark, words): (&str, String)| {
+        let (words, named) = without_page(&words);
+        let page = match words.split('(').next().unwrap() {
+            // Two processes return from fork, but only one has called it.
+            _ if words == "fork() = 0" => None,
+            // What was done without a call.
+            "" => None,
+            name if name.starts_with("--- ") => Some("signal(7)".to_owned()),
+            "ftok" => Some("ftok(3)".to_owned()),
+            name => Some(format!("{name}(2)")),
+        };
+        Paged {
+            who: mark.trim().to_owned(),
+            page,
+            named: named.map(str::to_owned),
+        }
+    };
+    lines.map(paged).collect()
 }
 
 /// The calls that are told, in order.
