@@ -731,6 +731,61 @@ fn strace_sees_the_calls_that_a_run_through_a_socket_tells_and_makes_without_tel
     scratch.assert_nothing_left();
 }
 
+#[test]
+fn strace_sees_as_many_polls_as_are_told_and_the_last_of_them_as_it_is_told() {
+    let (in_time, for_ever) = ("--timeout=60", "--timeout=1e30");
+    // What the first four polls come to, in place of what the kernel would say. (One comes before
+    // them, at the start-up of the program.)
+    let fails = |with: &str| format!("inject=poll:{with}:when=2..5");
+    for (option, timeout, fault) in [
+        ("--explain", in_time, None),
+        ("--explain", in_time, Some(fails("retval=0"))),
+        ("--explain", in_time, Some(fails("error=EINTR"))),
+        ("--explain", for_ever, None),
+        ("--explain", for_ever, Some(fails("retval=0"))),
+        ("--explain", for_ever, Some(fails("error=EINTR"))),
+        ("--step", for_ever, None),
+    ] {
+        let case = format!("{option} {timeout} {fault:?}");
+        let scratch = Scratch::new();
+        let options = fault.iter().flat_map(|it| ["-e", it]).collect::<Vec<_>>();
+        let arguments = [option, timeout, "Hello, world"];
+        let Some(mut strace) = strace_that(&options, &scratch, "run", &arguments) else {
+            return;
+        };
+        let watched = Watched::new(&scratch, "run", run(&mut strace));
+        let (code, stderr) = (watched.finished.code, watched.finished.stderr.as_str());
+        assert_eq!((code, stderr), (Some(0), ""), "{case}");
+        if option == "--explain" {
+            watched.assert_told_is_seen(&scratch);
+        }
+
+        // The sender waits twice: until the listener is ready, and until it has ended. (At a stop
+        // it waits for standard input, which is not told.)
+        let calls = told_calls(watched.finished.text());
+        let told = calls.iter().filter(|it| it.name() == "poll");
+        let told: Vec<&Call> = told.collect();
+        let seen = watched.sender.calls.iter();
+        let seen = seen.filter(|it| it.name() == "poll" && !it.words.contains("fd=0,"));
+        let seen: Vec<&Call> = seen.collect();
+        let waits: Vec<&[&Call]> = seen.split_inclusive(|it| it.returned == "1").collect();
+        assert_eq!(
+            (told.len(), waits.len()),
+            (2, 2),
+            "{case}: {told:#?} {seen:#?}"
+        );
+        for (told, seen) in told.iter().zip(&waits) {
+            assert_eq!(told.times(), seen.len(), "{case}: {told:?} {seen:#?}");
+            assert_eq!(told.words, seen[seen.len() - 1].words, "{case}");
+            // Without an end it looks once a second whether there is still something to wait for.
+            let looks = told.words.ends_with("}], 1, 1000)");
+            assert_eq!(looks, timeout == for_ever, "{case}: {told:?}");
+        }
+        assert_eq!(waits[0].len() > 4, fault.is_some(), "{case}: {seen:#?}");
+        scratch.assert_nothing_left();
+    }
+}
+
 /// How the listener waits differs from run to run: it may have to sleep after it has spun.
 const WAIT: [&str; 2] = ["sigprocmask", "pselect"];
 
@@ -1684,6 +1739,16 @@ fn sleeper_in(scratch: &Scratch) -> i32 {
 /// strace(1) of the program with these arguments, which logs under this name. `None`, and a word
 /// about it that nobody captures, if there is no strace.
 fn strace(scratch: &Scratch, name: &str, arguments: &[&str]) -> Option<Command> {
+    strace_that(&[], scratch, name, arguments)
+}
+
+/// As [`strace`], with options of its own: it can do more than look.
+fn strace_that(
+    options: &[&str],
+    scratch: &Scratch,
+    name: &str,
+    arguments: &[&str],
+) -> Option<Command> {
     let mut version = Command::new("strace");
     if let Err(error) = version.arg("-V").stdout(Stdio::null()).status() {
         assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
@@ -1699,6 +1764,7 @@ fn strace(scratch: &Scratch, name: &str, arguments: &[&str]) -> Option<Command> 
     strace.current_dir(scratch.dir());
     strace.args(["-ff", "-v", "-s", "4096", "-o"]).arg(log);
     strace
+        .args(options)
         .arg(program.get_program())
         .args(program.get_args())
         .env_remove("NO_COLOR")
@@ -1892,7 +1958,10 @@ impl Watched {
             for it in told_by(self.finished.text(), who) {
                 match it {
                     Told::Looks(times) => looks = Some((told.len(), times)),
-                    Told::Call(call) => told.push(Some(without_cause(&call))),
+                    Told::Call(call) => {
+                        told.resize(told.len() + call.times() - 1, None);
+                        told.push(Some(without_cause(&call)));
+                    }
                     Told::Signal { words, .. } => told.push(Some(words)),
                     _ => {}
                 }

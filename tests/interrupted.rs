@@ -345,10 +345,18 @@ fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_i
 
 /// A signal that comes soon, as an alarm(2) that was set before exec(2).
 fn set_alarm() -> io::Result<()> {
-    let time = |tv_usec| libc::timeval { tv_sec: 0, tv_usec };
+    set_alarm_after(Duration::from_millis(300))
+}
+
+/// As [`set_alarm`], after this time.
+fn set_alarm_after(time: Duration) -> io::Result<()> {
+    let timeval = |time: Duration| libc::timeval {
+        tv_sec: time.as_secs() as libc::time_t,
+        tv_usec: time.subsec_micros() as libc::suseconds_t,
+    };
     let timer = libc::itimerval {
-        it_interval: time(0),
-        it_value: time(300_000),
+        it_interval: timeval(Duration::ZERO),
+        it_value: timeval(time),
     };
     // SAFETY: the timer lives until the call has returned, and what was set before is not asked
     // for.
@@ -376,6 +384,81 @@ fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits() {
     for (scratch, run) in [(locked, waits_for_lock), (unread, waits_for_listener)] {
         let finished = run.finish();
         assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
+        scratch.assert_nothing_left();
+    }
+}
+
+/// When the alarm of the tests below comes. On a busy machine it may come before the run has got to
+/// where it is to be met. Then it is set for later.
+fn alarm_times() -> impl Iterator<Item = Duration> {
+    (0..8).map(|doublings| Duration::from_millis(100) * (1 << doublings))
+}
+
+/// A run that must wait for the lock, frozen at the point until its starter's alarm is due. The
+/// error is a run that the alarm has ended before.
+fn freeze_until_alarm_is_due(
+    scratch: &Scratch,
+    time: Duration,
+    point: Point,
+) -> Result<Frozen, Finished> {
+    let mut command = hello(scratch);
+    started_by(&mut command, move || set_alarm_after(time));
+    let frozen = freeze(&mut command, point).inspect_err(assert_ended_by_alarm)?;
+    // It comes, unless the run has stopped the timer already, and will set it again.
+    let begun = Instant::now();
+    wait_until("the alarm is due", || {
+        is_alarm_pending(&frozen) || begun.elapsed() > time
+    });
+    Ok(frozen)
+}
+
+fn is_alarm_pending(frozen: &Frozen) -> bool {
+    signals(frozen.parent(), "ShdPnd:") & bit(Signal::SIGALRM) != 0
+}
+
+#[track_caller]
+fn assert_ended_by_alarm(finished: &Finished) {
+    assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
+    assert_eq!(finished.text(), "");
+    let stderr = &finished.stderr;
+    assert!(
+        stderr.is_empty() || is_waiting_line(stderr),
+        "{finished:#?}"
+    );
+}
+
+#[test]
+fn an_alarm_that_comes_just_before_the_run_stops_the_timer_ends_it() {
+    let scratch = Scratch::new();
+    let _lock = take_lock(&scratch);
+    let point = Point::Call(Side::Parent, libc::SYS_setitimer);
+    let mut frozen =
+        alarm_times().filter_map(|time| freeze_until_alarm_is_due(&scratch, time, point).ok());
+    let frozen = frozen.next().expect("it stops the timer first");
+    assert!(
+        is_alarm_pending(&frozen),
+        "nobody has stopped the timer yet"
+    );
+    assert_ended_by_alarm(&frozen.release().finish(SOON));
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn an_alarm_that_is_due_at_any_step_of_the_way_to_the_lock_ends_the_run() {
+    // Every third step: each takes as long as the alarm.
+    for step in (0..).step_by(3) {
+        let scratch = Scratch::new();
+        let _lock = take_lock(&scratch);
+        let point = Point::Step(Side::Parent, step);
+        let mut runs = alarm_times().map(|time| freeze_until_alarm_is_due(&scratch, time, point));
+        let has_waited = |ended: &Finished| is_waiting_line(&ended.stderr);
+        let run = runs.find(|run| run.as_ref().err().is_none_or(has_waited));
+        let Ok(frozen) = run.expect("the alarm comes late enough") else {
+            // It was blocked, and there are no more steps.
+            assert!(step > 5, "{step}");
+            break;
+        };
+        assert_ended_by_alarm(&frozen.release().finish(SOON));
         scratch.assert_nothing_left();
     }
 }

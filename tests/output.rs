@@ -250,7 +250,11 @@ fn a_reader_may_pause_for_longer_than_the_timeout_unless_the_listener_has_to_pri
     // kills the listener.
     for (line, scratch, running, mut pipe, read) in listeners {
         let finished = running.finish();
-        let what = if line < 6 { "ready" } else { "done" };
+        let what = if line < 6 {
+            "was not ready"
+        } else {
+            "has not ended"
+        };
         finished.assert_failed_with(&["the listener", what, "0.4 seconds", "--timeout"]);
         let text = read + &pipe.rest();
         assert_eq!(text.lines().count(), line - 1, "the lines before are whole");

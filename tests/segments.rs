@@ -19,6 +19,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork};
+use sigshm::sys::{Error, Key, OwnedSegment};
 
 use support::program::Program;
 use support::tracer::{Frozen, Point, Released, Side, freeze};
@@ -446,6 +447,54 @@ fn go_on_as(pid: i32) -> io::Result<()> {
     }
 }
 
+/// A run finds a segment that was left behind, and somebody else changes that at one of its steps,
+/// for each of them. It must deliver all the same. `change` is given the segment, if it is still
+/// there. Returns at how many steps it was, although the run was about to look, or had looked.
+fn change_at_every_step(change: impl Fn(&Scratch, &Segment)) -> usize {
+    let mut looked = 0;
+    for step in 0.. {
+        let scratch = Scratch::new();
+        let left = leave_behind(&scratch);
+        let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
+        let frozen = match freeze(&mut command, Point::Step(Side::Parent, step)) {
+            Ok(frozen) => frozen,
+            Err(finished) => {
+                finished.assert_delivered(12, "Hello, world");
+                assert!(step > 60, "{step}");
+                return looked;
+            }
+        };
+        if scratch.segments() == [left.clone()] {
+            // Having said what it writes, it asks for the segment.
+            looked += usize::from(frozen.printed().contains("text:"));
+            change(&scratch, &left);
+        }
+        let finished = frozen.release().finish(TIMEOUT);
+        finished.assert_delivered(12, "Hello, world");
+        let mut notes = finished.stderr.lines();
+        assert!(notes.all(|it| it.starts_with("sigshm: reclaimed segment ")));
+        scratch.assert_nothing_left();
+    }
+    unreachable!("there are only so many steps")
+}
+
+#[test]
+fn a_left_segment_that_somebody_else_removes_at_any_step_of_the_run_is_no_hindrance() {
+    let looked = change_at_every_step(|_, left| remove_segment(left.id));
+    // It cannot create its own, finds this one, looks at it, and is about to remove it: each is a
+    // call, with an entry and, but for the last, an exit.
+    assert!(looked >= 7, "{looked}");
+}
+
+#[test]
+fn a_left_segment_that_another_one_replaces_at_any_step_of_the_run_is_no_hindrance() {
+    let looked = change_at_every_step(|scratch, left| {
+        remove_segment(left.id);
+        leave_behind(scratch);
+    });
+    assert!(looked >= 7, "{looked}");
+}
+
 // Segments that are in use are waited for.
 
 /// A run that has found the segment in use, and looks at it again and again.
@@ -518,6 +567,34 @@ fn a_segment_whose_creator_is_alive_is_left_alone() {
     let (occupant, creator) = Occupant::created_by_a_living_process(&scratch, 0o600, pattern(SIZE));
     occupant.assert_left_alone(&scratch, &say_hello_in_vain(&scratch), &is_alive(creator.0));
     drop(creator);
+}
+
+#[test]
+fn a_segment_that_this_very_process_has_created_is_left_alone() {
+    let again = |key: &Key| OwnedSegment::<u32>::create(key, Duration::from_millis(50));
+    let forget: fn(OwnedSegment<u32>) -> Option<OwnedSegment<u32>> = |it| {
+        mem::forget(it);
+        None
+    };
+    // Nobody is attached: only that it has created it says that it may still need it.
+    for (what, keep) in [("held", Some as fn(_) -> _), ("forgotten", forget)] {
+        let scratch = Scratch::new();
+        let key = Key::from_path(&scratch.path(), 1).unwrap();
+        let (first, reclaimed) = again(&key).unwrap();
+        assert_eq!(reclaimed, None);
+        let first = keep(first);
+        let before = scratch.segments();
+        let us = Pid::this();
+        assert_eq!((before.len(), before[0].attached), (1, 0), "{what}");
+        assert_eq!(before[0].creator_pid, us.as_raw());
+
+        let occupied = again(&key).expect_err(what);
+        assert!(matches!(occupied, Error::Occupied { may_pass: true, .. }));
+        let said = occupied.to_string();
+        assert!(said.contains(&is_alive(us)), "{what}: {said}");
+        assert_eq!(scratch.segments(), before, "{what}");
+        drop(first);
+    }
 }
 
 #[test]

@@ -174,7 +174,12 @@ fn a_pid_that_does_not_exist_is_refused() {
 fn a_zombie_is_refused() {
     let zombie = Program::start(Command::new("true"));
     wait_until("it has ended", || state(zombie.pid()) == Some('Z'));
-    assert_refused(zombie.pid(), &["ESRCH", "No such process"]);
+    let named = format!("PID {} is a zombie: ", zombie.pid());
+    let finished = assert_refused(zombie.pid(), &[&named, "has not waited for it"]);
+    // kill(2) finds a zombie like any other process: no call has failed.
+    for untrue in ["failed", "ESRCH", "No such process"] {
+        assert!(!finished.stderr.contains(untrue), "{finished:#?}");
+    }
 }
 
 #[test]
@@ -988,6 +993,62 @@ fn a_segment_that_is_too_small_for_a_message_is_none() {
     scratch.assert_nothing_left();
 }
 
+/// The process will find that a signal has come, before its handler was in place, from one that has
+/// created a segment at the key for it and has ended. Whose signal it is, its segment may be taken.
+fn with_signal_of_creator(command: &mut Command, key: i32) {
+    let prepare = move || {
+        block_sigusr1()?;
+        // SAFETY: the new process makes a few system calls and ends. They touch no memory.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
+                let created = libc::shmget(key, 1024, flags) != -1;
+                let sent = created && libc::kill(libc::getppid(), libc::SIGUSR1) == 0;
+                libc::_exit(i32::from(!sent));
+            }
+            let mut status = 0;
+            match libc::waitpid(child, &mut status, 0) == child && status == 0 {
+                true => Ok(()),
+                false => Err(io::ErrorKind::Other.into()),
+            }
+        }
+    };
+    // SAFETY: between fork and exec this makes a few system calls, and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+}
+
+#[test]
+fn a_listener_whose_segment_somebody_removes_while_it_looks_goes_on_listening() {
+    let removed = |call: &str| format!("{call} failed: Invalid argument (EINVAL)");
+    for (step, said) in [
+        (libc::SYS_shmget, NO_SEGMENT.to_owned()),
+        (libc::SYS_shmctl, removed("IPC_STAT, …)")),
+        (libc::SYS_shmat, removed("NULL, SHM_RDONLY)")),
+        // It is attached, so it is still there for this one.
+        (libc::SYS_shmdt, "it holds no message".to_owned()),
+    ] {
+        let scratch = Scratch::new();
+        let mut command = scratch.sigshm(["--listen"]);
+        with_signal_of_creator(&mut command, scratch.key());
+        let frozen = freeze(&mut command, Point::Call(Side::Parent, step)).expect("it listens");
+        let pid = frozen.parent();
+        let [segment] = &scratch.segments()[..] else {
+            panic!("there is not one segment: {:?}", scratch.segments());
+        };
+        remove_segment(segment.id);
+        let listener = frozen.release();
+        wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
+        let sender = send(&scratch, pid, &[], "Hello, world");
+        assert_said(&sender.finish(), &sent(12, "Hello, world"));
+        let finished = listener.finish(TIMEOUT);
+        assert_eq!(finished.text(), received(pid, "Hello, world"));
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        assert_notes(&finished.stderr, &[&said], &scratch);
+        scratch.assert_nothing_left();
+    }
+}
+
 // What they say, as a whole.
 
 /// The run succeeded, and said this and nothing else.
@@ -1049,13 +1110,14 @@ const NO_SEGMENT: &str = "ENOENT); no segment is at this key";
 
 /// A sender to this process refuses, names the process and the reason, and has created nothing.
 #[track_caller]
-fn assert_refused(target: Pid, reasons: &[&str]) {
+fn assert_refused(target: Pid, reasons: &[&str]) -> Finished {
     let scratch = Scratch::new();
     let finished = send(&scratch, target, &[], "Hello, world").finish();
     finished.assert_failed_with(reasons);
     finished.assert_failed_with(&[&target.to_string(), "sigshm --listen"]);
     assert_eq!(finished.text(), "");
     scratch.assert_nothing_left();
+    finished
 }
 
 /// The lines that `--explain` adds are indented.

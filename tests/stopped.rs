@@ -85,9 +85,15 @@ fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
         let listener = released.listener().unwrap();
         let finished = released.finish(LIMIT);
         assert_eq!(finished.code, Some(1), "{}", finished.text());
+        let is_ready = finished.text().contains("# Writing message");
+        let what = if is_ready {
+            "has not ended"
+        } else {
+            "was not ready"
+        };
         finished.assert_failed_with(&[
-            &format!("the listener (PID {listener}) was not "),
-            " within 1 second: a signal has stopped it",
+            &format!("the listener (PID {listener}) {what} within 1 second: "),
+            ": a signal has stopped it",
             "--timeout",
         ]);
         wait_until("the listener is reaped", || is_gone(listener));

@@ -43,6 +43,12 @@ impl Call {
         rest.split([',', '}', ')']).next().unwrap()
     }
 
+    /// How many calls it stands for: of those that a wait consists of, only the last one is told.
+    pub fn times(&self) -> usize {
+        let times = self.returned.split_once("(the last of ");
+        times.map_or(1, |(_, times)| times.trim_end_matches(')').parse().unwrap())
+    }
+
     /// Whether it asks for a segment's status.
     pub fn is_status(&self) -> bool {
         self.words.starts_with("shmctl(") && self.words.contains(", IPC_STAT, ")
