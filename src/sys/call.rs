@@ -99,8 +99,16 @@ impl fmt::Display for Call {
 impl Call {
     /// The call, with what the kernel has written where it was told.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, answer: Option<&Answer>) -> fmt::Result {
-        let ends = match answer {
-            Some(Answer::Ends(ends)) => format!("{ends:?}"),
+        let told = match (answer, self) {
+            (Some(Answer::Ends(ends)), _) => format!("{ends:?}"),
+            (Some(Answer::Byte(Some(byte))), _) => format!("\"{}\"", byte.escape_ascii()),
+            (_, Self::Read(_)) => "\"\"".to_owned(),
+            (Some(Answer::Ended(_, WaitStatus::Exited(_, status))), _) => {
+                format!("[{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}]")
+            }
+            (Some(Answer::Ended(_, WaitStatus::Signaled(_, signal, _))), _) => {
+                format!("[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}]")
+            }
             _ => "…".to_owned(),
         };
         match self {
@@ -122,13 +130,10 @@ impl Call {
                 write!(f, "sigaction({signals}, {{sa_handler={handler}, …}}, …)")
             }
             Self::Sigprocmask(how, set) => write!(f, "sigprocmask({how:?}, {}, …)", names(set)),
-            Self::Pipe => write!(f, "pipe({ends})"),
-            Self::Socketpair => write!(f, "socketpair(AF_UNIX, SOCK_STREAM, 0, {ends})"),
+            Self::Pipe => write!(f, "pipe({told})"),
+            Self::Socketpair => write!(f, "socketpair(AF_UNIX, SOCK_STREAM, 0, {told})"),
             Self::Fork => f.write_str("fork()"),
-            Self::Read(fd) => {
-                let byte = if let Some(Answer::Byte(byte)) = answer { *byte } else { None };
-                write!(f, "read({fd}, \"{}\", 1)", byte.as_slice().escape_ascii())
-            }
+            Self::Read(fd) => write!(f, "read({fd}, {told}, 1)"),
             Self::Write(fd, bytes) => write!(f, "write({fd}, …, {bytes})"),
             Self::Send(fd, bytes) => write!(f, "send({fd}, …, {bytes}, 0)"),
             Self::Recv(fd, bytes) => write!(f, "recv({fd}, …, {bytes}, MSG_WAITALL)"),
@@ -138,14 +143,12 @@ impl Call {
             Self::Pselect(fd, timeout) => {
                 let width = fd.map_or(0, |fd| fd + 1);
                 let timeout = timeout.map_or("NULL".to_owned(), |time| timespec(&time));
-                let read = fd.as_slice();
-                write!(f, "pselect({width}, {read:?}, NULL, NULL, {timeout}, [])")
+                write!(f, "pselect({width}, {:?}, NULL, NULL, {timeout}, [])", fd.as_slice())
             }
             Self::Ftok(path, project) => write!(f, "ftok({}, {project})", quoted(path)),
             Self::Shmget(key, size, 0) => write!(f, "shmget(0x{key:08x}, {size}, 0)"),
             Self::Shmget(key, size, flags) => {
-                let mode = flags & 0o777;
-                write!(f, "shmget(0x{key:08x}, {size}, IPC_CREAT|IPC_EXCL|0{mode:o})")
+                write!(f, "shmget(0x{key:08x}, {size}, IPC_CREAT|IPC_EXCL|0{:o})", flags & 0o777)
             }
             Self::Shmat(id, 0) => write!(f, "shmat({id}, NULL, 0)"),
             Self::Shmat(id, _) => write!(f, "shmat({id}, NULL, SHM_RDONLY)"),
@@ -155,15 +158,7 @@ impl Call {
             Self::Nanosleep(time) => write!(f, "nanosleep({}, …)", timespec(time)),
             Self::Kill(pid, Some(signal)) => write!(f, "kill({pid}, {signal})"),
             Self::Kill(pid, None) => write!(f, "kill({pid}, 0)"),
-            Self::Waitpid(pid) => match answer {
-                Some(Answer::Ended(_, WaitStatus::Exited(_, status))) => {
-                    write!(f, "waitpid({pid}, [{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}], 0)")
-                }
-                Some(Answer::Ended(_, WaitStatus::Signaled(_, signal, _))) => {
-                    write!(f, "waitpid({pid}, [{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}], 0)")
-                }
-                _ => write!(f, "waitpid({pid}, …, 0)"),
-            },
+            Self::Waitpid(pid) => write!(f, "waitpid({pid}, {told}, 0)"),
             Self::Arrival(signal, origin, _) => write!(f, "--- {signal} {{{origin}}} ---"),
             Self::CopyIn(bytes, address) => write!(f, "copied {bytes} bytes to {address:#x}"),
             Self::CopyOut(bytes, address) => write!(f, "copied {bytes} bytes from {address:#x}"),
@@ -194,12 +189,11 @@ pub fn quoted(path: &Path) -> String {
 
 /// The text, without its middle if it has more than `room` characters.
 pub fn shortened(text: &str, room: usize) -> String {
-    let letters: Vec<char> = text.chars().collect();
-    if letters.len() <= room {
-        return text.to_owned();
+    let mut letters: Vec<char> = text.chars().collect();
+    if letters.len() > room {
+        // The end of a path says more than its beginning.
+        let (head, tail) = (room / 3, room - room / 3 - 1);
+        letters.splice(head..letters.len() - tail, ['…']);
     }
-    // The end of a path says more than its beginning.
-    let (head, tail) = (room / 3, room - room / 3 - 1);
-    let part = |letters: &[char]| letters.iter().collect::<String>();
-    format!("{}…{}", part(&letters[..head]), part(&letters[letters.len() - tail..]))
+    letters.into_iter().collect()
 }

@@ -39,10 +39,7 @@ impl Error {
 
     /// The error number, if it was a system call that failed.
     pub fn errno(&self) -> Option<Errno> {
-        match self {
-            Self::Call(_, errno) => Some(*errno),
-            _ => None,
-        }
+        if let Self::Call(_, errno) = self { Some(*errno) } else { None }
     }
 
     /// Whether a reader has found nothing that it may take; something may be there later.
@@ -74,10 +71,7 @@ impl fmt::Display for Error {
         match self {
             Self::Call(call, errno) => {
                 write!(f, "{call} failed: {} ({errno:?})", errno.desc())?;
-                match likely_cause(call, *errno) {
-                    Some(cause) => write!(f, "; {cause}"),
-                    None => Ok(()),
-                }
+                likely_cause(call, *errno).map_or(Ok(()), |cause| write!(f, "; {cause}"))
             }
             Self::Occupied { what, .. } | Self::TimedOut(what) | Self::Exited(what) => {
                 f.write_str(what)

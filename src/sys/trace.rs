@@ -48,7 +48,7 @@ pub fn untraced<T>(look: impl FnOnce() -> T) -> T {
 /// Makes a system call. `call` describes it, and runs afterwards, if the call is recorded or has
 /// failed: a plain run builds no description.
 pub(super) fn traced<T>(
-    call: impl FnOnce() -> Call,
+    call: impl Fn() -> Call,
     make: impl FnOnce() -> nix::Result<T>,
 ) -> Result<T, Error>
 where
@@ -56,18 +56,11 @@ where
 {
     let began = clock();
     let outcome = make();
-    let ended = clock();
-    match (outcome, began.zip(ended)) {
-        (Ok(value), None) => Ok(value),
-        (outcome, times) => {
-            let call = call();
-            if let Some((began, ended)) = times {
-                let result = outcome.as_ref().map(Answer::from).map_err(|&errno| errno);
-                hand_over(Record { call: call.clone(), result, began, ended });
-            }
-            outcome.map_err(|errno| Error::call(call, errno))
-        }
+    if let Some((began, ended)) = began.zip(clock()) {
+        let result = outcome.as_ref().map(Answer::from).map_err(|&errno| errno);
+        hand_over(Record { call: call(), result, began, ended });
     }
+    outcome.map_err(|errno| Error::call(call(), errno))
 }
 
 /// Sleeps between two looks at the same thing.
