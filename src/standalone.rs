@@ -70,8 +70,7 @@ pub fn send(message: &Message, listener: Pid, run: &mut Run) -> Result<()> {
     shared.free()
 }
 
-/// Makes sure that a process is there, can read the message, and has a handler: without one, most
-/// signals would kill it.
+/// Makes sure that a process is there, can read the message, and has a handler for the signal.
 fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
     let hint =
         "start a listener (sigshm --listen, with the same --signal) and use the PID it prints";
@@ -85,20 +84,20 @@ fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
     let user = Proc::ours().and_then(|proc| proc.user(listener));
     let user = user.filter(|&user| user != us && !user.is_root());
     let shares_ipc = Proc::ours().and_then(|proc| proc.shares_ipc(listener));
-    match (has_handler, user) {
-        (Some(false), _) => bail!(
+    match (has_handler, user, shares_ipc) {
+        (Some(false), ..) => bail!(
             "{program} has no handler for {signal} (SigCgt in /proc/{listener}/status), so it \
              would be killed or stopped, or would not notice; {hint}"
         ),
-        (None, _) if cfg!(target_os = "linux") => bail!(
+        (None, ..) if cfg!(target_os = "linux") => bail!(
             "nobody can tell whether PID {listener} has a handler for {signal}, which may kill it \
              otherwise: there is no /proc of this PID namespace; mount it (unshare --mount-proc)"
         ),
-        (_, Some(user)) => bail!(
+        (_, Some(user), _) => bail!(
             "{program} is user {user}'s, and could not read the message, which is for user {us} \
              alone; run both as one user"
         ),
-        _ if shares_ipc == Some(false) => bail!(
+        (.., Some(false)) => bail!(
             "{program} is in another IPC namespace, and could not find the message; run both in \
              one"
         ),
@@ -155,9 +154,8 @@ fn wait_until(
             trace::untraced(|| shared.segment.ensure_reachable(listener))?;
             next_check += fd::CHECK_INTERVAL;
         }
-        deadline
-            .check()
-            .map_err(|error| anyhow!("{error}: {}", cause(shared, listener, run.signal)))?;
+        let cause = || cause(shared, listener, run.signal);
+        deadline.check().map_err(|error| anyhow!("{error}: {}", cause()))?;
         trace::sleep(STATUS_INTERVAL);
     }
 }

@@ -36,29 +36,22 @@ impl<T: SelfContained> Attachment<T> {
     };
 
     pub(super) fn new(id: c_int, flags: c_int) -> Result<Self, Error> {
-        let shmat = || {
-            // SAFETY: with a null address the kernel maps the segment where nothing else is, so no
-            // memory of this process changes its meaning.
-            let address = unsafe { libc::shmat(id, ptr::null(), flags) };
-            // shmat(2) returns -1 on error, not null.
-            if address.addr() == usize::MAX { Err(Errno::last()) } else { Ok(address) }
-        };
+        // SAFETY: with a null address the kernel maps the segment where nothing else is, so no
+        // memory of this process changes its meaning.
+        let shmat = || Errno::result(unsafe { libc::shmat(id, ptr::null(), flags) });
         let address = trace::traced(|| Call::Shmat(id, flags), shmat)?;
         let attachment = Self { address, holds: PhantomData };
         // Identifiers can be given out anew. This one cannot, now that we are attached: so the size
         // that the kernel names here is the size of what is mapped.
         let status = status::status(id)?;
         if status.size < size_of::<T>() {
-            return Err(Error::Rejected(format!(
-                "{status}: it is too small for what it should hold"
-            )));
+            let what = format!("{status}: it is too small for what it should hold");
+            return Err(Error::Rejected(what));
         }
         Ok(attachment)
     }
 
-    /// Copies out what the segment holds.
-    ///
-    /// Others may write meanwhile. If the first word is one that
+    /// Copies out what the segment holds. Others may write meanwhile. If the first word is one that
     /// [`write`](WritableAttachment::write) has put there, so is the rest.
     pub fn read(&self) -> T {
         let mut value = T::zeroed();
@@ -77,10 +70,10 @@ impl<T: SelfContained> Attachment<T> {
 
     /// The segment as words that any process may change at any moment: which is what an atomic is.
     fn words(&self) -> &[AtomicU32] {
-        // SAFETY: the segment is attached for as long as `self` lives, at an address aligned to a
-        // page, and it is at least as large as a T (`new` has asked the kernel). An atomic may
-        // change while it is borrowed, and our own process makes no other kind of reference to this
-        // memory. (In a read-only attachment nothing stores.)
+        // SAFETY: the segment is attached for as long as `self` lives, at a page's beginning, and is
+        // at least as large as a T (`new` has asked the kernel). An atomic may change while it is
+        // borrowed, and this process makes no other reference to this memory. (In a read-only
+        // attachment nothing stores.)
         unsafe { slice::from_raw_parts(self.address.cast::<AtomicU32>(), Self::WORDS) }
     }
 }
@@ -100,10 +93,9 @@ impl<T> Drop for Attachment<T> {
 pub struct WritableAttachment<T>(pub(super) Attachment<T>);
 
 impl<T: SelfContained> WritableAttachment<T> {
-    /// Copies `value` into the segment, its first word last.
-    ///
-    /// Others may read meanwhile. If they find the new first word, they find the rest of `value`
-    /// too; so of two values that begin with the same word, write only one.
+    /// Copies `value` into the segment, its first word last. Others may read meanwhile. If they find
+    /// the new first word, they find the rest of `value` too; so of two values that begin with the
+    /// same word, write only one.
     pub fn write(&mut self, value: &T) {
         let bytes = value.bytes().chunks_exact(size_of::<AtomicU32>());
         for (index, (word, bytes)) in self.0.words().iter().zip(bytes).enumerate().rev() {

@@ -1,18 +1,17 @@
 //! "Clean up and die": a signal that ends this process and can be caught first removes what the
 //! process owns.
 //!
-//! A segment outlives its processes, and a child its parent. So a process that owns one of them
-//! catches the signals that end a program. The handler removes the segment, kills and reaps the
-//! child, and then dies of the signal as it would have without a handler. This is the second of the
-//! two common designs of a handler (The Linux Programming Interface, section 21.1). The rest of the
-//! program need not know of it: there is no flag to look at and no error to hand up, and it works
-//! in the middle of any call that blocks.
+//! A segment outlives its processes, and a child its parent. So the handler removes the segment,
+//! kills and reaps the child, and then dies of the signal as if there were no handler. This is the
+//! second of the two common designs of a handler (The Linux Programming Interface, section 21.1).
+//! The rest of the program need not know of it: there is no flag to look at and no error to hand
+//! up, and it works in the middle of any call that blocks.
 //!
 //! # The order, and why
 //! 1. `process::fork` blocks these signals, forks, and installs the handlers in the parent alone. A
 //!    process that does not fork calls [`install`].
-//! 2. While a segment is created they are blocked again: the handler knows it as soon as it exists.
-//!    They are never blocked around a wait.
+//! 2. While a segment is created they are blocked again, so that the handler knows of it as soon as
+//!    it exists. They are never blocked around a wait.
 //! 3. To remove: `IPC_RMID` first, then the identifier is forgotten. To reap: the PID is forgotten
 //!    first, because after waitpid(2) it may be somebody else's.
 //!
@@ -43,9 +42,9 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 /// The handler. All signals are blocked while it runs, and it does not return.
 ///
 /// It makes system calls and nothing else: no allocation, no lock. All of them are on the list of
-/// signal-safety(7) but shmctl(2). POSIX does not list that one because a system may build it in a
-/// library. On Linux (glibc and musl), macOS and the BSDs it is a bare system call, which for
-/// IPC_RMID looks at no memory of this process.
+/// signal-safety(7) but shmctl(2), which a system may build in a library. On Linux (glibc and
+/// musl), macOS and the BSDs it is a bare system call, and IPC_RMID looks at no memory of this
+/// process.
 extern "C" fn clean_up_and_die(signal: c_int) {
     let segment = SEGMENT.swap(NO_SEGMENT, SeqCst);
     if segment != NO_SEGMENT {
@@ -64,9 +63,9 @@ extern "C" fn clean_up_and_die(signal: c_int) {
     Signal::try_from(signal).map_or_else(|_| process::abort(), |signal| die_of(signal))
 }
 
-/// Ends this process by `signal`, so that its parent sees it die of that. If the signal does not
-/// kill (PID 1 of a container is spared by the kernel), the exit status is what a shell makes of
-/// it, 128 and the number. Calls only what a handler may call.
+/// Ends this process by `signal`, so that its parent sees it die of that. If the kernel spares it,
+/// as PID 1 of a container, the exit status is what a shell makes of the signal, 128 and its
+/// number. Calls only what a handler may call.
 pub fn die_of(signal: Signal) -> ! {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: no handler is installed here; the default disposition is no code of ours.
@@ -79,15 +78,13 @@ pub fn die_of(signal: Signal) -> ! {
 
 /// Whether `signal` is one of those that [`install`] catches: it ends a program and can be caught,
 /// and neither reports a fault of the program itself (SIGSEGV and its like) nor is a real-time one;
-/// see signal(7). Not every system has all of them.
+/// see signal(7).
 pub fn is_ending(signal: Signal) -> bool {
+    let name = signal.as_str(); // Not every system has a constant for each.
     match signal {
         SIGHUP | SIGINT | SIGQUIT | SIGABRT | SIGALRM | SIGTERM | SIGUSR1 | SIGUSR2 => true,
         SIGVTALRM | SIGPROF | SIGXCPU => true,
-        _ => {
-            let name = signal.as_str();
-            cfg!(target_os = "linux") && ["SIGSTKFLT", "SIGIO", "SIGPWR"].contains(&name)
-        }
+        _ => cfg!(target_os = "linux") && ["SIGSTKFLT", "SIGIO", "SIGPWR"].contains(&name),
     }
 }
 
@@ -98,63 +95,62 @@ fn ending() -> impl Iterator<Item = Signal> {
 /// From now on, a signal that ends this process removes the segment that the process has created
 /// since this call; see sigaction(2), which does not fail with these arguments.
 ///
-/// A signal that is ignored stays ignored, as nohup(1) expects, and one that is blocked stays
-/// without a handler. The handlers remain until the process ends: with nothing to clean up, they do
-/// what the signal does by default.
+/// A signal that is ignored stays ignored, as nohup(1) expects, and one that is blocked gets no
+/// handler. With nothing to clean up, the handlers do what the signal does by default.
 pub fn install() -> Result<(), Error> {
-    let before = block(None)?;
-    install_and_restore(None, before)
+    let mask = block(None)?;
+    install_handlers(None, mask)?;
+    change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)
 }
 
 /// As [`install`], but only if this is PID 1, to which the kernel sends no signal that has no
-/// handler; see pid_namespaces(7). Nothing is blocked from then on, whatever the starter had
-/// blocked.
+/// handler; see pid_namespaces(7). Nothing that the starter had blocked stays blocked.
 pub fn install_if_first() -> Result<(), Error> {
     if getpid().as_raw() != 1 {
         return Ok(());
     }
     block(None)?;
-    install_and_restore(None, SigSet::empty())
+    install_handlers(None, SigSet::empty())?;
+    change_mask(SigmaskHow::SIG_SETMASK, SigSet::empty()).map(drop)
 }
 
 /// Blocks the signals that end a program, and one more, and returns the mask from before.
 pub(super) fn block(more: Option<Signal>) -> Result<SigSet, Error> {
-    let signals = ending().chain(more).collect();
-    change_mask(SigmaskHow::SIG_BLOCK, signals)
+    change_mask(SigmaskHow::SIG_BLOCK, ending().chain(more).collect())
 }
 
-/// Installs the handlers, for a process that may have a child, and puts back the mask that
-/// [`block`] has returned.
-pub(super) fn install_and_restore(child: Option<Pid>, mask: SigSet) -> Result<(), Error> {
+/// Installs the handlers, for a process that may have a child, while [`block`] keeps the signals
+/// out. Those in `mask`, which were blocked before, get none.
+pub(super) fn install_handlers(child: Option<Pid>, mask: SigSet) -> Result<(), Error> {
     CHILD.store(child.map_or(NO_CHILD, Pid::as_raw), SeqCst);
-    if !INSTALLED.swap(true, SeqCst) {
-        let caught: SigSet = ending().filter(|&signal| !mask.contains(signal)).collect();
-        let handler = SigHandler::Handler(clean_up_and_die);
-        let action = SigAction::new(handler, SaFlags::empty(), SigSet::all());
-        let mut ignored = SigSet::empty();
-        let install = || {
-            caught.iter().try_for_each(|signal| {
-                // SAFETY: the handler only makes calls that a handler may make; see there.
-                let before = unsafe { sigaction(signal, &action) }?;
-                if matches!(before.handler(), SigHandler::SigIgn) {
-                    // SAFETY: this puts back what was there: ignoring, which is no code.
-                    unsafe { sigaction(signal, &before) }?;
-                    ignored.add(signal);
-                }
-                Ok(())
-            })
-        };
-        let address = clean_up_and_die as *const () as usize;
-        trace::traced(|| Call::Sigaction(caught, address), install)?;
-        if ignored.iter().next().is_some() {
-            trace::traced_event(Call::Sigaction(ignored, libc::SIG_IGN), trace::clock());
-        }
+    if INSTALLED.swap(true, SeqCst) {
+        return Ok(());
     }
-    change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)
+    let caught: SigSet = ending().filter(|&signal| !mask.contains(signal)).collect();
+    let handler = SigHandler::Handler(clean_up_and_die);
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::all());
+    let mut ignored = SigSet::empty();
+    let install = || {
+        for signal in &caught {
+            // SAFETY: the handler only makes calls that a handler may make; see there.
+            let before = unsafe { sigaction(signal, &action) }?;
+            if matches!(before.handler(), SigHandler::SigIgn) {
+                // SAFETY: this puts back what was there: ignoring, which is no code.
+                unsafe { sigaction(signal, &before) }?;
+                ignored.add(signal);
+            }
+        }
+        Ok(())
+    };
+    trace::traced(|| Call::Sigaction(caught, clean_up_and_die as *const () as usize), install)?;
+    if ignored.iter().next().is_some() {
+        trace::traced_event(Call::Sigaction(ignored, libc::SIG_IGN), trace::clock());
+    }
+    Ok(())
 }
 
-/// Creates a segment that the handler, if it is installed, removes from then on. Panics if the
-/// handler has one to remove already.
+/// Creates a segment that the handler, if it is installed, removes from then on. Panics if it has
+/// one to remove already.
 pub(super) fn create_segment(
     create: impl FnOnce() -> Result<c_int, Error>,
 ) -> Result<c_int, Error> {

@@ -34,18 +34,18 @@ impl Deadline {
     /// Fails with [`Error::TimedOut`] if the time is up. But if the process was stopped meanwhile,
     /// the wait begins anew.
     pub fn check(&mut self) -> Result<(), Error> {
-        let Some((timeout, at)) = self.end else {
-            return Ok(());
-        };
+        let Some((timeout, at)) = self.end else { return Ok(()) };
         match Instant::now().checked_duration_since(at) {
-            None => {}
-            Some(late) if late > STOPPED => *self = Self::after(Some(timeout), &self.what),
+            None => Ok(()),
+            Some(late) if late > STOPPED => {
+                *self = Self::after(Some(timeout), &self.what);
+                Ok(())
+            }
             Some(_) => {
                 let (what, seconds) = (&self.what, timeout.as_secs_f64());
                 let unit = if seconds == 1.0 { "second" } else { "seconds" };
-                return Err(Error::TimedOut(format!("{what} within {seconds} {unit}")));
+                Err(Error::TimedOut(format!("{what} within {seconds} {unit}")))
             }
         }
-        Ok(())
     }
 }

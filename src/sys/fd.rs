@@ -32,8 +32,8 @@ pub fn send_value<T: SelfContained>(socket: impl AsFd, value: &T) -> Result<(), 
     let fd = socket.as_fd().as_raw_fd();
     let send = || send(fd, value.bytes(), MsgFlags::empty());
     match trace::traced(|| Call::Send(fd, size_of::<T>()), send) {
-        Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
-        _ => Ok(()),
+        Err(Error::Call(_, Errno::EPIPE)) => Ok(()),
+        sent => sent.map(drop),
     }
 }
 
@@ -44,10 +44,9 @@ pub fn receive_value<T: SelfContained>(socket: impl AsFd) -> Result<Option<T>, E
     let mut value = T::zeroed();
     let recv = || recv(fd, value.bytes_mut(), MsgFlags::MSG_WAITALL);
     match trace::traced(|| Call::Recv(fd, size_of::<T>()), recv) {
-        Ok(got) if got == size_of::<T>() => Ok(Some(value)),
-        // ECONNRESET: what this process has sent was never read.
-        Err(error) if error.errno() != Some(Errno::ECONNRESET) => Err(error),
-        _ => Ok(None),
+        // What this process has sent was never read.
+        Err(Error::Call(_, Errno::ECONNRESET)) => Ok(None),
+        got => Ok((got? == size_of::<T>()).then_some(value)),
     }
 }
 
@@ -100,8 +99,8 @@ fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, time: c_int) -> nix::Result<c_
     poll(&mut [PollFd::new(fd, event)], PollTimeout::try_from(time).unwrap_or(PollTimeout::NONE))
 }
 
-/// A time as poll(2) takes it: in whole milliseconds, rounded up, since a wait that is too short
-/// would only be made again; -1 is for ever.
+/// A time as poll(2) takes it: in milliseconds, rounded up, since a wait that is too short would be
+/// made again; -1 is for ever.
 fn milliseconds(time: Option<Duration>) -> c_int {
     let whole = |time: Duration| time.as_nanos().div_ceil(1_000_000);
     time.map_or(-1, |time| c_int::try_from(whole(time)).unwrap_or(c_int::MAX))

@@ -1,8 +1,8 @@
 //! The run lock: one run at a time for each file.
 //!
-//! The key names one segment, so two runs at one file would write over each other's message. Each
-//! takes an exclusive lock on the file first, see flock(2). The kernel drops the lock when both of
-//! its processes have closed the file, or have ended, however they ended.
+//! Two runs at one file have one segment, and would write over each other's message. So each locks
+//! the file first, see flock(2). The kernel drops the lock when both of its processes have closed
+//! the file, or have ended, however they ended.
 //!
 //! # How a run waits for it
 //! In flock(2) itself: that costs no processor time, and the kernel serves the first to come first.
@@ -17,11 +17,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{mem, ptr};
 
-use libc::{c_int, c_void, itimerval, siginfo_t, timeval};
+use libc::{c_int, c_void, itimerval, siginfo_t};
 use nix::errno::Errno;
 use nix::fcntl::{self, OFlag};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::sys::stat::Mode;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::proc::{self, Proc};
 use super::trace::{self, Call};
@@ -38,9 +39,9 @@ const LONGEST: Duration = Duration::from_secs(100_000_000);
 pub struct RunLock(#[allow(dead_code)] File); // Never read: it only has to stay open.
 
 impl RunLock {
-    /// Takes the lock on the file at `path`. If another process has it, `on_wait` is told which,
-    /// as far as the system tells, and then this waits for up to `timeout` (for ever if `None`).
-    /// Fails as open(2) and flock(2) do, or with [`Error::TimedOut`].
+    /// Takes the lock on the file at `path`. If another process has it, `on_wait` is told which, as
+    /// far as the system tells, and then this waits for up to `timeout` (for ever if `None`). Fails
+    /// as open(2) and flock(2) do, or with [`Error::TimedOut`].
     pub fn take(
         path: &Path,
         timeout: Option<Duration>,
@@ -51,7 +52,7 @@ impl RunLock {
         loop {
             let file = open(path)?;
             match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
-                Err(error) if error.errno() == Some(Errno::EWOULDBLOCK) => {
+                Err(Error::Call(_, Errno::EWOULDBLOCK)) => {
                     if let Some(on_wait) = on_wait.take() {
                         on_wait(path, &holder(&file));
                     }
@@ -78,11 +79,9 @@ fn holder(file: &File) -> String {
 }
 
 fn open(path: &Path) -> Result<File, Error> {
-    let open = || {
-        // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        fcntl::open(path, flags, Mode::empty()).map(File::from)
-    };
+    // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let open = || fcntl::open(path, flags, Mode::empty()).map(File::from);
     trace::traced(|| Call::Open(path.to_owned()), open)
 }
 
@@ -98,15 +97,12 @@ fn wait_for(file: &File, path: &Path, deadline: &mut Deadline) -> Result<(), Err
         let alarm = Alarm::start(deadline.left());
         let locked = flock(file, libc::LOCK_EX);
         drop(alarm);
-        match locked {
-            Err(error) if error.errno() == Some(Errno::EINTR) => {
-                let holder = holder(file);
-                deadline.what =
-                    format!("{holder} has locked the file {}: it was not free", quoted(path));
-                deadline.check()?;
-            }
-            locked => return locked,
+        if !matches!(locked, Err(Error::Call(_, Errno::EINTR))) {
+            return locked;
         }
+        let (holder, path) = (holder(file), quoted(path));
+        deadline.what = format!("{holder} has locked the file {path}: it was not free");
+        deadline.check()?;
     }
 }
 
@@ -149,8 +145,7 @@ impl Alarm {
         // SAFETY: both handlers do nothing that signal-safety(7) forbids.
         let action = unsafe { sigaction(Signal::SIGALRM, &action) }.expect("it can be caught");
         let starters = (!left.is_zero()).then_some((now + left, again));
-        let first = time.into_iter().chain(starters.map(|_| left)).min();
-        if let Some(first) = first {
+        if let Some(first) = time.into_iter().chain(starters.map(|_| left)).min() {
             // 0 would stop it.
             set_timer(first.clamp(Duration::from_micros(1), LONGEST), TIMER_INTERVAL);
         }
@@ -176,16 +171,13 @@ impl Drop for Alarm {
 /// Sets the timer; 0 stops it. Returns the first firing and the repetition that were set before.
 /// See setitimer(2), which does not fail with such times.
 fn set_timer(first: Duration, again: Duration) -> (Duration, Duration) {
-    // In whole microseconds, rounded up: it must not fire before its time.
-    let micros = |time: Duration| time.as_nanos().div_ceil(1000);
-    let value = |time| timeval {
-        tv_sec: (micros(time) / 1_000_000) as _,
-        tv_usec: (micros(time) % 1_000_000) as _,
-    };
+    // Rounded up: it must not fire before its time.
+    let micros = |time: Duration| time.as_nanos().div_ceil(1000) as i64;
+    let value = |time| *TimeVal::microseconds(micros(time)).as_ref();
     let timer = itimerval { it_interval: value(again), it_value: value(first) };
     let mut before = timer;
     // SAFETY: both pointers are to values that live until the call has returned.
     unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, &mut before) };
-    let time = |time: timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    let time = |it| Duration::from_micros(TimeVal::from(it).num_microseconds() as u64);
     (time(before.it_value), time(before.it_interval))
 }

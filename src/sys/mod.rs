@@ -1,10 +1,10 @@
 //! The kernel's services, made safe: System V shared memory, signals, processes, a lock.
 //!
-//! This could be a crate of its own. It knows std, nix and libc, and nothing of the program above
-//! it; it prints nothing; and it is the only place with `unsafe`.
+//! This could be a crate of its own: it knows nothing of the program above it, and prints nothing.
+//! It is the only place with `unsafe`.
 //!
 //! # Shared memory
-//! For two processes that need not be related and want to see the same bytes. All they have to
+//! For two processes that want to see the same bytes. They need not be related: all they have to
 //! share is a file's path. One creates the segment, the other one finds it:
 //!
 //! ```
@@ -38,15 +38,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **What may be shared:** types that mean the same in every process and for every pattern of bits:
-//! no pointers, no references, no padding. [`self_contained!`](crate::self_contained!) checks that
-//! at compile time.
+//! **What may be shared:** types without pointers and padding, which mean the same in every process.
+//! [`self_contained!`](crate::self_contained!) checks that at compile time.
 //!
 //! **What it promises:** there is no `&T` into the segment, only atomics, so the other process may
 //! write at any time. A segment is created exclusively, for this user alone. It is removed when its
-//! owner is dropped, and after [`cleanup::install`] also when a signal ends the process. A segment
-//! that is at the key already is removed only if it is certainly abandoned. Errors name the call,
-//! its arguments, the errno and the likely cause.
+//! owner is dropped, and after [`cleanup::install`] also when a signal ends the process. One that
+//! is at the key already is removed only if it is certainly abandoned. Errors name the call, its
+//! arguments, the errno and the likely cause.
 //!
 //! **What it leaves to you:** to tell the other process when to look (a signal, for instance); to
 //! let only one process write at a time ([`RunLock`]); and to check what you read: it is a valid

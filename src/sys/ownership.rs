@@ -19,19 +19,12 @@ pub(super) fn remember_creation() {
     CREATOR.store(getpid().as_raw(), Relaxed);
 }
 
-/// Why a segment must not be removed.
-#[derive(Debug)]
-pub(super) struct Obstacle {
-    pub reason: String,
-    /// Whether it may pass while one waits.
-    pub may_pass: bool,
-}
-
 impl Status {
-    /// Why a program whose segments have this size must not remove the segment, if so. The rules
-    /// are those by which PostgreSQL reclaims its segments (`sysv_shmem.c`).
-    pub(super) fn obstacle(&self, size: usize) -> Option<Obstacle> {
-        let (reason, may_pass) = if !self.is_ours() {
+    /// Why a program whose segments have this size must not remove the segment, if so, and whether
+    /// that may pass. The rules are those by which PostgreSQL reclaims its segments
+    /// (`sysv_shmem.c`).
+    pub(super) fn obstacle(&self, size: usize) -> Option<(String, bool)> {
+        Some(if !self.is_ours() {
             ("it is another user's".into(), false)
         } else if self.size != size {
             ("its size is not ours".into(), false)
@@ -44,8 +37,7 @@ impl Status {
             (format!("its creator is alive, or another process has its PID: {process}"), true)
         } else {
             return None;
-        };
-        Some(Obstacle { reason, may_pass })
+        })
     }
 
     /// Whether this user owns and has created it. Where user IDs do not tell, the mode does: nobody
@@ -69,9 +61,9 @@ impl Status {
 }
 
 impl<T: SelfContained> Segment<T> {
-    /// The rule of a child: the segment must be one that its parent has created. And if a dead run
-    /// had the parent's PID, nobody is attached to that one. Fails with [`Error::Rejected`], or as
-    /// [`status`](Self::status) does.
+    /// The rule of a child: its parent must have created the segment, and somebody must be
+    /// attached: to that of a dead run, which had the parent's PID, nobody is. Fails with
+    /// [`Error::Rejected`], or as [`status`](Self::status) does.
     pub fn ensure_created_by(&self, parent: Pid) -> Result<(), Error> {
         let status = self.status()?;
         if status.creator_pid != parent {
@@ -84,9 +76,9 @@ impl<T: SelfContained> Segment<T> {
     }
 
     /// The rule of a listener that knows no sender: the segment's creator must have sent the
-    /// signal, or be there and attached. A sender may end right after it has sent the signal. But
-    /// one that was killed leaves its message behind, and the signal of somebody else must not
-    /// deliver it. Fails as [`ensure_created_by`](Self::ensure_created_by) does.
+    /// signal (then it may have ended since), or be there and attached. The message of one that was
+    /// killed must not be delivered by the signal of somebody else. Fails as
+    /// [`ensure_created_by`](Self::ensure_created_by) does.
     pub fn ensure_sent_by(&self, signaler: Pid) -> Result<(), Error> {
         let status = self.status()?;
         let creator = status.creator_pid;

@@ -1,17 +1,14 @@
 //! What is known of other processes: by kill(2), and on Linux by `/proc`, see proc(5).
 //!
 //! A PID means something only in its PID namespace. In a container, `/proc` may be that of another
-//! one, where the same number is another process. So `/proc` is believed only if it is ours, and
-//! only a [`Proc`] answers questions about it: `Some` is what it says, `None` is unknown. What
-//! kill(2) answers needs no `/proc`.
+//! one, where the same number is another process. So only a [`Proc`], which is ours, answers
+//! questions: `Some` is what it says, `None` is unknown. What kill(2) answers needs no `/proc`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use libc::{major, minor};
-use nix::errno::Errno;
+use libc::{EACCES, major, minor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, getpid};
 
@@ -58,13 +55,13 @@ impl Proc {
         Some(namespace(pid)? == namespace(getpid())?)
     }
 
-    /// Whether the process has ended and has not been reaped; see proc_pid_stat(5).
+    /// Whether the process has ended and has not been reaped.
     fn has_ended(self, pid: Pid) -> Option<bool> {
-        let (state, threads) = self.state(pid)?;
         // The state is that of the first thread, and others may live on without it.
-        Some(matches!(state, 'Z' | 'X') && threads <= 1)
+        self.state(pid).map(|(state, threads)| matches!(state, 'Z' | 'X') && threads <= 1)
     }
 
+    /// The state, and the number of threads; see proc_pid_stat(5).
     fn state(self, pid: Pid) -> Option<(char, u32)> {
         let stat = self.read(pid, "stat")?;
         // "PID (command) state …", where the command may contain anything, parentheses too.
@@ -86,17 +83,17 @@ impl Proc {
         let lock = locks.find(|it| it.get(1) == Some(&"FLOCK") && it.get(5) == Some(&&*place))?;
         let pid = Pid::from_raw(lock.get(4)?.parse().ok().filter(|&pid| pid > 0)?);
         // That process took the lock. If it has ended, its children hold it, and its PID may be
-        // somebody else's: ours, or that of another one that waits.
+        // ours, or that of another one that waits.
         let waits = |it: Vec<&str>| it.get(1) == Some(&"->") && it.get(5) == lock.get(4);
         if pid == getpid() || locks.any(waits) {
             return None;
         }
-        let is_it =
-            |it: &Path| fs::metadata(it).is_ok_and(|it| (it.dev(), it.ino()) == (dev, inode));
-        match fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(files) => files.flatten().any(|it| is_it(&it.path())).then_some(pid),
-            Err(error) => (error.raw_os_error() == Some(Errno::EACCES as i32)).then_some(pid),
-        }
+        let is_it = |it: Metadata| (it.dev(), it.ino()) == (dev, inode);
+        let has_it = match fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(fds) => fds.flatten().any(|fd| fs::metadata(fd.path()).is_ok_and(is_it)),
+            Err(error) => error.raw_os_error() == Some(EACCES),
+        };
+        has_it.then_some(pid)
     }
 
     /// The file `name` of a process.
@@ -118,23 +115,20 @@ pub fn describe(pid: Pid) -> String {
     format!("PID {pid}{}", program.unwrap_or_default())
 }
 
-/// Makes sure that there is such a process, which is no zombie, and that this user may signal it.
-/// Fails as kill(2) does: ESRCH if there is none, EPERM if this user may not; or with
-/// [`Error::Exited`] for a zombie.
+/// Makes sure that there is such a process and that this user may signal it. Fails as kill(2) does
+/// (ESRCH if there is none, EPERM if this user may not), or with [`Error::Exited`] for a zombie.
 pub fn ensure_exists(pid: Pid) -> Result<(), Error> {
     trace::traced(|| Call::Kill(pid, None), || kill(pid, None))?;
-    match Proc::ours().and_then(|proc| proc.has_ended(pid)) {
-        Some(true) => Err(Error::Exited(format!(
-            "PID {pid} is a zombie: the process has ended, and its parent has not waited for it yet"
-        ))),
-        _ => Ok(()),
+    if Proc::ours().and_then(|proc| proc.has_ended(pid)) == Some(true) {
+        let why = "the process has ended, and its parent has not waited for it yet";
+        return Err(Error::Exited(format!("PID {pid} is a zombie: {why}")));
     }
+    Ok(())
 }
 
 /// Whether the process has certainly ended: there is none with this PID, or it is a zombie.
 pub fn has_exited(pid: Pid) -> bool {
-    // 0 or less names no process; the kernel says 0 for a process that we cannot see from here
-    // (pid_namespaces(7)).
+    // For a process that we cannot see from here the kernel says 0 (pid_namespaces(7)).
     pid.as_raw() > 0 && ensure_exists(pid).is_err_and(|error| error.is_exited())
 }
 
@@ -143,8 +137,6 @@ pub fn has_exited(pid: Pid) -> bool {
 pub(super) fn is_unique(user: Uid) -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").ok();
     let is_whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
-    user.as_raw() != OVERFLOW || map.is_none_or(is_whole)
+    // The overflow ID is this, unless somebody has set another one (kernel.overflowuid).
+    user.as_raw() != 65534 || map.is_none_or(is_whole)
 }
-
-/// The overflow ID, unless somebody has set another one (kernel.overflowuid).
-const OVERFLOW: u32 = 65534;

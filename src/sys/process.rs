@@ -1,17 +1,15 @@
 //! Two processes out of one: fork, what connects the two, and reaping.
 //!
 //! Each process holds the reading end of a pipe whose only writing end the other one holds. (Or
-//! both hold one of two connected sockets, which are a pipe in each direction.) A byte from the
-//! child says "ready". The *end of file* says that the other process has ended, in whatever way,
-//! because the kernel closes what a dying process had open.
+//! each holds one of two connected sockets.) A byte from the child says "ready". The *end of file*
+//! says that the other process has ended, in whatever way: the kernel closes what it had open.
 //!
 //! # The order, and why
 //! 1. The pipes are made before `fork`, so that both processes have them.
 //! 2. Right after it, each closes the ends that belong to the other. A process that kept the
 //!    other's writing end open would never see the end of file.
-//! 3. The parent reaps the child: until then the kernel keeps the child's exit status, and the
-//!    child is a *zombie*. The end of file comes first, so that the wait for it can have a timeout;
-//!    waitpid(2) has none.
+//! 3. The parent waits for the end of file, because waitpid(2) has no timeout, and then reaps the
+//!    child. Until then the child is a *zombie*: the kernel keeps its exit status.
 //! 4. No child outlives its parent. The parent's handlers kill it ([`cleanup`]); after a SIGKILL,
 //!    the kernel does (on Linux, just after it has closed the pipe), or the pipe tells it.
 
@@ -26,7 +24,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigmaskHow, Signal};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, getpid, getppid, write};
+use nix::unistd::{Pid, getpid, getppid, write};
 
 use super::proc::Proc;
 use super::trace::{self, Call};
@@ -53,12 +51,10 @@ pub(crate) fn fork(name: &'static str, notification: Signal) -> Result<Fork, Err
     let childs = End { reads: child_reads, writes: Some(child_writes) };
     let mut mask = cleanup::block(Some(notification))?;
     let forked = fork_with_ends(name, parents, childs);
-    if let Ok(Fork::Parent(child)) = &forked {
-        cleanup::install_and_restore(Some(child.pid), mask)?;
-        return forked;
-    }
-    if forked.is_ok() {
-        mask.add(notification);
+    match &forked {
+        Ok(Fork::Parent(child)) => cleanup::install_handlers(Some(child.pid), mask)?,
+        Ok(Fork::Child(_)) => mask.add(notification),
+        Err(_) => {}
     }
     signal::change_mask(SigmaskHow::SIG_SETMASK, mask)?;
     forked
@@ -71,39 +67,30 @@ pub(crate) fn fork_with_sockets(name: &'static str) -> Result<Fork, Error> {
     fork_with_ends(name, End { reads: parents, writes: None }, End { reads: childs, writes: None })
 }
 
-/// What one process has of the connection: an end to read from, and one to write into, unless the
-/// first is a socket.
+/// What one process has of the connection: what it reads from, and what it writes into, unless that
+/// is the same socket.
 #[derive(Debug)]
 struct End {
     reads: OwnedFd,
     writes: Option<OwnedFd>,
 }
 
-impl End {
-    fn writes(&self) -> &OwnedFd {
-        self.writes.as_ref().unwrap_or(&self.reads)
-    }
-}
-
 fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork, Error> {
     let parent = getpid();
     // SAFETY: only this crate can call this function, and nothing in it starts a thread. So the
     // child finds every lock free and all memory in order, and may call whatever it likes.
-    let fork = || match unsafe { nix::unistd::fork() }? {
-        ForkResult::Parent { child } => Ok(child.as_raw()),
-        ForkResult::Child => Ok(0),
-    };
+    let fork = || Errno::result(unsafe { libc::fork() });
     let pid = Pid::from_raw(trace::traced(|| Call::Fork, fork)?);
     if pid.as_raw() != 0 {
         return Ok(Fork::Parent(Child { name, pid, end: parents, reaped: false }));
     }
     drop(parents);
     #[cfg(target_os = "linux")]
-    // It can only fail for a number that is no signal. SIGKILL also ends a process that is stopped,
-    // or blocked in a write that nobody reads.
+    // It fails only for a number that is no signal. SIGKILL also ends a process that is stopped, or
+    // blocked in a write that nobody reads.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-    // If the parent has ended before that call, nobody sends the signal any more, and this process
-    // has got another parent. (0 is a parent in another PID namespace.)
+    // If the parent ended before that call, nobody sends the signal, and this process has got
+    // another parent. (0 is a parent in another PID namespace.)
     let pid = getppid();
     if pid != parent && pid.as_raw() != 0 {
         exit(1);
@@ -111,8 +98,7 @@ fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork,
     Ok(Fork::Child(Parent { pid, end: ManuallyDrop::new(childs) }))
 }
 
-/// The parent, as its child sees it. As a descriptor it is the one whose end of file says that the
-/// parent has ended.
+/// The parent, as its child sees it. Its descriptor's end of file says that it has ended.
 #[derive(Debug)]
 pub struct Parent {
     pid: Pid,
@@ -129,13 +115,13 @@ impl Parent {
     /// Tells the parent that this process is ready: one byte. Fails as write(2) does, but not if
     /// the parent has ended: the next wait sees that.
     pub fn notify_ready(&self) -> Result<(), Error> {
-        let fd = self.end.writes();
+        let fd = self.end.writes.as_ref().unwrap_or(&self.end.reads);
         let written = trace::traced(|| Call::Write(fd.as_raw_fd(), 1), || write(fd, b"!"));
         // If both processes share a processor, the parent can have it now.
         thread::yield_now();
         match written {
-            Err(error) if error.errno() != Some(Errno::EPIPE) => Err(error),
-            _ => Ok(()),
+            Err(Error::Call(_, Errno::EPIPE)) => Ok(()),
+            written => written.map(drop),
         }
     }
 
@@ -210,8 +196,7 @@ impl Child {
             Err(Error::TimedOut(what)) => {
                 check()?;
                 let is_stopped = Proc::ours().and_then(|proc| proc.is_stopped(self.pid));
-                let is_stopped = is_stopped == Some(true);
-                let why = if is_stopped { ": a signal has stopped it" } else { "" };
+                let why = if is_stopped == Some(true) { ": a signal has stopped it" } else { "" };
                 Err(Error::TimedOut(format!("{what}{why}")))
             }
             outcome => outcome,
@@ -240,8 +225,7 @@ impl fmt::Display for Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
-            // SIGKILL, because it also ends a child that is stopped. Not reaped yet, so the PID is
-            // still this child's.
+            // SIGKILL also ends a stopped child. It is not reaped yet, so the PID is still its own.
             let _ = signal::send(self.pid, Signal::SIGKILL);
             let _ = self.reap();
         }

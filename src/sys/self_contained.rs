@@ -93,8 +93,8 @@ macro_rules! self_contained {
 
         // SAFETY: the constant above does not compile unless every field is self-contained, which
         // covers bit patterns and addresses, and unless the fields fill the struct, which leaves no
-        // padding. It measures the fields that the struct has, not what their types are called
-        // here; and it calls nothing that the caller could define.
+        // padding. It measures the fields themselves, whatever their types are called here; and it
+        // calls nothing that the caller could define.
         #[allow(unsafe_code)]
         unsafe impl $crate::sys::SelfContained for $name {}
     };

@@ -4,13 +4,11 @@
 //! 1. [`Key::from_path`]: both processes make the same number from the same file, without talking
 //!    to each other.
 //! 2. [`OwnedSegment::create`] in one process, [`Segment::find`] in the other. Creation is
-//!    *exclusive*. With `IPC_CREAT` alone, as in the article, the second process silently gets the
-//!    segment of the first one, with the message in it. What is at the key already is looked at,
-//!    and is removed only if it is certainly abandoned.
+//!    *exclusive*: with `IPC_CREAT` alone, as in the article, a process silently gets whatever
+//!    segment is there, with an old message in it.
 //! 3. Attach; write or read a whole value; detach: see [`Attachment`].
 //! 4. Remove. The kernel holds a segment, not a process: what nobody removes stays until the
-//!    machine restarts. So an [`OwnedSegment`] removes itself when it is dropped. Who is attached
-//!    then stays attached; the kernel frees the memory when the last process has detached.
+//!    machine restarts. So an [`OwnedSegment`] removes itself when it is dropped.
 
 use std::ffi::CString;
 use std::fmt;
@@ -27,7 +25,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
-use super::ownership::{Obstacle, remember_creation};
+use super::ownership::remember_creation;
 use super::status::{Status, describe, status};
 use super::trace::{self, Call};
 use super::{Deadline, Error, SelfContained, cleanup, quoted};
@@ -87,7 +85,7 @@ impl<T: SelfContained> Segment<T> {
     /// not read it, EINVAL or EIDRM if it has been removed.
     pub fn status(&self) -> Result<Status, Error> {
         match status(self.id) {
-            Err(error) if error.errno() == Some(Errno::EACCES) => {
+            Err(error @ Error::Call(_, Errno::EACCES)) => {
                 let segment = describe(self.id);
                 Err(Error::Rejected(format!("{segment} is another user's ({error})")))
             }
@@ -129,16 +127,14 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// created by this user, as large as a `T`, attached by nobody, its creator dead. Its status is
     /// returned beside the new segment. One that is in use is looked at again every 10 ms, until
     /// `timeout` is over. Fails with [`Error::Occupied`] if the segment that is there must not be
-    /// removed, or as shmget(2) does.
-    ///
-    /// Panics if [`cleanup`] already has a segment to remove.
+    /// removed, or as shmget(2) does. Panics if [`cleanup`] already has a segment to remove.
     pub fn create(key: &Key, timeout: Duration) -> Result<(Self, Option<Status>), Error> {
         let mut deadline = Deadline::after(Some(timeout), "");
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
         let mut reclaimed = None;
         loop {
             match cleanup::create_segment(|| shmget(key, size_of::<T>(), flags)) {
-                Err(error) if error.errno() == Some(Errno::EEXIST) => {}
+                Err(Error::Call(_, Errno::EEXIST)) => {}
                 id => {
                     let segment = Segment { id: id?, holds: PhantomData };
                     remember_creation();
@@ -188,8 +184,8 @@ impl<T: SelfContained> OwnedSegment<T> {
     pub fn remove(self) -> Result<(), Error> {
         // What Drop would do, but here somebody can be told how it went.
         match remove(ManuallyDrop::new(self).id) {
-            Err(error) if !error.is_removed() => Err(error),
-            _ => Ok(()),
+            Err(error) if error.is_removed() => Ok(()),
+            removed => removed,
         }
     }
 }
@@ -213,24 +209,20 @@ impl<T> Drop for OwnedSegment<T> {
 /// there is none any more. Fails as shmctl(2) does if somebody else removes it meanwhile.
 fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
     let id = match shmget(key, 0, 0) {
-        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+        Err(Error::Call(_, Errno::ENOENT)) => return Ok(None),
         id => id?,
     };
-    let (segment, obstacle) = match status(id) {
+    let found = status(id).map(|status| (status, status.obstacle(size)));
+    let (segment, (reason, may_pass)) = match found {
+        Ok((status, Some(obstacle))) => (status.to_string(), obstacle),
+        Ok((status, None)) => return remove(id).map(|()| Some(status)),
         // We may not ask for it.
-        Err(error) if error.errno() == Some(Errno::EACCES) => {
-            (describe(id), Obstacle { reason: "it is another user's".into(), may_pass: false })
+        Err(Error::Call(_, Errno::EACCES)) => {
+            (describe(id), ("it is another user's".into(), false))
         }
-        status => {
-            let status = status?;
-            let Some(obstacle) = status.obstacle(size) else {
-                remove(id)?;
-                return Ok(Some(status));
-            };
-            (status.to_string(), obstacle)
-        }
+        Err(error) => return Err(error),
     };
-    let (exists, Obstacle { reason, may_pass }) = (Errno::EEXIST.desc(), obstacle);
+    let exists = Errno::EEXIST.desc();
     let what = format!(
         "shmget({key}, …) failed: {exists} (EEXIST); {segment} is left alone, because {reason}; if \
          nobody needs it, its owner removes it with: ipcrm -m {id}"

@@ -3,12 +3,12 @@
 //!
 //! # The order, and why
 //! 1. [`prepare`], before anything else. Then the process that waits for a signal *blocks* it. A
-//!    blocked signal is not lost, it stays pending (but a SIGCONT discards a signal that stops). So
-//!    one that comes before its handler does not kill the process, as SIGUSR1 does by default.
+//!    blocked signal stays pending (but a SIGCONT discards a signal that stops). So one that comes
+//!    before its handler does not kill the process, as SIGUSR1 does by default.
 //! 2. [`register`], in that process: the handler.
-//! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. To look whether a
-//!    signal has come and *then* to go to sleep would leave a gap: a signal that came in between
-//!    would be missed. So `sleep` lets it in and sleeps in one system call, pselect(2).
+//! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. A program that
+//!    looks whether a signal has come and *then* goes to sleep misses one that comes in between. So
+//!    `sleep` lets it in and sleeps in one system call, pselect(2).
 //!
 //! A handler runs between any two instructions of the program, so it may do very little; see
 //! signal-safety(7). [`signal_handler!`](crate::signal_handler!) accepts stores to atomics and
@@ -36,14 +36,14 @@ use super::{Deadline, Error};
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Prepares the signals of a program that sends `notification`, or waits for it, if there is one;
-/// see sigprocmask(2) and sigaction(2). Fails with EINVAL for SIGKILL and SIGSTOP: the kernel lets
-/// no process catch them.
+/// see sigprocmask(2) and sigaction(2). Fails with EINVAL for SIGKILL and SIGSTOP, which no process
+/// may catch.
 ///
-/// Nothing stays blocked that the program which started this one had blocked. SIGUSR1 and SIGUSR2
-/// are blocked if they are the notification: they mean nothing else, so they do nothing to a
-/// process that only sends them. SIGCHLD gets its default disposition: if it were ignored, the
-/// kernel would throw away the exit status of a child. SIGXFSZ is ignored: a file that may not grow
-/// any more is an error of write(2), and no reason to die.
+/// Nothing stays blocked that the starter had blocked. SIGUSR1 and SIGUSR2 are blocked if they are
+/// the notification: they mean nothing else, and a stray one then does nothing to the sender.
+/// SIGCHLD gets its default disposition: if it were ignored, the kernel would throw away the exit
+/// status of a child. SIGXFSZ is ignored: a file that may not grow is an error of write(2), and no
+/// reason to die.
 pub fn prepare(notification: impl Into<Option<Signal>>) -> Result<(), Error> {
     let is_users = |it: &Signal| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2);
     let notification = notification.into();
@@ -117,8 +117,8 @@ macro_rules! signal_handler {
                 // SAFETY: each is a static, so it is always there.
                 $(unsafe { $crate::sys::signal::store(&raw const $atomic, $value) };)+
             }
-            // SAFETY: all it does is to store numbers into atomics, which a handler may do. It
-            // calls only functions of this crate, and they can take nothing but atomics.
+            // SAFETY: it only stores numbers into atomics, which a handler may do. It calls only
+            // functions of this crate, and they can take nothing but atomics.
             unsafe { $crate::sys::signal::Handler::new($name) }
         };
     };
@@ -135,13 +135,12 @@ pub unsafe fn store(atomic: *const AtomicI32, value: c_int) {
     unsafe { (*atomic).store(value, Relaxed) };
 }
 
-/// How often a [`Handler`] has run since its last arrival was recorded, and the origin of the
-/// last one: code, PID, user.
+/// How often a [`Handler`] has run since its last arrival was recorded, and the origin of the last
+/// one: code, PID, user (which is some other number if no process sent it, and is not shown then).
 static ARRIVALS: AtomicU32 = AtomicU32::new(0);
 static ORIGIN: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
 
-/// Stores the origin of a signal, for the record. Returns the PID of the process that sent it; 0 if
-/// none did, or if it cannot be seen from here.
+/// Stores the origin of a signal, for the record. Returns its [`sender`].
 ///
 /// # Safety
 /// As for [`sender`].
@@ -149,11 +148,9 @@ static ORIGIN: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
 pub unsafe fn arrived(info: *const siginfo_t) -> c_int {
     // SAFETY: the caller says that it is there.
     let (code, sender, user) = unsafe { ((*info).si_code, sender(info), (*info).si_uid()) };
-    // (Without a sender, the user is some other number, and is not shown.)
-    ORIGIN
-        .iter()
-        .zip([code, sender, user as c_int])
-        .for_each(|(it, value)| it.store(value, Relaxed));
+    for (it, value) in ORIGIN.iter().zip([code, sender, user as c_int]) {
+        it.store(value, Relaxed);
+    }
     ARRIVALS.fetch_add(1, Relaxed);
     sender
 }
@@ -181,8 +178,7 @@ fn record_arrival(signal: Signal, at: Option<Instant>) {
 /// Registers the handler for `signal`; see sigaction(2). Fails with EINVAL for SIGKILL and SIGSTOP,
 /// which no process may catch.
 pub fn register(signal: Signal, handler: Handler) -> Result<(), Error> {
-    let address = handler.0 as *const () as usize;
-    set_disposition(signal, SigHandler::SigAction(handler.0), address)
+    set_disposition(signal, SigHandler::SigAction(handler.0), handler.0 as *const () as usize)
 }
 
 fn set_disposition(signal: Signal, handler: SigHandler, address: usize) -> Result<(), Error> {
@@ -235,7 +231,7 @@ pub fn sleep(
             pselect(width, &mut readable, None, None, &left, &SigSet::empty())
         };
         match trace::traced(|| Call::Pselect(number, left), sleep) {
-            Err(error) if error.errno() == Some(Errno::EINTR) => {
+            Err(Error::Call(_, Errno::EINTR)) => {
                 record_arrival(signal, trace::clock());
                 return Ok(true);
             }

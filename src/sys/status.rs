@@ -1,7 +1,7 @@
 //! What the kernel knows of a segment.
 
 use std::fmt;
-use std::mem::MaybeUninit;
+use std::mem;
 
 use libc::{c_int, shmid_ds};
 use nix::errno::Errno;
@@ -75,20 +75,17 @@ pub(super) fn describe(id: c_int) -> String {
 
 pub(super) fn status(id: c_int) -> Result<Status, Error> {
     let stat = || {
-        let mut kernel = MaybeUninit::<shmid_ds>::zeroed();
-        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and `kernel` has room for
-        // exactly that.
-        Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, kernel.as_mut_ptr()) })?;
-        // SAFETY: the kernel has written it. Where it has not, there are zeros, which are valid for
-        // the integers of which shmid_ds consists (and for the pointer it has on some systems,
-        // which nobody follows).
-        Ok(Status::new(id, unsafe { kernel.assume_init_ref() }))
+        // SAFETY: zeros are valid for the integers of which shmid_ds consists, and for the pointer
+        // that it has on some systems.
+        let mut kernel: shmid_ds = unsafe { mem::zeroed() };
+        // SAFETY: IPC_STAT writes one shmid_ds, and `kernel` is one.
+        Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, &mut kernel) })?;
+        Ok(Status::new(id, &kernel))
     };
     trace::traced(|| Call::IpcStat(id), stat)
 }
 
-/// Finds a segment in the list that Linux keeps for everybody to read, proc_sysvipc(5), which has
-/// those that we may not ask for.
+/// The status in the list that Linux keeps for everybody to read; see proc_sysvipc(5).
 fn listed(id: c_int) -> Option<Status> {
     let list = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
     // key shmid perms (octal) size cpid lpid nattch uid gid cuid

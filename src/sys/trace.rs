@@ -1,8 +1,7 @@
 //! The record of system calls: which call, its arguments, its result and its times.
 //!
-//! Every call that belongs to the story goes through `traced`, which describes it as a typed
-//! [`Call`]. One that fails becomes an [`Error`] that names it. While a [`record`] is kept, each
-//! call is also handed to the recorder as it returns.
+//! Every call that belongs to the story goes through `traced`. One that fails becomes an [`Error`]
+//! that names it. While a [`record`] is kept, each call is handed to the recorder as it returns.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -17,7 +16,6 @@ pub use super::origin::Origin;
 /// A call as it was made.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Which call, and its arguments.
     pub call: Call,
     /// What the kernel answered.
     pub result: Result<Answer, Errno>,
