@@ -1,12 +1,10 @@
 //! The two roles as separate programs (`--listen`, `--to`), which share nothing but a path.
 //!
-//! In the [demo](mod@crate::demo) the two processes are parent and child. Here nobody has forked
-//! anybody: the key, which both make from the same file, leads them to one segment.
-//!
-//! There is no pipe between them either, and no exit status. But the kernel keeps a status of each
-//! segment: how many are attached, and who was the last to attach or detach. When the listener was
-//! the last, and only the sender is attached, the message has been read. So a listener in any
-//! language will do.
+//! In the [demo](mod@crate::demo) the two processes are parent and child. Here the key, which both
+//! make from the same file, leads them to one segment. There is no pipe between them, and no exit
+//! status. But the kernel keeps a status of each segment: how many are attached, and who was the
+//! last to attach or detach. When the listener was the last, and only the sender is attached, the
+//! message has been read. So a listener in any language will do.
 
 use std::time::{Duration, Instant};
 
@@ -58,11 +56,10 @@ pub fn send(message: &Message, listener: Pid, run: &mut Run) -> Result<()> {
     // Again: with --step it may have ended long ago, and its PID may be another process's.
     let notified = ensure_listening(listener, run.signal)
         .and_then(|()| Ok(signal::send(listener, run.signal)?));
-    if let Err(error) = notified {
+    match notified {
         // The signal of somebody else may have made the listener read it, and end.
-        if !has_read()? {
-            return Err(error);
-        }
+        Err(_) if has_read()? => {}
+        notified => notified?,
     }
     let what = format!("PID {listener} has not read the message");
     wait_until(&shared, listener, &what, run, |_| has_read())?;

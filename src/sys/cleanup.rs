@@ -1,5 +1,4 @@
-//! "Clean up and die": a signal that ends this process and can be caught first removes what the
-//! process owns.
+//! "Clean up and die": a signal that ends this process first removes what the process owns.
 //!
 //! A segment outlives its processes, and a child its parent. So the handler removes the segment,
 //! kills and reaps the child, and then dies of the signal as if there were no handler. This is the
@@ -41,10 +40,9 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// The handler. All signals are blocked while it runs, and it does not return.
 ///
-/// It makes system calls and nothing else: no allocation, no lock. All of them are on the list of
-/// signal-safety(7) but shmctl(2), which a system may build in a library. On Linux (glibc and
-/// musl), macOS and the BSDs it is a bare system call, and IPC_RMID looks at no memory of this
-/// process.
+/// It makes system calls and nothing else: no allocation, no lock. All are on the list of
+/// signal-safety(7) but shmctl(2), which a system may build in a library. On Linux (glibc and musl),
+/// macOS and the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process.
 extern "C" fn clean_up_and_die(signal: c_int) {
     let segment = SEGMENT.swap(NO_SEGMENT, SeqCst);
     if segment != NO_SEGMENT {
@@ -76,9 +74,8 @@ pub fn die_of(signal: Signal) -> ! {
     unsafe { libc::_exit(128 + signal as c_int) }
 }
 
-/// Whether `signal` is one of those that [`install`] catches: it ends a program and can be caught,
-/// and neither reports a fault of the program itself (SIGSEGV and its like) nor is a real-time one;
-/// see signal(7).
+/// Whether [`install`] catches `signal`: it ends a program and can be caught, and is neither a fault
+/// of the program itself (SIGSEGV and its like) nor a real-time signal; see signal(7).
 pub fn is_ending(signal: Signal) -> bool {
     let name = signal.as_str(); // Not every system has a constant for each.
     match signal {

@@ -31,8 +31,7 @@ impl Deadline {
         self.end.map(|(_, at)| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Fails with [`Error::TimedOut`] if the time is up. But if the process was stopped meanwhile,
-    /// the wait begins anew.
+    /// Fails with [`Error::TimedOut`] if the time is up and the process was not stopped meanwhile.
     pub fn check(&mut self) -> Result<(), Error> {
         let Some((timeout, at)) = self.end else { return Ok(()) };
         match Instant::now().checked_duration_since(at) {

@@ -19,8 +19,7 @@ pub fn new_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     trace::traced(|| Call::Pipe, pipe)
 }
 
-/// Makes two connected sockets: what is sent into one is received from the other; see
-/// socketpair(2).
+/// Makes two sockets: what is sent into one is received from the other; see socketpair(2).
 pub fn new_socket_pair() -> Result<(OwnedFd, OwnedFd), Error> {
     let pair = || socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty());
     trace::traced(|| Call::Socketpair, pair)
@@ -99,8 +98,7 @@ fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, time: c_int) -> nix::Result<c_
     poll(&mut [PollFd::new(fd, event)], PollTimeout::try_from(time).unwrap_or(PollTimeout::NONE))
 }
 
-/// A time as poll(2) takes it: in milliseconds, rounded up, since a wait that is too short would be
-/// made again; -1 is for ever.
+/// A time in milliseconds, rounded up: poll(2) should not wake too early. -1 is for ever.
 fn milliseconds(time: Option<Duration>) -> c_int {
     let whole = |time: Duration| time.as_nanos().div_ceil(1_000_000);
     time.map_or(-1, |time| c_int::try_from(whole(time)).unwrap_or(c_int::MAX))

@@ -49,8 +49,11 @@ impl RunLock {
     ) -> Result<Self, Error> {
         let mut deadline = Deadline::after(timeout, "");
         let mut on_wait = Some(on_wait);
+        // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let open = || fcntl::open(path, flags, Mode::empty()).map(File::from);
         loop {
-            let file = open(path)?;
+            let file = trace::traced(|| Call::Open(path.to_owned()), open)?;
             match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
                 Err(Error::Call(_, Errno::EWOULDBLOCK)) => {
                     if let Some(on_wait) = on_wait.take() {
@@ -76,13 +79,6 @@ impl RunLock {
 fn holder(file: &File) -> String {
     let holder = Proc::ours().and_then(|proc| proc.lock_holder(file));
     holder.map_or("another process".to_owned(), proc::describe)
-}
-
-fn open(path: &Path) -> Result<File, Error> {
-    // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let open = || fcntl::open(path, flags, Mode::empty()).map(File::from);
-    trace::traced(|| Call::Open(path.to_owned()), open)
 }
 
 fn flock(file: &File, operation: c_int) -> Result<(), Error> {
@@ -133,8 +129,7 @@ impl Alarm {
         // Before the handler is there: it would swallow the starter's alarm.
         let now = Instant::now();
         let (left, again) = set_timer(Duration::ZERO, Duration::ZERO);
-        // SAFETY: without a new action, the call only writes the old one, for which zeros are
-        // valid.
+        // SAFETY: without a new action it only writes the old one, for which zeros are valid.
         let is_ignored = unsafe {
             let mut old: libc::sigaction = mem::zeroed();
             libc::sigaction(libc::SIGALRM, ptr::null(), &mut old);

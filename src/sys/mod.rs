@@ -50,15 +50,6 @@
 //! **What it leaves to you:** to tell the other process when to look (a signal, for instance); to
 //! let only one process write at a time ([`RunLock`]); and to check what you read: it is a valid
 //! `T`, but anybody with the right permissions may have written it.
-//!
-//! # The others
-//! - [`signal`]: a handler that only stores, the mask, and a wait without a gap.
-//! - [`cleanup`]: what a process owns is removed if a signal ends it (but not SIGKILL).
-//! - [`process`]: fork, and how each process learns of the other one's end.
-//! - [`fd`]: pipes and sockets.
-//! - [`proc`]: what Linux tells of other processes.
-//! - [`lock`]: one run at a time.
-//! - [`trace`]: a typed record of the calls, for a program that explains itself.
 
 mod attach;
 mod call;

@@ -1,9 +1,8 @@
 //! Whose segment it is: which one may be removed, and whose message a listener may take.
 //!
-//! A run that was killed leaves its segment behind, message and all. The kernel tells who has
-//! created a segment, but only by a PID, and a PID may be another process's by now. So each of the
-//! three rules asks for more: that the creator is dead, or that somebody is attached, or that the
-//! creator has just sent the signal.
+//! A run that was killed leaves its segment behind, message and all. The kernel tells its creator's
+//! PID, which may be another process's by now. So each of the three rules asks for more: that the
+//! creator is dead, or that somebody is attached, or that the creator has just sent the signal.
 
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
@@ -20,9 +19,8 @@ pub(super) fn remember_creation() {
 }
 
 impl Status {
-    /// Why a program whose segments have this size must not remove the segment, if so, and whether
-    /// that may pass. The rules are those by which PostgreSQL reclaims its segments
-    /// (`sysv_shmem.c`).
+    /// Why a program whose segments have this size must not remove this one, if so, and whether that
+    /// may pass. PostgreSQL reclaims its segments by the same rules (`sysv_shmem.c`).
     pub(super) fn obstacle(&self, size: usize) -> Option<(String, bool)> {
         Some(if !self.is_ours() {
             ("it is another user's".into(), false)
@@ -48,9 +46,8 @@ impl Status {
         self.owner == us && self.creator == us && is_told
     }
 
-    /// Whether the creator has certainly ended: no process has its PID, or this very process has
-    /// it, which has created nothing yet. (In a container the next run often gets the PID of the
-    /// one that was killed.)
+    /// Whether the creator has certainly ended: no process has its PID, or this one has it and has
+    /// created nothing yet. (In a container the next run often gets the PID of a killed one.)
     pub fn creator_has_exited(&self) -> bool {
         let us = getpid();
         match self.creator_pid == us {
@@ -76,9 +73,8 @@ impl<T: SelfContained> Segment<T> {
     }
 
     /// The rule of a listener that knows no sender: the segment's creator must have sent the
-    /// signal (then it may have ended since), or be there and attached. The message of one that was
-    /// killed must not be delivered by the signal of somebody else. Fails as
-    /// [`ensure_created_by`](Self::ensure_created_by) does.
+    /// signal (it may have ended since), or be there and attached. Somebody else's signal must not
+    /// deliver what a killed run has left. Fails as [`ensure_created_by`](Self::ensure_created_by).
     pub fn ensure_sent_by(&self, signaler: Pid) -> Result<(), Error> {
         let status = self.status()?;
         let creator = status.creator_pid;

@@ -67,8 +67,7 @@ pub(crate) fn fork_with_sockets(name: &'static str) -> Result<Fork, Error> {
     fork_with_ends(name, End { reads: parents, writes: None }, End { reads: childs, writes: None })
 }
 
-/// What one process has of the connection: what it reads from, and what it writes into, unless that
-/// is the same socket.
+/// One process's end of the connection; a socket is there for reading and writing.
 #[derive(Debug)]
 struct End {
     reads: OwnedFd,
@@ -172,10 +171,9 @@ impl Child {
     }
 
     /// Waits until the child has ended, and reaps it. Fails with [`Error::TimedOut`], or with
-    /// [`Error::Failed`] or [`Error::Killed`] if the child did not succeed, or as poll(2) does.
-    ///
-    /// `check` says why it is no use to wait, if so. It is called at the timeout, or, if there is
-    /// none, once a second.
+    /// [`Error::Failed`] or [`Error::Killed`] if the child did not succeed, or as poll(2) does, or
+    /// as `check`, which says why it is no use to wait. That is called at the timeout, or, if there
+    /// is none, once a second.
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,

@@ -1,8 +1,7 @@
 //! Keys and segments: who creates, who finds, who removes; see sysvipc(7).
 //!
 //! # The order, and why
-//! 1. [`Key::from_path`]: both processes make the same number from the same file, without talking
-//!    to each other.
+//! 1. [`Key::from_path`]: both processes make the same number from the same file.
 //! 2. [`OwnedSegment::create`] in one process, [`Segment::find`] in the other. Creation is
 //!    *exclusive*: with `IPC_CREAT` alone, as in the article, a process silently gets whatever
 //!    segment is there, with an old message in it.
@@ -50,8 +49,7 @@ impl Key {
     pub fn from_path(path: &Path, project: c_int) -> Result<Self, Error> {
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| Error::Unusable(format!("no path has a NUL in it, as {path:?} has")))?;
-        // SAFETY: ftok only reads its path, a NUL-terminated string that lives until the call has
-        // returned.
+        // SAFETY: ftok only reads its path, a NUL-terminated string that outlives the call.
         let ftok = || Errno::result(unsafe { libc::ftok(name.as_ptr(), project) });
         let number = trace::traced(|| Call::Ftok(path.to_owned(), project), ftok)?;
         Ok(Self { number, path: path.to_owned(), project })
@@ -65,9 +63,8 @@ impl fmt::Display for Key {
     }
 }
 
-/// A segment that is there: its identifier, and the type of what it holds.
-///
-/// Its creator may remove it at any time, and then every use of it fails.
+/// A segment that is there: its identifier, and the type of what it holds. Its creator may remove it
+/// at any time, and then every use of it fails.
 #[derive(Debug)]
 pub struct Segment<T> {
     id: c_int,
@@ -111,9 +108,8 @@ impl<T: SelfContained> Segment<T> {
     }
 }
 
-/// A segment that this process has created. Dropping it removes it.
-///
-/// Create it after `fork`, not before: both processes would think that it is theirs to remove.
+/// A segment that this process has created. Dropping it removes it. Create it after `fork`, not
+/// before: both processes would think that it is theirs to remove.
 #[derive(Debug)]
 pub struct OwnedSegment<T> {
     segment: Segment<T>,
@@ -156,16 +152,15 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// yet. Fails with [`Error::Unreachable`] if somebody else has removed the segment, or has
     /// replaced the file from which its key was made.
     pub fn ensure_reachable(&self, reader: Pid) -> Result<(), Error> {
-        let (id, Key { path, project, .. }) = (self.id, &self.key);
+        let (id, key) = (self.id, &self.key);
         let what = match self.status() {
             Ok(status) if status.last_pid == reader || status.attached > 1 => return Ok(()),
-            Ok(status) if !status.removed => match Key::from_path(path, *project) {
-                Ok(now) if now.number == self.key.number => return Ok(()),
+            Ok(status) if !status.removed => match Key::from_path(&key.path, key.project) {
+                Ok(now) if now.number == key.number => return Ok(()),
                 Ok(now) => format!(
-                    "somebody has replaced the file {}: its key was {} and is {now}, so nobody \
+                    "somebody has replaced the file {}: its key was {key} and is {now}, so nobody \
                      finds segment {id} any more",
-                    quoted(path),
-                    self.key
+                    quoted(&key.path)
                 ),
                 Err(error) => format!("nobody finds segment {id} any more: {error}"),
             },

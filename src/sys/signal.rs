@@ -1,14 +1,12 @@
-//! Signals: a handler that only stores, the mask that keeps it out, and the wait that lets it in;
-//! see signal(7).
+//! A handler that only stores, the mask that keeps it out, the wait that lets it in; see signal(7).
 //!
 //! # The order, and why
 //! 1. [`prepare`], before anything else. Then the process that waits for a signal *blocks* it. A
 //!    blocked signal stays pending (but a SIGCONT discards a signal that stops). So one that comes
 //!    before its handler does not kill the process, as SIGUSR1 does by default.
 //! 2. [`register`], in that process: the handler.
-//! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. A program that
-//!    looks whether a signal has come and *then* goes to sleep misses one that comes in between. So
-//!    `sleep` lets it in and sleeps in one system call, pselect(2).
+//! 3. [`unblock`] to look for it in a loop, [`block`] again, and then [`sleep`]. It lets the signal
+//!    in and sleeps in one system call, pselect(2): between two calls, one could be missed.
 //!
 //! A handler runs between any two instructions of the program, so it may do very little; see
 //! signal-safety(7). [`signal_handler!`](crate::signal_handler!) accepts stores to atomics and
@@ -35,9 +33,8 @@ use super::{Deadline, Error};
 /// Some systems refuse to sleep for years. A sleeper wakes after a day, and sleeps again.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Prepares the signals of a program that sends `notification`, or waits for it, if there is one;
-/// see sigprocmask(2) and sigaction(2). Fails with EINVAL for SIGKILL and SIGSTOP, which no process
-/// may catch.
+/// Prepares the signals of a program that sends or awaits `notification`, if there is one. Fails as
+/// sigaction(2) does, with EINVAL for SIGKILL and SIGSTOP, which no process may catch.
 ///
 /// Nothing stays blocked that the starter had blocked. SIGUSR1 and SIGUSR2 are blocked if they are
 /// the notification: they mean nothing else, and a stray one then does nothing to the sender.
@@ -45,14 +42,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// status of a child. SIGXFSZ is ignored: a file that may not grow is an error of write(2), and no
 /// reason to die.
 pub fn prepare(notification: impl Into<Option<Signal>>) -> Result<(), Error> {
-    let is_users = |it: &Signal| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2);
     let notification = notification.into();
     if let Some(signal @ (Signal::SIGKILL | Signal::SIGSTOP)) = notification {
         // Every kernel refuses to ignore them. (FreeBSD lets one say what they do anyway.)
         set_disposition(signal, SigHandler::SigIgn, libc::SIG_IGN)?;
     }
-    let mask = notification.filter(is_users).into_iter().collect();
-    change_mask(SigmaskHow::SIG_SETMASK, mask)?;
+    let blocked = notification.filter(|it| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2));
+    change_mask(SigmaskHow::SIG_SETMASK, blocked.into_iter().collect())?;
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
     set_disposition(Signal::SIGXFSZ, SigHandler::SigIgn, libc::SIG_IGN)
 }
@@ -160,8 +156,7 @@ pub unsafe fn arrived(info: *const siginfo_t) -> c_int {
 /// # Safety
 /// `info` must be what the kernel has handed to a handler, and the handler must not have returned.
 pub unsafe fn sender(info: *const siginfo_t) -> c_int {
-    // SAFETY: the caller says that it is there. With these codes, the PID is there too; see
-    // sigaction(2).
+    // SAFETY: the caller says that it is there. With these codes, so is the PID; see sigaction(2).
     unsafe { if Origin::is_process((*info).si_code) { (*info).si_pid() } else { 0 } }
 }
 
@@ -184,8 +179,7 @@ pub fn register(signal: Signal, handler: Handler) -> Result<(), Error> {
 fn set_disposition(signal: Signal, handler: SigHandler, address: usize) -> Result<(), Error> {
     // No SA_RESTART: the signal is to end the wait in which it comes. (SA_SIGINFO is added.)
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-    // SAFETY: what is installed is the default, ignoring, or a `Handler`, which only does what a
-    // handler may do.
+    // SAFETY: it is the default, ignoring, or a `Handler`, which only does what a handler may do.
     let sigaction = || unsafe { signal::sigaction(signal, &action) }.map(drop);
     trace::traced(|| Call::Sigaction(signal.into(), address), sigaction)
 }
@@ -243,10 +237,7 @@ pub fn sleep(
 
 /// Changes the mask of this thread, and returns the one from before; see sigprocmask(2).
 pub(super) fn change_mask(how: SigmaskHow, set: SigSet) -> Result<SigSet, Error> {
-    let mut before = SigSet::empty();
-    let change = || set.thread_swap_mask(how).map(|mask| before = mask);
-    trace::traced(|| Call::Sigprocmask(how, set), change)?;
-    Ok(before)
+    trace::traced(|| Call::Sigprocmask(how, set), || set.thread_swap_mask(how))
 }
 
 /// Sends `signal` to a process. Fails as kill(2) does: ESRCH if there is no such process, EPERM if
