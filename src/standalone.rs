@@ -79,7 +79,6 @@ fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
     ensure!(listener != getpid(), "PID {listener} is this process itself; {hint}");
     let (program, us) = (proc::describe(listener), Uid::effective());
     let user = Proc::ours().and_then(|proc| proc.user(listener));
-    let user = user.filter(|&user| user != us && !user.is_root());
     let shares_ipc = Proc::ours().and_then(|proc| proc.shares_ipc(listener));
     match (has_handler, user, shares_ipc) {
         (Some(false), ..) => bail!(
@@ -90,7 +89,7 @@ fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
             "nobody can tell whether PID {listener} has a handler for {signal}, which may kill it \
              otherwise: there is no /proc of this PID namespace; mount it (unshare --mount-proc)"
         ),
-        (_, Some(user), _) => bail!(
+        (_, Some(user), _) if user != us && !user.is_root() => bail!(
             "{program} is user {user}'s, and could not read the message, which is for user {us} \
              alone; run both as one user"
         ),

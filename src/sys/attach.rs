@@ -93,9 +93,9 @@ impl<T> Drop for Attachment<T> {
 pub struct WritableAttachment<T>(pub(super) Attachment<T>);
 
 impl<T: SelfContained> WritableAttachment<T> {
-    /// Copies `value` into the segment, its first word last. Others may read meanwhile. If they find
-    /// the new first word, they find the rest of `value` too; so of two values that begin with the
-    /// same word, write only one.
+    /// Copies `value` into the segment, its first word last. Others may read meanwhile: if they
+    /// find the new first word, they find the rest too. So of two values that begin with the same
+    /// word, write only one.
     pub fn write(&mut self, value: &T) {
         let bytes = value.bytes().chunks_exact(size_of::<AtomicU32>());
         for (index, (word, bytes)) in self.0.words().iter().zip(bytes).enumerate().rev() {

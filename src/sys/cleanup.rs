@@ -9,8 +9,8 @@
 //! # The order, and why
 //! 1. `process::fork` blocks these signals, forks, and installs the handlers in the parent alone. A
 //!    process that does not fork calls [`install`].
-//! 2. While a segment is created they are blocked again, so that the handler knows of it as soon as
-//!    it exists. They are never blocked around a wait.
+//! 2. While a segment is created they are blocked again: the handler knows it as soon as it exists.
+//!    They are never blocked around a wait.
 //! 3. To remove: `IPC_RMID` first, then the identifier is forgotten. To reap: the PID is forgotten
 //!    first, because after waitpid(2) it may be somebody else's.
 //!
@@ -40,9 +40,9 @@ static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// The handler. All signals are blocked while it runs, and it does not return.
 ///
-/// It makes system calls and nothing else: no allocation, no lock. All are on the list of
-/// signal-safety(7) but shmctl(2), which a system may build in a library. On Linux (glibc and musl),
-/// macOS and the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process.
+/// It makes system calls and nothing else: no allocation, no lock. All are on signal-safety(7)'s
+/// list but shmctl(2), which a system may build in a library. On Linux (glibc and musl), macOS and
+/// the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process.
 extern "C" fn clean_up_and_die(signal: c_int) {
     let segment = SEGMENT.swap(NO_SEGMENT, SeqCst);
     if segment != NO_SEGMENT {
@@ -74,8 +74,8 @@ pub fn die_of(signal: Signal) -> ! {
     unsafe { libc::_exit(128 + signal as c_int) }
 }
 
-/// Whether [`install`] catches `signal`: it ends a program and can be caught, and is neither a fault
-/// of the program itself (SIGSEGV and its like) nor a real-time signal; see signal(7).
+/// Whether [`install`] catches `signal`: it ends a program and can be caught, and is neither a
+/// fault of the program itself (SIGSEGV and its like) nor a real-time signal; see signal(7).
 pub fn is_ending(signal: Signal) -> bool {
     let name = signal.as_str(); // Not every system has a constant for each.
     match signal {

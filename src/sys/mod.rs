@@ -16,9 +16,8 @@
 //!     struct Reading { sensor: u32, celsius: i32 }
 //! }
 //!
-//! # let folder = std::env::temp_dir().join(format!("sigshm-doc-{}", std::process::id()));
-//! # std::fs::write(&folder, "")?;
-//! # let path = folder.as_path();
+//! # let path = &std::env::temp_dir().join(format!("sigshm-doc-{}", std::process::id()));
+//! # std::fs::write(path, "")?;
 //! // One process creates the segment, attaches it and writes.
 //! let key = Key::from_path(path, 1)?;
 //! let (segment, _reclaimed) = OwnedSegment::<Reading>::create(&key, Duration::from_secs(5))?;
@@ -38,8 +37,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **What may be shared:** types without pointers and padding, which mean the same in every process.
-//! [`self_contained!`](crate::self_contained!) checks that at compile time.
+//! **What may be shared:** types that mean the same in every process and for every pattern of bits:
+//! no pointers, no padding. [`self_contained!`](crate::self_contained!) checks that as it compiles.
 //!
 //! **What it promises:** there is no `&T` into the segment, only atomics, so the other process may
 //! write at any time. A segment is created exclusively, for this user alone. It is removed when its

@@ -19,8 +19,8 @@ pub(super) fn remember_creation() {
 }
 
 impl Status {
-    /// Why a program whose segments have this size must not remove this one, if so, and whether that
-    /// may pass. PostgreSQL reclaims its segments by the same rules (`sysv_shmem.c`).
+    /// Why a program whose segments have this size must not remove this one, if so, and whether
+    /// that may pass. The rules are those of PostgreSQL for its segments (`sysv_shmem.c`).
     pub(super) fn obstacle(&self, size: usize) -> Option<(String, bool)> {
         Some(if !self.is_ours() {
             ("it is another user's".into(), false)

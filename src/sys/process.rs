@@ -67,7 +67,7 @@ pub(crate) fn fork_with_sockets(name: &'static str) -> Result<Fork, Error> {
     fork_with_ends(name, End { reads: parents, writes: None }, End { reads: childs, writes: None })
 }
 
-/// One process's end of the connection; a socket is there for reading and writing.
+/// One process's end of the connection. A socket is for reading and writing.
 #[derive(Debug)]
 struct End {
     reads: OwnedFd,

@@ -63,8 +63,8 @@ impl fmt::Display for Key {
     }
 }
 
-/// A segment that is there: its identifier, and the type of what it holds. Its creator may remove it
-/// at any time, and then every use of it fails.
+/// A segment that is there: its identifier, and the type of what it holds. Its creator may remove
+/// it at any time, and then every use of it fails.
 #[derive(Debug)]
 pub struct Segment<T> {
     id: c_int,
@@ -117,13 +117,13 @@ pub struct OwnedSegment<T> {
 }
 
 impl<T: SelfContained> OwnedSegment<T> {
-    /// Creates the segment at `key`, filled with zeros, for this user alone.
+    /// Creates the segment at `key`, filled with zeros, for this user alone. Fails as shmget(2)
+    /// does. Panics if [`cleanup`] already has a segment to remove.
     ///
     /// A segment that is there already is removed first if it is certainly abandoned: owned and
     /// created by this user, as large as a `T`, attached by nobody, its creator dead. Its status is
-    /// returned beside the new segment. One that is in use is looked at again every 10 ms, until
-    /// `timeout` is over. Fails with [`Error::Occupied`] if the segment that is there must not be
-    /// removed, or as shmget(2) does. Panics if [`cleanup`] already has a segment to remove.
+    /// returned beside the new segment. Otherwise this looks again every 10 ms, until `timeout` is
+    /// over, if that can help, and then fails with [`Error::Occupied`].
     pub fn create(key: &Key, timeout: Duration) -> Result<(Self, Option<Status>), Error> {
         let mut deadline = Deadline::after(Some(timeout), "");
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;

@@ -13,11 +13,10 @@ pub use super::call::{Answer, Call, shortened};
 use super::error::Error;
 pub use super::origin::Origin;
 
-/// A call as it was made.
+/// A call as it was made, and what the kernel answered.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub call: Call,
-    /// What the kernel answered.
     pub result: Result<Answer, Errno>,
     pub began: Instant,
     pub ended: Instant,
