@@ -70,10 +70,10 @@ impl<T: SelfContained> Attachment<T> {
 
     /// The segment as words that any process may change at any moment: which is what an atomic is.
     fn words(&self) -> &[AtomicU32] {
-        // SAFETY: the segment is attached for as long as `self` lives, aligned to a page, and is
-        // at least as large as a T (`new` has asked the kernel). An atomic may change while it is
-        // borrowed, and this process makes no other reference to this memory. (In a read-only
-        // attachment nothing stores.)
+        // SAFETY: the segment is attached for as long as `self` lives, aligned to a page, and is at
+        // least as large as a T (`new` has asked the kernel). An atomic may change while it is
+        // borrowed, and this process makes no other kind of reference to this memory. (In a
+        // read-only attachment nothing stores.)
         unsafe { slice::from_raw_parts(self.address.cast::<AtomicU32>(), Self::WORDS) }
     }
 }

@@ -85,8 +85,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// What is probably behind an error, and what to do about it. The limits are those of the calls'
-/// manual pages and of proc_sys_kernel(5).
+/// The likely cause, and what to do. For the limits see the calls' pages and proc_sys_kernel(5).
 fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
     Some(match (call, errno) {
         (_, Errno::EMFILE) | (Call::Poll(..), Errno::EINVAL) => {

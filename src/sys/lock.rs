@@ -1,8 +1,8 @@
 //! The run lock: one run at a time for each file.
 //!
 //! Two runs at one file have one segment, and would write over each other's message. So each locks
-//! the file first, see flock(2). The kernel drops the lock when both of its processes have closed
-//! the file, or have ended, however they ended.
+//! the file first, see flock(2). The kernel drops the lock when both processes of the run have
+//! closed the file, or have ended, however they ended.
 //!
 //! # How a run waits for it
 //! In flock(2) itself: that costs no processor time, and the kernel serves the first to come first.

@@ -58,8 +58,8 @@ impl Status {
 }
 
 impl<T: SelfContained> Segment<T> {
-    /// The rule of a child: its parent must have created the segment, and somebody must be
-    /// attached: to that of a dead run, which had the parent's PID, nobody is. Fails with
+    /// The rule of a child: its parent must have created the segment, and somebody must be attached
+    /// (to that of a dead run, which had the parent's PID, nobody is). Fails with
     /// [`Error::Rejected`], or as [`status`](Self::status) does.
     pub fn ensure_created_by(&self, parent: Pid) -> Result<(), Error> {
         let status = self.status()?;

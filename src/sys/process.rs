@@ -30,12 +30,10 @@ use super::proc::Proc;
 use super::trace::{self, Call};
 use super::{Deadline, Error, SelfContained, cleanup, fd, signal};
 
-/// Which of the two processes this is.
+/// Which of the two processes this is, and what it has of the other one.
 #[derive(Debug)]
 pub enum Fork {
-    /// The child, and what connects it to its parent.
     Child(Parent),
-    /// The parent, and its child.
     Parent(Child),
 }
 
@@ -171,9 +169,9 @@ impl Child {
     }
 
     /// Waits until the child has ended, and reaps it. Fails with [`Error::TimedOut`], or with
-    /// [`Error::Failed`] or [`Error::Killed`] if the child did not succeed, or as poll(2) does, or
-    /// as `check`, which says why it is no use to wait. That is called at the timeout, or, if there
-    /// is none, once a second.
+    /// [`Error::Failed`] or [`Error::Killed`] if the child did not succeed, or as poll(2) or `check`
+    /// does. `check` says why it is no use to wait; it is called at the timeout, or, if there is
+    /// none, once a second.
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,

@@ -170,8 +170,7 @@ fn record_arrival(signal: Signal, at: Option<Instant>) {
     }
 }
 
-/// Registers the handler for `signal`; see sigaction(2). Fails with EINVAL for SIGKILL and SIGSTOP,
-/// which no process may catch.
+/// Registers the handler for `signal`. Fails as [`prepare`] does; see sigaction(2).
 pub fn register(signal: Signal, handler: Handler) -> Result<(), Error> {
     set_disposition(signal, SigHandler::SigAction(handler.0), handler.0 as *const () as usize)
 }
@@ -240,8 +239,8 @@ pub(super) fn change_mask(how: SigmaskHow, set: SigSet) -> Result<SigSet, Error>
     trace::traced(|| Call::Sigprocmask(how, set), || set.thread_swap_mask(how))
 }
 
-/// Sends `signal` to a process. Fails as kill(2) does: ESRCH if there is no such process, EPERM if
-/// this user may not signal it.
+/// Sends `signal` to a process. Fails as kill(2) does: ESRCH if there is none, EPERM if this user
+/// may not.
 pub fn send(pid: Pid, signal: Signal) -> Result<(), Error> {
     trace::traced(|| Call::Kill(pid, Some(signal)), || signal::kill(pid, signal))
 }

@@ -37,24 +37,6 @@ pub struct Status {
     pub last_pid: Pid,
 }
 
-impl Status {
-    // The fields' widths differ from system to system, and none is wider than what it is put into.
-    #[allow(clippy::unnecessary_cast)]
-    fn new(id: c_int, kernel: &shmid_ds) -> Self {
-        Self {
-            id,
-            mode: kernel.shm_perm.mode as u32 & 0o777,
-            removed: kernel.shm_perm.mode as u32 & REMOVED != 0,
-            size: kernel.shm_segsz as usize,
-            attached: kernel.shm_nattch as u64,
-            owner: Uid::from_raw(kernel.shm_perm.uid),
-            creator: Uid::from_raw(kernel.shm_perm.cuid),
-            creator_pid: Pid::from_raw(kernel.shm_cpid),
-            last_pid: Pid::from_raw(kernel.shm_lpid),
-        }
-    }
-}
-
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, size, mode, attached, owner, creator, creator_pid, .. } = self;
@@ -67,22 +49,34 @@ impl fmt::Display for Status {
     }
 }
 
-/// What is known of a segment that this user may not ask for: on Linux, what [`listed`] tells.
-pub(super) fn describe(id: c_int) -> String {
-    let unknown = || format!("segment {id} (owner and creator unknown)");
-    listed(id).map_or_else(unknown, |status| status.to_string())
-}
-
+// The fields' widths differ from system to system, and none is wider than what it is put into.
+#[allow(clippy::unnecessary_cast)]
 pub(super) fn status(id: c_int) -> Result<Status, Error> {
     let stat = || {
         // SAFETY: zeros are valid for the integers of which shmid_ds consists, and for the pointer
         // that it has on some systems.
         let mut kernel: shmid_ds = unsafe { mem::zeroed() };
-        // SAFETY: IPC_STAT writes one shmid_ds, and `kernel` is one.
+        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and `kernel` is one.
         Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, &mut kernel) })?;
-        Ok(Status::new(id, &kernel))
+        Ok(Status {
+            id,
+            mode: kernel.shm_perm.mode as u32 & 0o777,
+            removed: kernel.shm_perm.mode as u32 & REMOVED != 0,
+            size: kernel.shm_segsz as usize,
+            attached: kernel.shm_nattch as u64,
+            owner: Uid::from_raw(kernel.shm_perm.uid),
+            creator: Uid::from_raw(kernel.shm_perm.cuid),
+            creator_pid: Pid::from_raw(kernel.shm_cpid),
+            last_pid: Pid::from_raw(kernel.shm_lpid),
+        })
     };
     trace::traced(|| Call::IpcStat(id), stat)
+}
+
+/// What is known of a segment that this user may not ask for.
+pub(super) fn describe(id: c_int) -> String {
+    let unknown = || format!("segment {id} (owner and creator unknown)");
+    listed(id).map_or_else(unknown, |status| status.to_string())
 }
 
 /// The status in the list that Linux keeps for everybody to read; see proc_sysvipc(5).
