@@ -169,9 +169,9 @@ impl Child {
     }
 
     /// Waits until the child has ended, and reaps it. Fails with [`Error::TimedOut`], or with
-    /// [`Error::Failed`] or [`Error::Killed`] if the child did not succeed, or as poll(2) or `check`
-    /// does. `check` says why it is no use to wait; it is called at the timeout, or, if there is
-    /// none, once a second.
+    /// [`Error::Failed`] or [`Error::Killed`] if the child did not succeed, or as poll(2) and
+    /// `check` do. `check` says why it is no use to wait; it is called at the timeout, or, if there
+    /// is none, once a second.
     pub fn wait(
         &mut self,
         timeout: Option<Duration>,
