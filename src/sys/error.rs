@@ -108,6 +108,7 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
         (Call::Sigaction(..), Errno::EINVAL) => {
             "no process may catch SIGKILL or SIGSTOP: use another signal (kill -l)"
         }
+        (Call::Shmat(..), Errno::EINVAL | Errno::EIDRM) => "somebody else has removed the segment",
         (Call::Shmget(_, _, 0), Errno::ENOENT) => {
             "no segment is at this key: the file is not the sender's or has been replaced, or the \
              segment has been removed, or the sender is in another IPC namespace"

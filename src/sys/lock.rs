@@ -118,7 +118,7 @@ extern "C" fn interrupt(_: c_int, _: *mut siginfo_t, _: *mut c_void) {}
 /// As [`interrupt`]. But a SIGALRM that a process has sent kills, as it would without a handler.
 extern "C" fn interrupt_or_die(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     // SAFETY: the kernel has handed `info` to this very handler.
-    if unsafe { signal::sender(info) } != 0 {
+    if unsafe { signal::signaler(info) } != 0 {
         cleanup::die_of(Signal::SIGALRM);
     }
 }

@@ -4,25 +4,28 @@
 //! PID, which may be another process's by now. So each of the three rules asks for more: that the
 //! creator is dead, or that somebody is attached, or that the creator has just sent the signal.
 
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::unistd::{Pid, Uid, getpid};
 
 use super::{Error, Segment, SelfContained, Status, proc};
 
-/// The PID of this process, if it has created a segment. (In a child it is its parent's.)
-static CREATOR: AtomicI32 = AtomicI32::new(0);
+/// Whether this process, or its parent before the fork, has created a segment since it was loaded.
+/// From then on, one that its own PID has created may be a living one.
+pub(super) static HAS_CREATED: AtomicBool = AtomicBool::new(false);
 
-/// From now on, a segment that this process's PID has created may be a living one.
-pub(super) fn remember_creation() {
-    CREATOR.store(getpid().as_raw(), Relaxed);
+/// Why a segment must not be removed.
+#[derive(Debug)]
+pub(super) struct Obstacle {
+    pub reason: String,
+    pub may_pass: bool, // while one waits
 }
 
 impl Status {
-    /// Why a program whose segments have this size must not remove this one, if so, and whether
-    /// that may pass. The rules are those of PostgreSQL for its segments (`sysv_shmem.c`).
-    pub(super) fn obstacle(&self, size: usize) -> Option<(String, bool)> {
-        Some(if !self.is_ours() {
+    /// Why a program whose segments have this size must not remove this one, if so. The rules are
+    /// those of PostgreSQL for its segments (`sysv_shmem.c`).
+    pub(super) fn obstacle(&self, size: usize) -> Option<Obstacle> {
+        let (reason, may_pass) = if !self.is_ours() {
             ("it is another user's".into(), false)
         } else if self.size != size {
             ("its size is not ours".into(), false)
@@ -35,7 +38,8 @@ impl Status {
             (format!("its creator is alive, or another process has its PID: {process}"), true)
         } else {
             return None;
-        })
+        };
+        Some(Obstacle { reason, may_pass })
     }
 
     /// Whether this user owns and has created it. Where user IDs do not tell, the mode does: nobody
@@ -49,9 +53,8 @@ impl Status {
     /// Whether the creator has certainly ended: no process has its PID, or this one has it and has
     /// created nothing yet. (In a container the next run often gets the PID of a killed one.)
     pub fn creator_has_exited(&self) -> bool {
-        let us = getpid();
-        match self.creator_pid == us {
-            true => CREATOR.load(Relaxed) != us.as_raw(),
+        match self.creator_pid == getpid() {
+            true => !HAS_CREATED.load(Relaxed),
             false => proc::has_exited(self.creator_pid),
         }
     }

@@ -17,6 +17,7 @@ use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use libc::{c_int, key_t};
@@ -24,7 +25,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
-use super::ownership::remember_creation;
+use super::ownership::{HAS_CREATED, Obstacle};
 use super::status::{Status, describe, status};
 use super::trace::{self, Call};
 use super::{Deadline, Error, SelfContained, cleanup, quoted};
@@ -133,7 +134,7 @@ impl<T: SelfContained> OwnedSegment<T> {
                 Err(Error::Call(_, Errno::EEXIST)) => {}
                 id => {
                     let segment = Segment { id: id?, holds: PhantomData };
-                    remember_creation();
+                    HAS_CREATED.store(true, Relaxed);
                     return Ok((Self { segment, key: key.clone() }, reclaimed));
                 }
             }
@@ -208,16 +209,16 @@ fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
         id => id?,
     };
     let found = status(id).map(|status| (status, status.obstacle(size)));
-    let (segment, (reason, may_pass)) = match found {
+    let (segment, obstacle) = match found {
         Ok((status, Some(obstacle))) => (status.to_string(), obstacle),
         Ok((status, None)) => return remove(id).map(|()| Some(status)),
         // We may not ask for it.
         Err(Error::Call(_, Errno::EACCES)) => {
-            (describe(id), ("it is another user's".into(), false))
+            (describe(id), Obstacle { reason: "it is another user's".into(), may_pass: false })
         }
         Err(error) => return Err(error),
     };
-    let exists = Errno::EEXIST.desc();
+    let (Obstacle { reason, may_pass }, exists) = (obstacle, Errno::EEXIST.desc());
     let what = format!(
         "shmget({key}, …) failed: {exists} (EEXIST); {segment} is left alone, because {reason}; if \
          nobody needs it, its owner removes it with: ipcrm -m {id}"

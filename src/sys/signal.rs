@@ -67,7 +67,7 @@ impl Handler {
 }
 
 /// Declares a [`Handler`](crate::sys::signal::Handler): a function that stores the signal's number
-/// and its sender's PID in atomics, and can do nothing else. The PID is 0 if no process sent the
+/// and the PID of who sent it in atomics, and can do nothing else. The PID is 0 if no process sent the
 /// signal, or one that cannot be seen from here.
 ///
 /// ```
@@ -76,7 +76,7 @@ impl Handler {
 /// static SIGNAL: AtomicI32 = AtomicI32::new(0);
 ///
 /// sigshm::signal_handler! {
-///     pub fn handler(signal, sender) {
+///     pub fn handler(signal, signaler) {
 ///         SIGNAL.store(signal, Relaxed);
 ///     }
 /// }
@@ -86,7 +86,7 @@ impl Handler {
 ///
 /// ```compile_fail
 /// sigshm::signal_handler! {
-///     pub fn handler(signal, sender) {
+///     pub fn handler(signal, signaler) {
 ///         println!("received signal {signal}");
 ///     }
 /// }
@@ -95,7 +95,7 @@ impl Handler {
 macro_rules! signal_handler {
     (
         $(#[doc = $doc:expr])*
-        $visibility:vis fn $name:ident($signal:ident, $sender:ident) {
+        $visibility:vis fn $name:ident($signal:ident, $signaler:ident) {
             $($atomic:ident.store($value:ident, Relaxed);)+
         }
     ) => {
@@ -108,8 +108,8 @@ macro_rules! signal_handler {
                 _: *mut $crate::sys::signal::libc::c_void,
             ) {
                 // SAFETY: the kernel has handed `info` to this very handler.
-                let $sender = unsafe { $crate::sys::signal::arrived(info) };
-                let _ = ($signal, $sender);
+                let $signaler = unsafe { $crate::sys::signal::arrived(info) };
+                let _ = ($signal, $signaler);
                 // SAFETY: each is a static, so it is always there.
                 $(unsafe { $crate::sys::signal::store(&raw const $atomic, $value) };)+
             }
@@ -136,26 +136,26 @@ pub unsafe fn store(atomic: *const AtomicI32, value: c_int) {
 static ARRIVALS: AtomicU32 = AtomicU32::new(0);
 static ORIGIN: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
 
-/// Stores the origin of a signal, for the record. Returns its [`sender`].
+/// Stores the origin of a signal, for the record. Returns its [`signaler`].
 ///
 /// # Safety
-/// As for [`sender`].
+/// As for [`signaler`].
 #[doc(hidden)] // For the macro.
 pub unsafe fn arrived(info: *const siginfo_t) -> c_int {
     // SAFETY: the caller says that it is there.
-    let (code, sender, user) = unsafe { ((*info).si_code, sender(info), (*info).si_uid()) };
-    for (it, value) in ORIGIN.iter().zip([code, sender, user as c_int]) {
+    let (code, signaler, user) = unsafe { ((*info).si_code, signaler(info), (*info).si_uid()) };
+    for (it, value) in ORIGIN.iter().zip([code, signaler, user as c_int]) {
         it.store(value, Relaxed);
     }
     ARRIVALS.fetch_add(1, Relaxed);
-    sender
+    signaler
 }
 
 /// The PID of the process that sent a signal; 0 if none did, or if it cannot be seen from here.
 ///
 /// # Safety
 /// `info` must be what the kernel has handed to a handler, and the handler must not have returned.
-pub unsafe fn sender(info: *const siginfo_t) -> c_int {
+pub unsafe fn signaler(info: *const siginfo_t) -> c_int {
     // SAFETY: the caller says that it is there. With these codes, so is the PID; see sigaction(2).
     unsafe { if Origin::is_process((*info).si_code) { (*info).si_pid() } else { 0 } }
 }
