@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
-use clap::builder::PossibleValue;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ColorChoice, CommandFactory, Parser, ValueEnum, value_parser};
+use clap::{ColorChoice, CommandFactory, Parser, value_parser};
 use nix::unistd::Pid;
 
 use crate::message::{Message, NOTIFICATION};
@@ -33,8 +33,7 @@ struct Arguments {
     /// If it starts with a dash, put two dashes before it: sigshm -- -5
     /// Control characters, bidirectional controls and what is not UTF-8
     /// are printed as escapes.
-    #[arg(verbatim_doc_comment)]
-    #[arg(required_unless_present = "listen", conflicts_with = "listen")]
+    #[arg(verbatim_doc_comment, required_unless_present = "listen", conflicts_with = "listen")]
     message: Option<OsString>,
 
     /// Do not fork: send to PID, which is listening
@@ -55,7 +54,7 @@ struct Arguments {
     /// A socket needs no signal and no file: --listen, --to, --signal,
     /// --wait and --path cannot be used with it.
     #[arg(long, value_name = "WAY", verbatim_doc_comment, default_value = "memory")]
-    #[arg(value_enum, hide_possible_values = true)]
+    #[arg(value_parser = one_of(&VIA), hide_possible_values = true)]
     via: Via,
 
     /// The signal that notifies the listener [default: USR1]
@@ -72,8 +71,7 @@ struct Arguments {
     ///
     /// To spin keeps a processor busy. After 100 ms it sleeps in any case.
     #[arg(long, value_name = "HOW", verbatim_doc_comment)]
-    #[arg(value_enum, hide_possible_values = true)]
-    #[arg(conflicts_with = "to")]
+    #[arg(value_parser = one_of(&WAIT), hide_possible_values = true, conflicts_with = "to")]
     wait: Option<Wait>,
 
     /// Show and explain the system calls behind each line
@@ -134,6 +132,19 @@ Examples:
   sigshm --listen                             wait in one terminal
   sigshm --to 24535 \"Hello, world\"            send from another one";
 
+const VIA: [(&str, Via); 2] = [("memory", Via::Memory), ("socket", Via::Socket)];
+
+const WAIT: [(&str, Wait); 2] = [("spin", Wait::Spin), ("sleep", Wait::Sleep)];
+
+/// Parses the name of one of these values. (clap could derive this, but only where the type stands,
+/// and only this file knows clap.)
+fn one_of<T: Copy + Send + Sync + 'static>(
+    values: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    let value = |given| values.iter().find(|(name, _)| *name == given).expect("clap checks it").1;
+    PossibleValuesParser::new(values.iter().map(|(name, _)| *name)).map(move |name| value(name))
+}
+
 /// What to do with more than one word.
 const QUOTE: &str = "put a message of several words in quotes: sigshm \"Hello, world\"";
 
@@ -170,12 +181,9 @@ pub fn parse() -> Options {
     if let Some(error) = unused_by_socket(&arguments).filter(|_| via == Via::Socket) {
         exit(Arguments::command().error(ErrorKind::ArgumentConflict, error));
     }
-    let message = arguments.message.map(|text| {
-        Message::new(text.as_bytes()).unwrap_or_else(|error| {
-            exit(Arguments::command().error(ErrorKind::ValueValidation, error))
-        })
-    });
-    let command = match (message, arguments.to) {
+    let message = arguments.message.map(|text| Message::new(text.as_bytes())).transpose();
+    let too_long = |error| exit(Arguments::command().error(ErrorKind::ValueValidation, error));
+    let command = match (message.unwrap_or_else(too_long), arguments.to) {
         (Some(message), Some(listener)) => Command::Send(message, Pid::from_raw(listener)),
         (Some(message), None) => Command::Demo(via, message),
         // clap sees to it that there is a message, or else --listen.
@@ -197,25 +205,6 @@ pub fn parse() -> Options {
         colored: is_colored(arguments.color),
     }
 }
-
-/// Gives each value of a type the name by which a user chooses it. (clap could derive this, but
-/// only where the type stands, and only this file knows clap.)
-macro_rules! value_enum {
-    ($type:ident: $($value:ident = $name:literal),+) => {
-        impl ValueEnum for $type {
-            fn value_variants<'a>() -> &'a [Self] {
-                &[$(Self::$value),+]
-            }
-
-            fn to_possible_value(&self) -> Option<PossibleValue> {
-                Some(PossibleValue::new(match self { $(Self::$value => $name),+ }))
-            }
-        }
-    };
-}
-
-value_enum!(Via: Memory = "memory", Socket = "socket");
-value_enum!(Wait: Spin = "spin", Sleep = "sleep");
 
 /// The option that makes no sense with `--via socket`, if there is one, and why.
 fn unused_by_socket(arguments: &Arguments) -> Option<String> {
@@ -245,11 +234,10 @@ fn is_colored(choice: Option<ColorChoice>) -> bool {
 }
 
 /// Names the argument that is one too many as it was given, with a tip: the option that was meant,
-/// or how to give a message of several words.
+/// or how to give a message of several words, or one that starts with a dash.
 fn with_tip(error: clap::Error) -> clap::Error {
     use ErrorKind::{ArgumentConflict, DisplayHelp, DisplayVersion, UnknownArgument};
 
-    // To clap, -hurry is -h and more.
     if !matches!(error.kind(), UnknownArgument | DisplayHelp | DisplayVersion) {
         return error;
     }
@@ -261,11 +249,15 @@ fn with_tip(error: clap::Error) -> clap::Error {
         return error;
     };
     let (before, unknown) = (&given[..at], given[at].as_str());
-    let is_option = unknown.starts_with('-') && !before.iter().any(|it| it == "--");
-    if is_option && ["-h", "--help", "-V", "--version"].contains(&unknown) {
+    if error.kind() != UnknownArgument && ["-h", "--help", "-V", "--version"].contains(&unknown) {
         return error;
     }
-    let similar = if is_option { similar_option(unknown) } else { None };
+    // To clap, a word with one dash is a row of letters; but one with three is a word.
+    let is_row = unknown.starts_with('-') && !unknown.starts_with("--");
+    let word = if is_row { format!("--{unknown}") } else { unknown.to_owned() };
+    let mut error = parse(&[before, &[word]].concat()).err().unwrap_or(error);
+    // No option has a space in it.
+    let similar = error.remove(ContextKind::SuggestedArg).filter(|_| !unknown.contains(' '));
     let advice = |text: &'static str| ContextValue::StyledStrs(vec![text.into()]);
     let (kind, tip) = match (similar, parse(before)) {
         (Some(option), _) => (ContextKind::SuggestedArg, option),
@@ -275,27 +267,9 @@ fn with_tip(error: clap::Error) -> clap::Error {
         (_, Ok(_)) => (ContextKind::Suggested, advice(QUOTE)),
         (_, Err(_)) => (ContextKind::Suggested, advice(TWO_DASHES)),
     };
-    let mut error = clap::Error::new(UnknownArgument).with_cmd(&Arguments::command());
-    error.insert(ContextKind::InvalidArg, ContextValue::String(unknown.to_owned()));
     error.insert(kind, tip);
-    let usage = ContextValue::StyledStr(Arguments::command().render_usage());
-    error.insert(ContextKind::Usage, usage);
+    error.insert(ContextKind::InvalidArg, ContextValue::String(unknown.to_owned()));
     error
-}
-
-/// The option that is like this one, which may also have one dash, or capitals.
-fn similar_option(unknown: &str) -> Option<ContextValue> {
-    let name = unknown.trim_start_matches('-').split('=').next()?.to_lowercase();
-    if name.len() < 2 || name.contains(char::is_whitespace) {
-        return None;
-    }
-    let option = format!("--{name}");
-    match Arguments::try_parse_from(["sigshm", &option]) {
-        Err(error) if error.kind() == ErrorKind::UnknownArgument => {
-            error.get(ContextKind::SuggestedArg).cloned()
-        }
-        _ => Some(ContextValue::String(option)),
-    }
 }
 
 /// Prints what clap has to say, and ends.

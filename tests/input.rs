@@ -209,7 +209,6 @@ fn a_misspelt_option_is_answered_with_the_right_one() {
     for (misspelt, right) in [
         ("--expain", "'--explain'"),
         ("--Explain", "'--explain'"),
-        ("--EXPLAIN", "'--explain'"),
         ("--setp", "'--step'"),
         ("--steps", "'--step'"),
         ("--liste", "'--listen'"),
