@@ -141,8 +141,8 @@ const WAIT: [(&str, Wait); 2] = [("spin", Wait::Spin), ("sleep", Wait::Sleep)];
 fn one_of<T: Copy + Send + Sync + 'static>(
     values: &'static [(&'static str, T)],
 ) -> impl TypedValueParser<Value = T> {
-    let value = |given| values.iter().find(|(name, _)| *name == given).expect("clap checks it").1;
-    PossibleValuesParser::new(values.iter().map(|(name, _)| *name)).map(move |name| value(name))
+    let names = PossibleValuesParser::new(values.iter().map(|(name, _)| *name));
+    names.map(|given| values.iter().find(|(name, _)| *name == given).expect("clap checks it").1)
 }
 
 /// What to do with more than one word.
@@ -245,9 +245,7 @@ fn with_tip(error: clap::Error) -> clap::Error {
     // The shortest beginning that fails so ends in the argument that is one too many.
     let parse = |given: &[String]| Arguments::try_parse_from(given);
     let fails = |at: &usize| parse(&given[..=*at]).is_err_and(|it| it.kind() == error.kind());
-    let Some(at) = (1..given.len()).find(fails) else {
-        return error;
-    };
+    let Some(at) = (1..given.len()).find(fails) else { return error };
     let (before, unknown) = (&given[..at], given[at].as_str());
     if error.kind() != UnknownArgument && ["-h", "--help", "-V", "--version"].contains(&unknown) {
         return error;

@@ -59,10 +59,9 @@ impl Message {
             size <= LONGEST_TEXT,
             "the message is {size} bytes long, and {LONGEST_TEXT} is the limit; send a shorter one"
         );
-        let mut message =
-            Self { id: MESSAGE_ID, padding: Default::default(), size, text: [0; CAPACITY] };
-        message.text[..size].copy_from_slice(text);
-        Ok(message)
+        let mut room = [0; CAPACITY];
+        room[..size].copy_from_slice(text);
+        Ok(Self { id: MESSAGE_ID, padding: Default::default(), size, text: room })
     }
 
     /// Whether somebody has written a message here.

@@ -40,9 +40,7 @@ impl Transcript {
         if let Some(explainer) = &mut self.explainer {
             return explainer.tell(step);
         }
-        let Some((role, text)) = words::of(step) else {
-            return Ok(());
-        };
+        let (role, text) = words::of(step);
         let lines = text.lines().map(|line| self.stdout.line(role, line));
         self.stdout.print(&lines.collect::<String>())
     }

@@ -1,7 +1,5 @@
 //! The picture of a message's bytes.
 
-use libc::{c_int, size_t};
-
 use crate::message::Message;
 use crate::output::palette::{Line, Role};
 
@@ -14,23 +12,23 @@ const ACROSS: usize = 16;
 pub fn picture(message: &Message) -> Vec<Line> {
     let (used, unused) = message.text.split_at(message.size.min(message.text.len()));
     let (id, size) = (message.id.to_ne_bytes(), message.size.to_ne_bytes());
-    let (gap, number, text) = (size_of::<c_int>(), size_of::<size_t>(), 2 * size_of::<size_t>());
-    let zeros = unused.iter().all(|&byte| byte == 0).then_some("");
     let (id_is, size_is) = (format!("= {}", message.id), format!("= {}", message.size));
-    let fields: [(_, _, _, &[u8], _); 5] = [
-        (Role::Number, "id", 0, &id, Some(id_is.as_str())),
-        (Role::Detail, "padding", gap, &message.padding, Some("")),
-        (Role::Number, "size", number, &size, Some(&size_is)),
-        (Role::Receiver, "text", text, used, None),
-        (Role::Detail, "unused", text + used.len(), unused, zeros),
+    let zeros = unused.iter().all(|&byte| byte == 0).then_some("");
+    let fields: [(_, _, &[u8], _); 5] = [
+        (Role::Number, "id", &id, Some(id_is.as_str())),
+        (Role::Detail, "padding", &message.padding, Some("")),
+        (Role::Number, "size", &size, Some(&size_is)),
+        (Role::Receiver, "text", used, None),
+        (Role::Detail, "unused", unused, zeros),
     ];
     let mut lines = vec![
         (Role::Lesson, "The message, as the listener finds it:".to_owned()),
         (Role::Lesson, row("field", "at", "bytes", "as text")),
     ];
-    for (role, name, at, bytes, meaning) in fields {
-        let rows = rows(name, at, bytes, meaning).into_iter();
-        lines.extend(rows.map(|row| (role, row)));
+    let mut at = 0;
+    for (role, name, bytes, meaning) in fields {
+        lines.extend(rows(name, at, bytes, meaning).into_iter().map(|row| (role, row)));
+        at += bytes.len();
     }
     lines
 }

@@ -4,18 +4,15 @@ use crate::sys::trace::{Answer, Call, Record};
 
 /// A call in the notation of strace(1). `…` stands for what the lessons are not about.
 pub(super) fn text(record: &Record, has_written: bool) -> String {
-    match (&record.call, &record.result) {
-        (Call::IpcStat(id), Ok(Answer::Status(status))) => {
-            // They ask whose the segment is; but a sender that has written, who was there last.
-            let (field, pid) = match has_written {
-                true => ("shm_lpid", status.last_pid),
-                false => ("shm_cpid", status.creator_pid),
-            };
-            let attached = status.attached;
-            format!("shmctl({id}, IPC_STAT, {{{field}={pid}, shm_nattch={attached}, …}}) = 0")
-        }
-        _ => record.to_string(),
-    }
+    let (Call::IpcStat(id), Ok(Answer::Status(status))) = (&record.call, &record.result) else {
+        return record.to_string();
+    };
+    // They ask whose the segment is; but a sender that has written, who was there last.
+    let (field, pid) = match has_written {
+        true => ("shm_lpid", status.last_pid),
+        false => ("shm_cpid", status.creator_pid),
+    };
+    format!("shmctl({id}, IPC_STAT, {{{field}={pid}, shm_nattch={}, …}}) = 0", status.attached)
 }
 
 /// The manual page of what was recorded, if there is one. (Two processes return from fork, but only

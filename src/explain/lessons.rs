@@ -39,27 +39,22 @@ pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(Mark, String)> {
         Step::Spun(_) | Step::Woken | Step::FoundNothing(_) => return Vec::new(),
     };
     let section = |title: &str| {
-        let sections = include_str!("lessons.txt").split("\n\n");
-        let mut sections = sections.map(|it| it.split_once('\n').unwrap_or((it, "")));
-        sections.find_map(|(name, lines)| (name == title).then_some(lines))
+        let mut sections = include_str!("lessons.txt").split("\n\n");
+        sections.find(|section| section.lines().next() == Some(title))
     };
-    let section = match known.via {
-        Via::Memory if known.related => section(name),
-        Via::Memory => section(&format!("{name} (alone)")).or_else(|| section(name)),
-        way => section(&format!("{name} ({})", format!("{way:?}").to_lowercase())),
+    let way = match known.via {
+        Via::Memory if known.related => String::new(),
+        Via::Memory => " (alone)".to_owned(),
+        way => format!(" ({way:?})").to_lowercase(),
     };
+    let section = section(&format!("{name}{way}")).or_else(|| section(name));
     let text = section.expect("each step has a section").replace("\n  ", " ");
-    text.lines().filter_map(|line| Some((mark(line)?, fill_in(line.get(2..)?, known)))).collect()
-}
-
-fn mark(line: &str) -> Option<Mark> {
-    Some(match line.chars().next()? {
-        '>' => Mark::Next,
-        '$' => Mark::Command,
-        '=' => Mark::Shows,
-        '*' => Mark::Lesson,
-        _ => return None,
-    })
+    let marks = [('>', Mark::Next), ('$', Mark::Command), ('=', Mark::Shows), ('*', Mark::Lesson)];
+    let marked = |line: &str| {
+        let (_, mark) = marks.into_iter().find(|(sign, _)| line.starts_with(*sign))?;
+        Some((mark, fill_in(line.get(2..)?, known)))
+    };
+    text.lines().filter_map(marked).collect()
 }
 
 /// Puts in the real numbers and names.

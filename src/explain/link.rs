@@ -32,11 +32,11 @@ const LIMIT: usize = 60 * 1024;
 /// The link, in one of the two processes. Before [`open`](Self::open) there is none.
 #[derive(Default)]
 pub(super) struct Link {
-    /// The two ends of the pipe. After the fork, only the child has the writing end.
+    /// The reading end, which both processes have, and before the fork the writing end.
     read: Option<OwnedFd>,
+    undivided: Option<OwnedFd>,
+    /// In the child: the writing end, how many bytes have been written, and how many entries dropped.
     write: Option<OwnedFd>,
-    is_child: bool,
-    /// In the child: how many bytes have been written, and how many entries dropped.
     written: usize,
     dropped: usize,
     /// In the parent: what has been read already.
@@ -48,23 +48,18 @@ impl Link {
     pub(super) fn open() -> Result<Self> {
         let (read, write) = trace::untraced(fd::new_pipe)?;
         fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Self { read: Some(read), write: Some(write), ..Self::default() })
+        Ok(Self { read: Some(read), undivided: Some(write), ..Self::default() })
     }
 
     /// After the fork.
     pub(super) fn divide(&mut self, is_child: bool) {
-        self.is_child = is_child;
-        if !is_child {
-            // The child's is the last one, so its end is the end of the pipe.
-            self.write = None;
-        }
+        // The parent closes its writing end: so the pipe ends when the child does.
+        self.write = self.undivided.take().filter(|_| is_child);
     }
 
     /// Hands an entry to the parent. Returns `false` if there is none to hand it to.
     pub(super) fn send(&mut self, entry: &Entry) -> bool {
-        let Some(fd) = self.write.as_ref().filter(|_| self.is_child) else {
-            return false;
-        };
+        let Some(fd) = &self.write else { return false };
         let Entry { at, kind, role, text, page, crosses, .. } = entry;
         let (at, kind, role) = (at.as_nanos(), *kind as usize, *role as usize);
         // No text has a NUL: what is printed is escaped.
@@ -81,7 +76,7 @@ impl Link {
 
     /// The last word of the child: how many entries it has dropped.
     pub(super) fn close(&mut self) {
-        if let Some(fd) = self.write.as_ref().filter(|_| self.is_child) {
+        if let Some(fd) = &self.write {
             // If the parent has ended, nobody asks for it.
             let _ = write(fd, format!("dropped: {}", self.dropped).as_bytes());
         }
@@ -90,11 +85,11 @@ impl Link {
     /// All that the child, which has ended, has handed over; and how many entries it has dropped,
     /// `None` if its last word is not there: it was killed, or the pipe was full even for that.
     pub(super) fn receive(&mut self) -> (Vec<Entry>, Option<usize>) {
-        if self.is_child || self.read.is_none() {
+        if self.write.is_some() || self.read.is_none() {
             return (Vec::new(), Some(0));
         }
         // If there was no fork, it is still here, and the pipe would have no end.
-        self.write = None;
+        self.undivided = None;
         while self.read_some() {}
         self.read = None;
         let bytes = take(&mut self.received);
@@ -128,7 +123,7 @@ impl Link {
     ) -> Result<bool> {
         let stdin = stdin();
         loop {
-            let childs = self.read.as_ref().filter(|_| !self.is_child);
+            let childs = self.read.as_ref().filter(|_| self.write.is_none());
             let fds = [Some(stdin.as_fd()), childs.map(AsFd::as_fd)].into_iter().flatten();
             let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             let ready = poll(&mut fds, PollTimeout::try_from(CHECK_INTERVAL)?);
@@ -165,9 +160,10 @@ fn entry(fields: &[&str]) -> Option<Entry> {
         use Role::*;
         [Parent, Listener, Sender, Receiver, Lesson, Detail, Number]
     };
-    let (kind, role) = (fields[1].parse::<usize>().ok()?, fields[2].parse::<usize>().ok()?);
-    let (kind, role) = (*KINDS.get(kind)?, *ROLES.get(role)?);
-    let [text, page, crosses] = [3, 4, 5].map(|field: usize| fields[field].to_owned());
-    let at = Duration::from_nanos(fields[0].parse().ok()?);
+    let &[at, kind, role, text, page, crosses] = fields else { return None };
+    let at = Duration::from_nanos(at.parse().ok()?);
+    let kind = *KINDS.get(kind.parse::<usize>().ok()?)?;
+    let role = *ROLES.get(role.parse::<usize>().ok()?)?;
+    let [text, page, crosses] = [text, page, crosses].map(str::to_owned);
     Some(Entry { at, who: Who::Listener, kind, role, text, page, crosses })
 }

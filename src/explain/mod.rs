@@ -30,6 +30,7 @@ mod teller;
 pub mod timeline;
 
 use std::cell::RefCell;
+use std::mem::take;
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -46,8 +47,7 @@ use crate::sys::signal::Signal;
 pub struct Explainer {
     recorder: Rc<RefCell<Recorder>>,
     teller: Teller,
-    /// Whether it is told as it happens, and whether this process still stops before its steps.
-    live: bool,
+    /// Whether this process stops before its steps.
     stops: bool,
 }
 
@@ -57,25 +57,22 @@ impl Explainer {
     /// stops.
     pub fn start(who: Who, via: Via, signal: Signal, live: bool, stdout: Stdout) -> Self {
         let recorder = Recorder::start(Known::new(who, via, signal), live);
-        Self { recorder, teller: Teller::new(stdout), live, stops: live }
+        Self { recorder, teller: Teller::new(stdout), stops: live }
     }
 
     /// Takes in a step. In a live run, what was before it is told first. Fails as write(2) to
     /// standard output does, and, if there are stops, read(2) from standard input.
     pub fn tell(&mut self, step: &Step<'_>) -> Result<()> {
         let mut recorder = self.recorder.borrow_mut();
-        let now = recorder.now();
-        if !recorder.begin(step)? {
-            return Ok(());
-        }
-        if self.live {
-            self.teller.tell(recorder.take())?;
+        let Some(began) = recorder.begin(step)? else { return Ok(()) };
+        if recorder.live {
+            self.teller.tell(take(&mut recorder.entries))?;
             let Recorder { known, link, .. } = &mut *recorder;
             self.stops = self.stops && stops::stop(step, known, link, self.teller.stdout)?;
         }
-        recorder.step(step, now);
-        if self.live || matches!(step, Step::Registered(_)) && !recorder.known.related {
-            self.teller.tell(recorder.take())?;
+        recorder.step(step, began);
+        if recorder.live || matches!(step, Step::Registered(_)) && !recorder.known.related {
+            self.teller.tell(take(&mut recorder.entries))?;
         }
         Ok(())
     }
@@ -84,7 +81,7 @@ impl Explainer {
     pub fn finish(&mut self) -> Result<()> {
         let mut recorder = self.recorder.borrow_mut();
         recorder.end();
-        self.teller.tell(recorder.take())?;
+        self.teller.tell(take(&mut recorder.entries))?;
         if recorder.known.is_child() {
             return Ok(());
         }

@@ -36,9 +36,9 @@ pub(super) struct Recorder {
     pub known: Known,
     pub link: Link,
     /// Whether each process tells its own entries, as it goes.
-    live: bool,
-    /// What has been recorded here and not been taken yet.
-    entries: Vec<Entry>,
+    pub live: bool,
+    /// What has been recorded here and not been told yet.
+    pub entries: Vec<Entry>,
     times: Times,
     /// The looks that found nothing. From the first one on, what follows is held back until it is
     /// known how that look ends.
@@ -47,7 +47,7 @@ pub(super) struct Recorder {
 }
 
 /// Times since the start.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Times {
     last_step: Duration,
     last_signal: Duration,
@@ -77,11 +77,6 @@ impl Recorder {
         recorder
     }
 
-    /// The entries that nobody has taken yet.
-    pub(super) fn take(&mut self) -> Vec<Entry> {
-        take(&mut self.entries)
-    }
-
     /// Records a call.
     fn call(&mut self, record: &Record) {
         let is_listener = self.known.who == Who::Listener;
@@ -96,9 +91,9 @@ impl Recorder {
             Call::Waitpid(..) | Call::Flock(..) => ended,
             _ => began,
         };
-        let number = record.result.as_ref().map(Answer::number);
-        match (&record.call, number) {
-            (Call::Fork, Ok(pid)) => {
+        match (&record.call, &record.result) {
+            (Call::Fork, Ok(answer)) => {
+                let pid = answer.number() as i32;
                 self.known.related = true;
                 self.link.divide(pid == 0);
                 if pid == 0 {
@@ -107,12 +102,16 @@ impl Recorder {
                     self.known.who = Who::Listener;
                     at = ended;
                 } else {
-                    self.known.listener = Some(Pid::from_raw(pid as i32));
+                    self.known.listener = Some(Pid::from_raw(pid));
                 }
             }
-            (Call::Shmget(_, _, flags), Ok(id)) => {
-                self.known.segment = Some(id as i32);
+            (Call::Shmget(_, _, flags), Ok(answer)) => {
+                self.known.segment = Some(answer.number() as i32);
                 self.known.created = *flags != 0;
+            }
+            // (A child knows its parent.)
+            (_, Ok(Answer::Status(status))) if is_listener && !self.known.related => {
+                self.known.sender = Some(status.creator_pid);
             }
             (Call::Sigprocmask(SigmaskHow::SIG_UNBLOCK, _), _) => self.times.unblocked = ended,
             (Call::Sigprocmask(SigmaskHow::SIG_BLOCK, _), _) => {
@@ -122,29 +121,19 @@ impl Recorder {
             (Call::Arrival(..), _) => self.times.last_signal = began,
             _ => {}
         }
-        match &record.result {
-            // (A child knows its parent.)
-            Ok(Answer::Status(status)) if is_listener && !self.known.related => {
-                self.known.sender = Some(status.creator_pid);
-            }
-            _ => {}
-        }
-        let mut entry = self.entry(at, Kind::Call, calls::text(record, self.known.written));
-        entry.page = calls::page(record).to_owned();
-        if let Call::Arrival(..) = record.call {
-            entry.role = Role::Receiver;
-        }
-        self.add(entry);
-        if let Call::Pselect(..) = record.call {
-            self.add_wait(at, "slept", (ended - began, used));
-        }
+        let role = if let Call::Arrival(..) = record.call { Role::Receiver } else { Role::Detail };
+        let text = calls::text(record, self.known.written);
+        let page = calls::page(record).to_owned();
+        self.add(Entry { role, page, ..self.entry(at, Kind::Call, text) });
         if let Some((what, kind, crosses)) = timeline::event_of(record, &self.known) {
             self.add(Entry { crosses, ..self.entry(at, kind, what) });
         }
-        if let (Call::Nanosleep(_), _) | (Call::Flock(..), Err(&Errno::EINTR)) =
-            (&record.call, number)
-        {
-            self.is_first_look(record.call.to_string(), at);
+        match (&record.call, &record.result) {
+            (Call::Pselect(..), _) => self.add_wait(at, "slept", (ended - began, used)),
+            (Call::Nanosleep(_), _) | (Call::Flock(..), Err(Errno::EINTR)) => {
+                self.is_first_look(record.call.to_string(), at);
+            }
+            _ => {}
         }
         // To record it is no part of the next wait.
         if is_listener {
@@ -166,45 +155,39 @@ impl Recorder {
         self.add(self.entry(at, Kind::Call, text));
     }
 
-    /// Takes in what a step tells, before it is recorded itself. Returns `false` if there is no more
-    /// to it: it is a part of another step. Fails as pipe(2) does.
-    pub(super) fn begin(&mut self, step: &Step<'_>) -> Result<bool> {
-        let now = self.now();
+    /// Takes in what a step tells, before it is recorded itself. Returns when it began; or `None` if
+    /// there is no more to it, because it is a part of another step. Fails as pipe(2) does.
+    pub(super) fn begin(&mut self, step: &Step<'_>) -> Result<Option<Duration>> {
+        let now = self.started.elapsed();
+        let Times { last_signal, unblocked, spun, .. } = self.times;
         match step {
             Step::FoundNothing(why) => {
-                if self.is_first_look(why.to_string(), now) {
+                let is_first = self.is_first_look(why.to_string(), now);
+                if is_first {
                     let text = format!("A signal, but no message: {why}");
                     self.keep(self.entry(now, Kind::Lesson, text));
-                    self.keep(self.entry(
-                        self.times.last_signal,
-                        Kind::Event,
-                        "a signal, no message",
-                    ));
+                    self.keep(self.entry(last_signal, Kind::Event, "a signal, no message"));
                 }
-                return Ok(false);
             }
             Step::Spun(rounds) => {
-                let text = format!("spun {rounds} rounds");
-                self.add_wait(self.times.unblocked, &text, self.times.spun);
+                self.add_wait(unblocked, &format!("spun {rounds} rounds"), spun);
                 let event = format!("spins {rounds} rounds");
-                self.add(self.entry(self.times.unblocked, Kind::Event, event));
-                return Ok(false);
+                self.add(self.entry(unblocked, Kind::Event, event));
             }
-            Step::Woken => {
-                self.times.last_step = now;
-                return Ok(false);
-            }
+            Step::Woken => self.times.last_step = now,
             Step::Forking => self.link = Link::open()?,
             Step::Listening(parent, listener) => {
-                self.known.sender = *parent;
-                self.known.listener = Some(*listener);
+                (self.known.sender, self.known.listener) = (*parent, Some(*listener));
             }
             Step::Writing(_, listener) => self.known.listener = Some(*listener),
             Step::AllDone | Step::Done => self.take_over(true),
             _ => {}
         }
+        if matches!(step, Step::FoundNothing(_) | Step::Spun(_) | Step::Woken) {
+            return Ok(None);
+        }
         self.release();
-        Ok(true)
+        Ok(Some(now))
     }
 
     /// Records a step, which began `at` this time: its lines, its lessons, and the bytes if a
@@ -213,17 +196,14 @@ impl Recorder {
         // These lines are printed after their calls, because the calls make them true. They stand
         // above the calls: right after the step before.
         let heading = replace(&mut self.times.last_step, at) + Duration::from_nanos(1);
-        let mut stands = at;
-        match step {
-            Step::MessageSize(_) | Step::Registered(_) => stands = heading,
-            Step::ReceivedSignal(_, signaler) if Some(*signaler) == self.known.sender => {
-                stands = heading;
-            }
-            _ => {}
-        }
+        let stands = match step {
+            Step::MessageSize(_) | Step::Registered(_) => heading,
+            Step::ReceivedSignal(_, signaler) if Some(*signaler) == self.known.sender => heading,
+            _ => at,
+        };
         if let Step::ReceivedSignal(_, signaler) = step {
-            let mut event =
-                self.entry(self.times.last_signal, Kind::Event, "the handler stores it");
+            let at = self.times.last_signal;
+            let mut event = self.entry(at, Kind::Event, "the handler stores it");
             // In the demo the arrow is drawn at the parent's kill, and nobody draws one for a signal
             // that has come from elsewhere.
             if Some(*signaler) == self.known.sender && !self.known.related {
@@ -232,7 +212,7 @@ impl Recorder {
             }
             self.add(event);
         }
-        let (role, text) = words::of(step).unwrap_or((Role::Parent, String::new()));
+        let (role, text) = words::of(step);
         for line in text.lines() {
             self.add(Entry { role, ..self.entry(stands, Kind::Line, line) });
         }
@@ -246,11 +226,6 @@ impl Recorder {
                 self.add(Entry { role, ..self.entry(stands, Kind::Picture, row) });
             }
         }
-    }
-
-    /// The time since the start.
-    pub(super) fn now(&self) -> Duration {
-        self.started.elapsed()
     }
 
     fn entry(&self, at: Duration, kind: Kind, text: impl Into<String>) -> Entry {
@@ -296,14 +271,14 @@ impl Recorder {
     /// Takes over what the child, which has ended, has recorded. If it was killed, that goes as far
     /// as it came. In a live run it has told its own, and only the timeline needs its events.
     fn take_over(&mut self, was_successful: bool) {
-        let (mut entries, dropped) = self.link.receive();
-        let is_event = |kind| matches!(kind, Kind::Event | Kind::ToListener | Kind::ToSender);
-        entries.retain(|entry| !self.live || is_event(entry.kind));
-        self.entries.append(&mut entries);
+        let (entries, dropped) = self.link.receive();
+        let is_event =
+            |it: &Entry| matches!(it.kind, Kind::Event | Kind::ToListener | Kind::ToSender);
+        self.entries.extend(entries.into_iter().filter(|it| !self.live || is_event(it)));
         if dropped.map_or(was_successful, |dropped| dropped > 0) {
             let count = dropped.map_or("unknown".to_owned(), |dropped| dropped.to_string());
             let text = format!("Lines of the listener that are missing here: {count}.");
-            self.add(self.entry(self.now(), Kind::Lesson, text));
+            self.add(self.entry(self.started.elapsed(), Kind::Lesson, text));
         }
     }
 
@@ -312,7 +287,7 @@ impl Recorder {
         self.release();
         self.take_over(false);
         if self.known.who == Who::Listener {
-            self.add(self.entry(self.now(), Kind::Event, "ends"));
+            self.add(self.entry(self.started.elapsed(), Kind::Event, "ends"));
         }
         self.link.close();
     }

@@ -16,12 +16,7 @@ use crate::sys::{proc, trace};
 
 /// Stops before a step, until Enter. Returns `false` if this process is to stop no more. Fails as
 /// write(2) to standard output and read(2) from standard input do.
-pub(super) fn stop(
-    step: &Step<'_>,
-    known: &Known,
-    link: &mut Link,
-    stdout: Stdout,
-) -> Result<bool> {
+pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout) -> Result<bool> {
     // Woken by the signal of somebody else, the listener does not stop: the sender may stand at a
     // stop of its own, and read Enter there.
     let is_stray = matches!(step, Step::ReceivedSignal(_, it) if Some(*it) != known.sender);
@@ -33,19 +28,19 @@ pub(super) fn stop(
     let mut text = String::new();
     for (mark, line) in lessons::of(step, known) {
         text += &match mark {
-            Mark::Next => stdout.lesson("", &format!("[next: {line}]")),
+            Mark::Next => out.lesson("", &format!("[next: {line}]")),
             Mark::Command if !is_namespaced => {
-                stdout.line(Role::Parent, &format!("{INDENT}  $ {line}"))
+                out.line(Role::Parent, &format!("{INDENT}  $ {line}"))
             }
-            Mark::Shows if !is_namespaced => stdout.lesson("      ", &line),
+            Mark::Shows if !is_namespaced => out.lesson("      ", &line),
             Mark::Command | Mark::Shows | Mark::Lesson => continue,
         };
     }
     if text.is_empty() {
         return Ok(true);
     }
-    text += &stdout.lesson("", "[Enter goes on]");
-    stdout.print(&text)?;
+    text += &out.lesson("", "[Enter goes on]");
+    out.print(&text)?;
     let listener = known.listener.unwrap_or(Pid::from_raw(0));
     link.wait_for_enter(|| match step {
         Step::Notifying(segment) => trace::untraced(|| {

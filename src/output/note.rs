@@ -51,14 +51,13 @@ pub fn no_message(path: &Path) -> String {
 /// Why the run has failed, and which option helps.
 pub fn error(error: &anyhow::Error) {
     let option = match error.downcast_ref() {
-        Some(Error::Call(call, _))
-            if matches!(**call, Call::Open(..) | Call::Flock(..) | Call::Ftok(..)) =>
-        {
-            "; or name another file with --path"
-        }
-        Some(Error::Call(call, _)) if matches!(**call, Call::Read(0)) => {
-            "; --step reads Enter from standard input"
-        }
+        Some(Error::Call(call, _)) => match **call {
+            Call::Open(_) | Call::Flock(..) | Call::Ftok(..) => {
+                "; or name another file with --path"
+            }
+            Call::Read(0) => "; --step reads Enter from standard input",
+            _ => "",
+        },
         Some(Error::TimedOut(_)) => "; if it is only slow, wait longer with --timeout",
         _ => "",
     };

@@ -39,14 +39,10 @@ impl Stdout {
 
     /// An explanation as it is printed: a mark and then text, on as many lines as it takes. `end`
     /// stands at the right margin, or on a line of its own.
-    pub fn paragraph(
-        self,
-        (mark_role, mark): (Role, &str),
-        (role, text): (Role, &str),
-        end: &str,
-    ) -> String {
-        let width = mark.chars().count();
-        let room = WIDTH - INDENT.len() - width;
+    pub fn paragraph(self, mark: (Role, &str), text: (Role, &str), end: &str) -> String {
+        let ((mark_role, mark), (role, text)) = (mark, text);
+        let width = INDENT.len() + mark.chars().count();
+        let room = WIDTH - width;
         let mut lines = wrap(text, room);
         let left = room - lines.last().map_or(0, |last| last.chars().count());
         match lines.last_mut() {
@@ -54,12 +50,8 @@ impl Stdout {
             Some(last) if left > end.len() => *last += &format!("{end:>left$}"),
             _ => lines.push(end.to_owned()),
         }
-        let lines = lines.into_iter().enumerate();
-        let margin = |index| match index {
-            0 => self.paint(mark_role, &format!("{INDENT}{mark}")),
-            _ => " ".repeat(INDENT.len() + width),
-        };
-        lines.map(|(index, line)| margin(index) + &self.line(role, &line)).collect()
+        let lines: Vec<_> = lines.iter().map(|line| self.line(role, line)).collect();
+        self.paint(mark_role, &format!("{INDENT}{mark}")) + &lines.join(&" ".repeat(width))
     }
 
     /// A lesson as it is printed.

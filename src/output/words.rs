@@ -8,10 +8,10 @@ use crate::message::Checked;
 use crate::step::Step;
 
 /// The lines of the transcript at a step, and their colour. Some steps have none.
-pub fn of(step: &Step<'_>) -> Option<(Role, String)> {
+pub fn of(step: &Step<'_>) -> (Role, String) {
     use Role::{Listener, Parent, Receiver, Sender};
 
-    Some(match step {
+    match step {
         Step::MessageSize(bytes) => (Parent, format!("# Message size is: {bytes}")),
         Step::CreatingMessage => (Parent, "# Creating message object.".into()),
         Step::Forking => (Parent, "# Forking...".into()),
@@ -32,9 +32,10 @@ pub fn of(step: &Step<'_>) -> Option<(Role, String)> {
         Step::Received(message) => (Receiver, format!("# Received: {}", Escaped(message.text()))),
         Step::Done => (Parent, "# All done.".into()),
         Step::AllDone => (Parent, "# All done. Freeing memory.".into()),
-        Step::Ready | Step::Spun(_) | Step::Woken => return None,
-        Step::FoundNothing(_) | Step::Notifying(_) => return None,
-    })
+        Step::Ready | Step::Spun(_) | Step::Woken | Step::FoundNothing(_) | Step::Notifying(_) => {
+            (Parent, String::new())
+        }
+    }
 }
 
 /// A line, and the message below it.
