@@ -64,6 +64,8 @@ impl Explainer {
     /// standard output does, and, if there are stops, read(2) from standard input.
     pub fn tell(&mut self, step: &Step<'_>) -> Result<()> {
         let mut recorder = self.recorder.borrow_mut();
+        // Asked while the link is there: the last step closes it.
+        self.stops = self.stops && !recorder.link.input_has_ended();
         let Some(began) = recorder.begin(step)? else { return Ok(()) };
         if recorder.live {
             self.teller.tell(take(&mut recorder.entries))?;

@@ -20,7 +20,7 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
     // Woken by the signal of somebody else, the listener does not stop: the sender may stand at a
     // stop of its own, and read Enter there.
     let is_stray = matches!(step, Step::ReceivedSignal(_, it) if Some(*it) != known.sender);
-    if known.related && is_stray || link.input_has_ended() {
+    if known.related && is_stray {
         return Ok(false);
     }
     // A child in another PID namespace knows no numbers that are right in a terminal.
