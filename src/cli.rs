@@ -151,9 +151,6 @@ const QUOTE: &str = "put a message of several words in quotes: sigshm \"Hello, w
 /// What to do with a message that looks like an option.
 const TWO_DASHES: &str = "put two dashes before a message that starts with one: sigshm -- -5";
 
-/// The longest line of an error that quotes an argument, in characters.
-const LONGEST_LINE: usize = 300;
-
 /// What is to be done, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -227,8 +224,7 @@ fn is_colored(choice: Option<ColorChoice>) -> bool {
     let dumb = || env::var_os("TERM").is_some_and(|value| value == "dumb");
     match choice {
         Some(ColorChoice::Auto) => io::stdout().is_terminal() && !unwanted() && !dumb(),
-        Some(ColorChoice::Always) => true,
-        Some(ColorChoice::Never) => false,
+        Some(choice) => choice == ColorChoice::Always,
         None => !unwanted(),
     }
 }
@@ -281,7 +277,8 @@ fn exit(mut error: clap::Error) -> ! {
         }
         process::exit(0)
     }
-    // An argument that is quoted must not make lines of its own, nor control the terminal.
+    // An argument that is quoted must not make lines of its own, nor control the terminal, nor fill
+    // the screen.
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
         if let Some(ContextValue::String(quoted)) = error.get(kind) {
             let quoted = Escaped::os(quoted).to_string();
@@ -289,7 +286,7 @@ fn exit(mut error: clap::Error) -> ! {
         }
     }
     for line in error.to_string().lines() {
-        note::line(shortened(line, LONGEST_LINE));
+        note::line(shortened(line, 300)); // characters
     }
     process::exit(error.exit_code())
 }
@@ -327,11 +324,10 @@ pub fn notification(text: &str) -> Result<Signal, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
+    // What is too long for a Duration is for ever, and what is too short is not nothing.
+    let time = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     match text.parse() {
-        // What is too long for a Duration is for ever, and what is too short is not nothing.
-        Ok(seconds) if seconds > 0.0 => Ok(Duration::try_from_secs_f64(seconds)
-            .unwrap_or(Duration::MAX)
-            .max(Duration::from_nanos(1))),
+        Ok(seconds) if seconds > 0.0 => Ok(time(seconds).max(Duration::from_nanos(1))),
         _ => Err("a number of seconds greater than 0 is needed, such as 5 or 0.5".to_owned()),
     }
 }

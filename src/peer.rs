@@ -29,10 +29,7 @@ pub enum Peer<'a> {
 impl<'a> Peer<'a> {
     /// The parent, if that is the one. The listener learns of its end.
     pub fn parent(self) -> Option<&'a Parent> {
-        match self {
-            Self::Parent(parent) => Some(parent),
-            Self::Anybody => None,
-        }
+        if let Self::Parent(parent) = self { Some(parent) } else { None }
     }
 
     /// When the listener gives up. (In the demo it is the parent that gives up, and kills it.)

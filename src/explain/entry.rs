@@ -48,19 +48,15 @@ impl Entry {
 
 /// What is known of the two processes and the segment, in one of the two.
 pub(super) struct Known {
-    /// Whether this process is the sender or the listener.
-    pub who: Who,
+    pub who: Who, // which of the two this process is
     pub via: Via,
-    /// The signal that notifies the listener.
-    pub signal: Signal,
+    pub signal: Signal, // that notifies the listener
     pub sender: Option<Pid>,
     pub listener: Option<Pid>,
-    /// Whether they are parent and child.
-    pub related: bool,
+    pub related: bool, // whether they are parent and child
     pub segment: Option<i32>,
-    /// Whether this process has created the segment, and written the message.
-    pub created: bool,
-    pub written: bool,
+    pub created: bool, // whether this process has created the segment
+    pub written: bool, // and has written the message
 }
 
 impl Known {

@@ -32,15 +32,12 @@ const LIMIT: usize = 60 * 1024;
 /// The link, in one of the two processes. Before [`open`](Self::open) there is none.
 #[derive(Default)]
 pub(super) struct Link {
-    /// The reading end, which both processes have, and before the fork the writing end.
-    read: Option<OwnedFd>,
-    undivided: Option<OwnedFd>,
-    /// In the child: the writing end, how many bytes have been written, and how many entries dropped.
-    write: Option<OwnedFd>,
-    written: usize,
-    dropped: usize,
-    /// In the parent: what has been read already.
-    received: Vec<u8>,
+    read: Option<OwnedFd>,      // the reading end, which both have
+    undivided: Option<OwnedFd>, // the writing end, before the fork
+    write: Option<OwnedFd>,     // the same in the child
+    written: usize,             // how many bytes, by the child
+    dropped: usize,             // how many entries, by the child
+    received: Vec<u8>,          // what the parent has read already
 }
 
 impl Link {
@@ -114,13 +111,10 @@ impl Link {
         flags.is_some_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK))
     }
 
-    /// Waits until Enter is pressed, or until the other process has ended. Returns `false` at the
-    /// end of standard input, and tells the other process. `check` is called once a second: whether
-    /// there is still something to wait for. Fails as it does, or as read(2) does.
-    pub(super) fn wait_for_enter(
-        &mut self,
-        check: impl Fn() -> Result<bool, Error>,
-    ) -> Result<bool> {
+    /// Waits until Enter is pressed, or until the child has ended. At the end of standard input it
+    /// returns `false`, and tells the other process. `check` is called once a second: whether there
+    /// is still something to wait for. Fails as it does, or as read(2) does.
+    pub(super) fn wait_for_enter(&mut self, check: impl Fn() -> Result<bool>) -> Result<bool> {
         let stdin = stdin();
         loop {
             let childs = self.read.as_ref().filter(|_| self.write.is_none());

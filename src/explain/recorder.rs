@@ -35,10 +35,8 @@ pub(super) struct Recorder {
     started: Instant,
     pub known: Known,
     pub link: Link,
-    /// Whether each process tells its own entries, as it goes.
-    pub live: bool,
-    /// What has been recorded here and not been told yet.
-    pub entries: Vec<Entry>,
+    pub live: bool,          // whether each process tells its own entries, as it goes
+    pub entries: Vec<Entry>, // recorded here, and not told yet
     times: Times,
     /// The looks that found nothing. From the first one on, what follows is held back until it is
     /// known how that look ends.
@@ -51,12 +49,9 @@ pub(super) struct Recorder {
 struct Times {
     last_step: Duration,
     last_signal: Duration,
-    /// When the signal was unblocked; and until it was blocked again, the time and the processor
-    /// time.
-    unblocked: Duration,
-    spun: (Duration, Duration),
-    /// The processor time of this process when it was last asked for.
-    processor: Duration,
+    unblocked: Duration,        // when the signal was unblocked
+    spun: (Duration, Duration), // from then until it was blocked: the time, the processor time
+    processor: Duration,        // the processor time when it was last asked for
 }
 
 impl Recorder {
@@ -258,12 +253,9 @@ impl Recorder {
 
     /// Says how often nothing was found, each in its place, and lets go of what was held back.
     fn release(&mut self) {
-        for Look { at, again, .. } in take(&mut self.looks) {
-            if again > 0 {
-                let text = format!("Looked again, with the same result: {again}.");
-                let at = at + Duration::from_nanos(1);
-                self.keep(self.entry(at, Kind::Lesson, text));
-            }
+        for Look { at, again, .. } in take(&mut self.looks).into_iter().filter(|it| it.again > 0) {
+            let text = format!("Looked again, with the same result: {again}.");
+            self.keep(self.entry(at + Duration::from_nanos(1), Kind::Lesson, text));
         }
         take(&mut self.held_back).into_iter().for_each(|entry| self.keep(entry));
     }

@@ -28,12 +28,11 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
     let mut text = String::new();
     for (mark, line) in lessons::of(step, known) {
         text += &match mark {
+            Mark::Lesson => continue,
+            Mark::Command | Mark::Shows if is_namespaced => continue,
             Mark::Next => out.lesson("", &format!("[next: {line}]")),
-            Mark::Command if !is_namespaced => {
-                out.line(Role::Parent, &format!("{INDENT}  $ {line}"))
-            }
-            Mark::Shows if !is_namespaced => out.lesson("      ", &line),
-            Mark::Command | Mark::Shows | Mark::Lesson => continue,
+            Mark::Command => out.line(Role::Parent, &format!("{INDENT}  $ {line}")),
+            Mark::Shows => out.lesson("      ", &line),
         };
     }
     if text.is_empty() {

@@ -14,10 +14,8 @@ use crate::step::Who;
 /// Tells a run, on standard output.
 pub(super) struct Teller {
     pub stdout: Stdout,
-    /// The manual pages that this process has named.
-    named: HashSet<String>,
-    /// The events that the timeline will show.
-    events: Vec<Entry>,
+    named: HashSet<String>, // the manual pages that this process has named
+    events: Vec<Entry>,     // what the timeline will show
 }
 
 impl Teller {
@@ -52,9 +50,6 @@ impl Teller {
 
     /// Tells the timeline, if anything has happened. Fails as write(2) to standard output does.
     pub(super) fn timeline(&self, sender: &str, listener: &str) -> Result<()> {
-        if self.events.is_empty() {
-            return Ok(());
-        }
         self.stdout.print(&self.stdout.block(timeline::picture(sender, listener, &self.events)))
     }
 }

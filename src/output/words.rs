@@ -16,9 +16,7 @@ pub fn of(step: &Step<'_>) -> (Role, String) {
         Step::CreatingMessage => (Parent, "# Creating message object.".into()),
         Step::Forking => (Parent, "# Forking...".into()),
         Step::Listening(_, pid) => (Listener, format!("# Listening on PID={pid}")),
-        Step::Registered(signal) => {
-            (Listener, format!("# Registering signal handler for {signal}"))
-        }
+        Step::Registered(it) => (Listener, format!("# Registering signal handler for {it}")),
         Step::Waiting => (Listener, "# Waiting for a message on a Unix socket".into()),
         Step::Writing(message, _) => {
             (Sender, with_message("# Writing message to shared memory a new message.", *message))
