@@ -133,7 +133,6 @@ Examples:
   sigshm --to 24535 \"Hello, world\"            send from another one";
 
 const VIA: [(&str, Via); 2] = [("memory", Via::Memory), ("socket", Via::Socket)];
-
 const WAIT: [(&str, Wait); 2] = [("spin", Wait::Spin), ("sleep", Wait::Sleep)];
 
 /// Parses the name of one of these values. (clap could derive this, but only where the type stands,
@@ -145,10 +144,7 @@ fn one_of<T: Copy + Send + Sync + 'static>(
     names.map(|given| values.iter().find(|(name, _)| *name == given).expect("clap checks it").1)
 }
 
-/// What to do with more than one word.
 const QUOTE: &str = "put a message of several words in quotes: sigshm \"Hello, world\"";
-
-/// What to do with a message that looks like an option.
 const TWO_DASHES: &str = "put two dashes before a message that starts with one: sigshm -- -5";
 
 /// What is to be done, and how.
@@ -243,13 +239,13 @@ fn with_tip(error: clap::Error) -> clap::Error {
     let fails = |at: &usize| parse(&given[..=*at]).is_err_and(|it| it.kind() == error.kind());
     let Some(at) = (1..given.len()).find(fails) else { return error };
     let (before, unknown) = (&given[..at], given[at].as_str());
-    if error.kind() != UnknownArgument && ["-h", "--help", "-V", "--version"].contains(&unknown) {
-        return error;
-    }
     // To clap, a word with one dash is a row of letters; but one with three is a word.
-    let is_row = unknown.starts_with('-') && !unknown.starts_with("--");
+    let is_row = unknown.len() > 2 && unknown.starts_with('-') && !unknown.starts_with("--");
     let word = if is_row { format!("--{unknown}") } else { unknown.to_owned() };
     let mut error = parse(&[before, &[word]].concat()).err().unwrap_or(error);
+    if error.kind() != UnknownArgument {
+        return error; // it asks for help
+    }
     // No option has a space in it.
     let similar = error.remove(ContextKind::SuggestedArg).filter(|_| !unknown.contains(' '));
     let advice = |text: &'static str| ContextValue::StyledStrs(vec![text.into()]);

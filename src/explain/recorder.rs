@@ -126,7 +126,7 @@ impl Recorder {
         match (&record.call, &record.result) {
             (Call::Pselect(..), _) => self.add_wait(at, "slept", (ended - began, used)),
             (Call::Nanosleep(_), _) | (Call::Flock(..), Err(Errno::EINTR)) => {
-                self.is_first_look(record.call.to_string(), at);
+                self.looked(record.call.to_string(), at);
             }
             _ => {}
         }
@@ -157,12 +157,10 @@ impl Recorder {
         let Times { last_signal, unblocked, spun, .. } = self.times;
         match step {
             Step::FoundNothing(why) => {
-                let is_first = self.is_first_look(why.to_string(), now);
-                if is_first {
-                    let text = format!("A signal, but no message: {why}");
-                    self.keep(self.entry(now, Kind::Lesson, text));
-                    self.keep(self.entry(last_signal, Kind::Event, "a signal, no message"));
-                }
+                let text = format!("A signal, but no message: {why}");
+                self.held_back.push(self.entry(now, Kind::Lesson, text));
+                self.held_back.push(self.entry(last_signal, Kind::Event, "a signal, no message"));
+                self.looked(why.to_string(), now);
             }
             Step::Spun(rounds) => {
                 self.add_wait(unblocked, &format!("spun {rounds} rounds"), spun);
@@ -211,10 +209,9 @@ impl Recorder {
         for line in text.lines() {
             self.add(Entry { role, ..self.entry(stands, Kind::Line, line) });
         }
-        for (mark, text) in lessons::of(step, &self.known) {
-            if mark == Mark::Lesson {
-                self.add(self.entry(stands, Kind::Lesson, text));
-            }
+        let lessons = lessons::of(step, &self.known).into_iter();
+        for (_, text) in lessons.filter(|(mark, _)| *mark == Mark::Lesson) {
+            self.add(self.entry(stands, Kind::Lesson, text));
         }
         if let Step::Received(message) = step {
             for (role, row) in bytes::picture(message.message()) {
@@ -228,36 +225,35 @@ impl Recorder {
     }
 
     fn add(&mut self, entry: Entry) {
-        if self.looks.is_empty() { self.keep(entry) } else { self.held_back.push(entry) }
+        if self.looks.is_empty() { self.keep([entry]) } else { self.held_back.push(entry) }
     }
 
-    fn keep(&mut self, entry: Entry) {
+    fn keep(&mut self, entries: impl IntoIterator<Item = Entry>) {
         // The parent tells what it has been handed. But in a live run each tells its own.
-        if !self.link.send(&entry) || self.live {
-            self.entries.push(entry);
-        }
+        let is_told_here = |entry: &Entry| !self.link.send(entry) || self.live;
+        self.entries.extend(entries.into_iter().filter(is_told_here));
     }
 
-    /// This process has looked in vain, and will look again. `end` is how the look ended. Returns
-    /// whether it is the first one that has ended so.
-    fn is_first_look(&mut self, end: String, at: Duration) -> bool {
+    /// This process has looked in vain, and will look again. If an earlier look ended in the same
+    /// way, what was held back is only counted.
+    fn looked(&mut self, end: String, at: Duration) {
         let held_back = take(&mut self.held_back);
         if let Some(look) = self.looks.iter_mut().find(|look| look.end == end) {
             look.again += 1;
-            return false;
+        } else {
+            self.looks.push(Look { end, at, again: 0 });
+            self.keep(held_back);
         }
-        self.looks.push(Look { end, at, again: 0 });
-        held_back.into_iter().for_each(|entry| self.keep(entry));
-        true
     }
 
     /// Says how often nothing was found, each in its place, and lets go of what was held back.
     fn release(&mut self) {
         for Look { at, again, .. } in take(&mut self.looks).into_iter().filter(|it| it.again > 0) {
             let text = format!("Looked again, with the same result: {again}.");
-            self.keep(self.entry(at + Duration::from_nanos(1), Kind::Lesson, text));
+            self.keep([self.entry(at + Duration::from_nanos(1), Kind::Lesson, text)]);
         }
-        take(&mut self.held_back).into_iter().for_each(|entry| self.keep(entry));
+        let held_back = take(&mut self.held_back);
+        self.keep(held_back);
     }
 
     /// Takes over what the child, which has ended, has recorded. If it was killed, that goes as far
