@@ -99,8 +99,7 @@ struct Arguments {
     /// Without --color, a NO_COLOR that is not empty turns them off. With
     /// auto there are colours on a terminal, unless NO_COLOR is not empty
     /// or TERM is dumb.
-    #[arg(long, value_name = "WHEN", verbatim_doc_comment)]
-    #[arg(value_enum, hide_possible_values = true)]
+    #[arg(long, value_name = "WHEN", verbatim_doc_comment, hide_possible_values = true)]
     color: Option<ColorChoice>,
 
     /// Longest wait [default: 5]; with --step there is none
@@ -277,7 +276,7 @@ fn exit(mut error: clap::Error) -> ! {
     // the screen.
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
         if let Some(ContextValue::String(quoted)) = error.get(kind) {
-            let quoted = Escaped::os(quoted).to_string();
+            let quoted = Escaped(quoted.as_bytes()).to_string();
             error.insert(kind, ContextValue::String(quoted));
         }
     }

@@ -2,8 +2,7 @@
 //!
 //! The article's struct ends in a `char *text`. An address means nothing in another process: its C
 //! works only because `fork` happened to copy the heap that the address points into. Here the text
-//! lies *in* the struct. So the struct is the whole message, and a program in any language can read
-//! it.
+//! lies *in* the struct: it is the whole message, which a program in any language can read.
 //!
 //! What comes out of shared memory may have been written by anybody who was allowed to attach it.
 //! So a [`Message`] is only bytes. [`Message::checked`] checks them, and only a [`Checked`] one can
@@ -14,8 +13,7 @@ use libc::{c_int, size_t};
 
 use crate::sys::signal::Signal;
 
-/// The project number that the article gives to ftok(3): the same file and the same number make the
-/// same key.
+/// The article's project number for ftok(3): the same file and number make the same key.
 pub const PROJECT: c_int = 1;
 
 /// The signal that says: there is a message. (`--signal` names another one.)
@@ -27,8 +25,7 @@ pub const MESSAGE_ID: c_int = 1;
 /// The size of a message in bytes: that of the article's segment.
 pub const MESSAGE_SIZE: usize = 1024;
 
-/// The room for the text, in bytes: what `id`, the gap behind it and `size` leave. 1008 where
-/// pointers have 64 bits.
+/// The room for the text, in bytes: 1008 where pointers have 64 bits.
 const CAPACITY: usize = MESSAGE_SIZE - 2 * size_of::<size_t>();
 
 /// The longest text, in bytes. The last byte of the room is always NUL, so that a program in C can

@@ -1,8 +1,7 @@
 //! The transcript: the roles tell it each step of the story, and it prints what there is to print.
 //!
-//! In a plain run that is the lines of the step. If the run is to be explained, it hands each step
-//! to the [explainer](crate::explain), which prints the lines together with what happens between
-//! them.
+//! In a plain run that is the lines of the step. To explain a run, it hands each step to the
+//! [explainer](crate::explain), which also prints what happens between the lines.
 
 use anyhow::Result;
 
@@ -45,8 +44,7 @@ impl Transcript {
         self.stdout.print(&lines.collect::<String>())
     }
 
-    /// Tells what is left to tell. The run is over, and everything is cleaned up. Fails as write(2)
-    /// to standard output does.
+    /// Tells what is left, after the cleaning up. Fails as write(2) to standard output does.
     pub fn finish(&mut self) -> Result<()> {
         self.explainer.as_mut().map_or(Ok(()), Explainer::finish)
     }

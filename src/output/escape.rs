@@ -3,9 +3,7 @@
 //! A message that is printed as it is could recolour the terminal, move its cursor or change the
 //! reading direction. [`Escaped`] shows what a terminal would obey as an escape.
 
-use std::ffi::OsStr;
 use std::fmt::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 
 /// Shows bytes as text that no terminal obeys.
 ///
@@ -19,13 +17,6 @@ use std::os::unix::ffi::OsStrExt;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
-
-impl<'a> Escaped<'a> {
-    /// Shows what the operating system hands us as a string: an argument or a path.
-    pub fn os<S: AsRef<OsStr> + ?Sized>(text: &'a S) -> Self {
-        Self(text.as_ref().as_bytes())
-    }
-}
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

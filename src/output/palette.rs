@@ -27,14 +27,14 @@ impl Role {
 pub type Line = (Role, String);
 
 /// The line in its colour, which starts and ends with it. A line without a colour has no escape.
-pub fn paint(role: Role, line: &str) -> String {
+pub fn paint(role: Role, line: &str, colored: bool) -> String {
     let style = match role {
-        Role::Parent | Role::Lesson => return line.to_owned(),
+        Role::Parent | Role::Lesson => Style::new(),
         Role::Listener => Style::new().magenta(),
         Role::Sender => Style::new().cyan(),
         Role::Receiver => Style::new().yellow(),
         Role::Detail => Style::new().dimmed(),
         Role::Number => Style::new().green(),
     };
-    line.style(style).to_string()
+    if colored { line.style(style).to_string() } else { line.to_owned() }
 }

@@ -30,11 +30,7 @@ pub struct Stdout {
 impl Stdout {
     /// The line as it is printed: in its colour, and with its end.
     pub fn line(self, role: Role, text: &str) -> String {
-        self.paint(role, text) + "\n"
-    }
-
-    fn paint(self, role: Role, text: &str) -> String {
-        if self.colored { paint(role, text) } else { text.to_owned() }
+        paint(role, text, self.colored) + "\n"
     }
 
     /// An explanation as it is printed: a mark and then text, on as many lines as it takes. `end`
@@ -51,7 +47,8 @@ impl Stdout {
             _ => lines.push(end.to_owned()),
         }
         let lines: Vec<_> = lines.iter().map(|line| self.line(role, line)).collect();
-        self.paint(mark_role, &format!("{INDENT}{mark}")) + &lines.join(&" ".repeat(width))
+        let margin = paint(mark_role, &format!("{INDENT}{mark}"), self.colored);
+        margin + &lines.join(&" ".repeat(width))
     }
 
     /// A lesson as it is printed.
