@@ -36,9 +36,7 @@ fn status(outcome: Result<()>, run: &mut Run) -> i32 {
         _ => {}
     }
     // A run that has failed is told too, as far as it came.
-    let Err(error) = outcome.and(run.transcript.finish()) else {
-        return 0;
-    };
+    let Err(error) = outcome.and(run.transcript.finish()) else { return 0 };
     // If the child has failed, it has said itself why.
     if !matches!(error.downcast_ref(), Some(Error::Failed(_))) {
         note::error(&error);

@@ -48,9 +48,8 @@ impl Link {
         Ok(Self { read: Some(read), undivided: Some(write), ..Self::default() })
     }
 
-    /// After the fork.
+    /// After the fork, the parent closes its writing end: so the pipe ends when the child does.
     pub(super) fn divide(&mut self, is_child: bool) {
-        // The parent closes its writing end: so the pipe ends when the child does.
         self.write = self.undivided.take().filter(|_| is_child);
     }
 

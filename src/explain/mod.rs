@@ -52,9 +52,8 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    /// Starts to record what this process does, which is the sender or the listener of a message
-    /// that goes this way; `signal` notifies the listener. If `live`, it is told as it happens, with
-    /// stops.
+    /// Starts to record what this process does. `signal` notifies the listener. If `live`, the run
+    /// is told as it happens, with stops.
     pub fn start(who: Who, via: Via, signal: Signal, live: bool, stdout: Stdout) -> Self {
         let recorder = Recorder::start(Known::new(who, via, signal), live);
         Self { recorder, teller: Teller::new(stdout), stops: live }

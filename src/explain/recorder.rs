@@ -246,7 +246,7 @@ impl Recorder {
         }
     }
 
-    /// Says how often nothing was found, each in its place, and lets go of what was held back.
+    /// Says how often nothing was found, each in its place, and keeps what was held back.
     fn release(&mut self) {
         for Look { at, again, .. } in take(&mut self.looks).into_iter().filter(|it| it.again > 0) {
             let text = format!("Looked again, with the same result: {again}.");

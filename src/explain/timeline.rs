@@ -69,17 +69,15 @@ pub fn picture(sender: &str, listener: &str, events: &[Entry]) -> Vec<Line> {
     let mut events: Vec<&Entry> = events.iter().collect();
     events.sort_by_key(|event| event.at);
     let Some(last) = events.last() else { return Vec::new() };
-    let (unit, name, length) = match last.at.as_micros() {
-        100_000_000.. => ("ms", "milliseconds", 1000),
-        _ => ("us", "microseconds", 1),
-    };
+    let is_long = last.at.as_secs() >= 100;
+    let (unit, name) = if is_long { ("ms", "milliseconds") } else { ("us", "microseconds") };
     let mut lines = vec![
         (Role::Lesson, format!("The run, in {name} since its start:")),
         (Role::Lesson, format!("{unit:>8}  {}", columns("sender", "", "listener"))),
         (Role::Lesson, format!("{:>8}  {}", "", columns(sender, "", listener))),
     ];
     for event in events {
-        let at = event.at.as_micros() / length;
+        let at = if is_long { event.at.as_millis() } else { event.at.as_micros() };
         lines.push((event.role, format!("{at:>8}  {}", row(event))));
     }
     lines
