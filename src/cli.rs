@@ -1,16 +1,15 @@
 //! The command line, as plain data. Only this file knows clap.
 
-use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process;
 use std::time::Duration;
+use std::{env, process};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ColorChoice, CommandFactory, Parser, value_parser};
+use clap::{ColorChoice, CommandFactory, Parser, ValueEnum, value_parser};
 use nix::unistd::Pid;
 
 use crate::message::{Message, NOTIFICATION};
@@ -54,7 +53,7 @@ struct Arguments {
     /// A socket needs no signal and no file: --listen, --to, --signal,
     /// --wait and --path cannot be used with it.
     #[arg(long, value_name = "WAY", verbatim_doc_comment, default_value = "memory")]
-    #[arg(value_parser = one_of(&VIA), hide_possible_values = true)]
+    #[arg(value_enum, hide_possible_values = true)]
     via: Via,
 
     /// The signal that notifies the listener [default: USR1]
@@ -71,7 +70,7 @@ struct Arguments {
     ///
     /// To spin keeps a processor busy. After 100 ms it sleeps in any case.
     #[arg(long, value_name = "HOW", verbatim_doc_comment)]
-    #[arg(value_parser = one_of(&WAIT), hide_possible_values = true, conflicts_with = "to")]
+    #[arg(value_enum, hide_possible_values = true, conflicts_with = "to")]
     wait: Option<Wait>,
 
     /// Show and explain the system calls behind each line
@@ -131,17 +130,24 @@ Examples:
   sigshm --listen                             wait in one terminal
   sigshm --to 24535 \"Hello, world\"            send from another one";
 
-const VIA: [(&str, Via); 2] = [("memory", Via::Memory), ("socket", Via::Socket)];
-const WAIT: [(&str, Wait); 2] = [("spin", Wait::Spin), ("sleep", Wait::Sleep)];
+/// Makes a value enum of a type. (clap can derive it only where the type stands, and only this file
+/// knows clap.)
+macro_rules! value_enum {
+    ($type:ident: $($value:ident = $name:literal),+) => {
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self::$value),+]
+            }
 
-/// Parses the name of one of these values. (clap could derive this, but only where the type stands,
-/// and only this file knows clap.)
-fn one_of<T: Copy + Send + Sync + 'static>(
-    values: &'static [(&'static str, T)],
-) -> impl TypedValueParser<Value = T> {
-    let names = PossibleValuesParser::new(values.iter().map(|(name, _)| *name));
-    names.map(|given| values.iter().find(|(name, _)| *name == given).expect("clap checks it").1)
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self { $(Self::$value => $name.into()),+ })
+            }
+        }
+    };
 }
+
+value_enum!(Via: Memory = "memory", Socket = "socket");
+value_enum!(Wait: Spin = "spin", Sleep = "sleep");
 
 const QUOTE: &str = "put a message of several words in quotes: sigshm \"Hello, world\"";
 const TWO_DASHES: &str = "put two dashes before a message that starts with one: sigshm -- -5";

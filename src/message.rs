@@ -90,6 +90,7 @@ impl Message {
 pub struct Checked<'a>(&'a Message);
 
 impl<'a> Checked<'a> {
+    /// Any bytes but NUL, at most [`LONGEST_TEXT`] of them.
     pub fn text(self) -> &'a [u8] {
         &self.0.text[..self.0.size]
     }

@@ -490,6 +490,7 @@ fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
         "shm.rs",
         "attach.rs",
         "status.rs",
+        "ownership.rs",
         "signal.rs",
         "cleanup.rs",
         "lock.rs",

@@ -9,18 +9,9 @@
 use super::entry::Known;
 use crate::step::{Step, Via};
 
-/// What a line says, by its mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    Next,
-    Command,
-    Shows,
-    Lesson,
-}
-
-/// What there is to say about a step, line by line. Panics if the step has no section, so that a
-/// misspelt one fails each run.
-pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(Mark, String)> {
+/// What there is to say about a step, line by line, each with its mark. Panics if the step has no
+/// section, so that a misspelt one fails each run.
+pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(char, String)> {
     let name = match step {
         Step::MessageSize(_) => "MessageSize",
         Step::CreatingMessage => "CreatingMessage",
@@ -49,11 +40,7 @@ pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(Mark, String)> {
     };
     let section = section(&format!("{name}{way}")).or_else(|| section(name));
     let text = section.expect("each step has a section").replace("\n  ", " ");
-    let marks = [('>', Mark::Next), ('$', Mark::Command), ('=', Mark::Shows), ('*', Mark::Lesson)];
-    let marked = |line: &str| {
-        let (_, mark) = marks.into_iter().find(|(sign, _)| line.starts_with(*sign))?;
-        Some((mark, fill_in(line.get(2..)?, known)))
-    };
+    let marked = |line: &str| Some((line.chars().next()?, fill_in(line.get(2..)?, known)));
     text.lines().filter_map(marked).collect()
 }
 

@@ -9,25 +9,16 @@
 //! since the last one. They never speak at the same time: a process tells all that it has done
 //! *before* it lets the other one go (its byte "ready", its signal, its end), and after that it is
 //! silent until the other one lets it go.
-//!
-//! - [`entry`]: what is recorded, as data
-//! - `recorder`: steps and calls become entries
-//! - `link`: how the child's entries reach the parent
-//! - `teller`: entries become lines on standard output
-//! - `stops`: where `--step` stops
-//! - `lessons`: the texts, which are in `lessons.txt`
-//! - [`bytes`] and [`timeline`]: the two pictures
-//! - `calls`: a call as a text, and its manual page
 
-pub mod bytes;
-mod calls;
-pub mod entry;
-mod lessons;
-mod link;
-mod recorder;
-mod stops;
-mod teller;
-pub mod timeline;
+pub mod bytes; // the picture of the message's bytes
+mod calls; // a call as a text, and its manual page
+pub mod entry; // what is recorded, as data
+mod lessons; // the texts, which are in lessons.txt
+mod link; // how the child's entries reach the parent
+mod recorder; // steps and calls become entries
+mod stops; // where --step stops
+mod teller; // entries become lines on standard output
+pub mod timeline; // the picture of who did what when
 
 use std::cell::RefCell;
 use std::mem::take;

@@ -14,9 +14,8 @@ use nix::sys::signal::SigmaskHow;
 use nix::unistd::Pid;
 
 use super::entry::{Entry, Kind, Known};
-use super::lessons::{self, Mark};
 use super::link::Link;
-use super::{bytes, calls, timeline};
+use super::{bytes, calls, lessons, timeline};
 use crate::output::palette::Role;
 use crate::output::words;
 use crate::step::{Step, Who};
@@ -210,7 +209,7 @@ impl Recorder {
             self.add(Entry { role, ..self.entry(stands, Kind::Line, line) });
         }
         let lessons = lessons::of(step, &self.known).into_iter();
-        for (_, text) in lessons.filter(|(mark, _)| *mark == Mark::Lesson) {
+        for (_, text) in lessons.filter(|(mark, _)| *mark == '*') {
             self.add(self.entry(stands, Kind::Lesson, text));
         }
         if let Step::Received(message) = step {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use nix::unistd::{Pid, getppid};
 
 use super::entry::Known;
-use super::lessons::{self, Mark};
+use super::lessons;
 use super::link::Link;
 use crate::output::palette::Role;
 use crate::output::stdout::{INDENT, Stdout};
@@ -28,11 +28,11 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
     let mut text = String::new();
     for (mark, line) in lessons::of(step, known) {
         text += &match mark {
-            Mark::Lesson => continue,
-            Mark::Command | Mark::Shows if is_namespaced => continue,
-            Mark::Next => out.lesson("", &format!("[next: {line}]")),
-            Mark::Command => out.line(Role::Parent, &format!("{INDENT}  $ {line}")),
-            Mark::Shows => out.lesson("      ", &line),
+            '$' | '=' if is_namespaced => continue,
+            '>' => out.lesson("", &format!("[next: {line}]")),
+            '$' => out.line(Role::Parent, &format!("{INDENT}  $ {line}")),
+            '=' => out.lesson("      ", &line),
+            _ => continue,
         };
     }
     if text.is_empty() {

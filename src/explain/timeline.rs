@@ -35,7 +35,7 @@ pub(super) fn event_of(record: &Record, known: &Known) -> Option<(String, Kind, 
         (Listener, Call::CopyOut(..), _) => ("copies the message out", ToListener, &*segment),
         (Sender, Call::Send(..), _) => ("sends the message", ToListener, "message"),
         (Listener, Call::Recv(..), _) => ("receives the message", Event, ""),
-        (Sender, Call::Waitpid(_), Answer::Ended(_, WaitStatus::Exited(_, status))) => {
+        (Sender, Call::Waitpid(_), Answer::Ended(WaitStatus::Exited(_, status))) => {
             (&*format!("waitpid() = {number}"), ToSender, &*format!("exit status {status}"))
         }
         (Sender, Call::IpcRmid(_), _) if known.created => ("removes the segment", Event, ""),

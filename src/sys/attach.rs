@@ -4,9 +4,8 @@
 //! does, so there is none: values are copied in and out, word by word, as atomics.
 
 use std::marker::PhantomData;
-use std::ptr;
-use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::{ptr, slice};
 
 use libc::{c_int, c_void};
 use nix::errno::Errno;

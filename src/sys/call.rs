@@ -47,11 +47,11 @@ pub enum Call {
 /// What the kernel answered: what the call returned, and what it wrote where it was told.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
-    Number(i64),            // an address too
-    Ends([c_int; 2]),       // the two descriptors of a pipe or of connected sockets
-    Byte(Option<u8>),       // the one that was read; none at the end
-    Status(Status),         // of a segment
-    Ended(Pid, WaitStatus), // a child, and how
+    Number(i64),       // an address too
+    Ends([c_int; 2]),  // the two descriptors of a pipe or of connected sockets
+    Byte(Option<u8>),  // the one that was read; none at the end
+    Status(Status),    // of a segment
+    Ended(WaitStatus), // a child, and how
 }
 
 /// How the answer follows from what the caller of a system call gets.
@@ -75,7 +75,7 @@ answers! {
     (OwnedFd, OwnedFd): it => Self::Ends([it.0.as_raw_fd(), it.1.as_raw_fd()]);
     Option<u8>: it => Self::Byte(*it);
     Status: it => Self::Status(*it);
-    (Pid, WaitStatus): it => Self::Ended(it.0, it.1);
+    WaitStatus: it => Self::Ended(*it);
 }
 
 impl Answer {
@@ -85,7 +85,7 @@ impl Answer {
             Self::Number(number) => *number,
             Self::Ends(_) | Self::Status(_) => 0,
             Self::Byte(byte) => byte.is_some().into(),
-            Self::Ended(pid, _) => pid.as_raw().into(),
+            Self::Ended(status) => status.pid().map_or(0, Pid::as_raw).into(),
         }
     }
 }
@@ -104,10 +104,10 @@ impl Call {
             (Some(Answer::Ends(ends)), _) => format!("{ends:?}"),
             (Some(Answer::Byte(Some(byte))), _) => format!("\"{}\"", byte.escape_ascii()),
             (_, Self::Read(_)) => "\"\"".to_owned(),
-            (Some(Answer::Ended(_, WaitStatus::Exited(_, status))), _) => {
+            (Some(Answer::Ended(WaitStatus::Exited(_, status))), _) => {
                 format!("[{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}]")
             }
-            (Some(Answer::Ended(_, WaitStatus::Signaled(_, signal, _))), _) => {
+            (Some(Answer::Ended(WaitStatus::Signaled(_, signal, _))), _) => {
                 format!("[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}]")
             }
             _ => "…".to_owned(),

@@ -34,17 +34,13 @@ impl Deadline {
     /// Fails with [`Error::TimedOut`] if the time is up and the process was not stopped meanwhile.
     pub fn check(&mut self) -> Result<(), Error> {
         let Some((timeout, at)) = self.end else { return Ok(()) };
-        match Instant::now().checked_duration_since(at) {
-            None => Ok(()),
-            Some(late) if late > STOPPED => {
-                *self = Self::after(Some(timeout), &self.what);
-                Ok(())
-            }
-            Some(_) => {
-                let (what, seconds) = (&self.what, timeout.as_secs_f64());
-                let unit = if seconds == 1.0 { "second" } else { "seconds" };
-                Err(Error::TimedOut(format!("{what} within {seconds} {unit}")))
-            }
+        let Some(late) = Instant::now().checked_duration_since(at) else { return Ok(()) };
+        if late > STOPPED {
+            *self = Self::after(Some(timeout), &self.what);
+            return Ok(());
         }
+        let (what, seconds) = (&self.what, timeout.as_secs_f64());
+        let unit = if seconds == 1.0 { "second" } else { "seconds" };
+        Err(Error::TimedOut(format!("{what} within {seconds} {unit}")))
     }
 }

@@ -203,8 +203,7 @@ impl Child {
     fn reap(&mut self) -> Result<(), Error> {
         cleanup::forget_child();
         self.reaped = true;
-        let wait = || Ok((self.pid, waitpid(self.pid, None)?));
-        match trace::traced(|| Call::Waitpid(self.pid), wait)?.1 {
+        match trace::traced(|| Call::Waitpid(self.pid), || waitpid(self.pid, None))? {
             WaitStatus::Exited(_, 0) => Ok(()),
             WaitStatus::Signaled(_, signal, _) => Err(Error::Killed(self.to_string(), signal)),
             _ => Err(Error::Failed(self.to_string())),

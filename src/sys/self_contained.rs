@@ -64,14 +64,6 @@ unsafe impl<T: SelfContained, const N: usize> SelfContained for [T; N] {}
 ///     struct Reading { sensor: u32, gap: [u8; 4], name: *const u8 }
 /// }
 /// ```
-///
-/// The only attributes are doc comments, since others could change what has been counted:
-///
-/// ```compile_fail
-/// sigshm::self_contained! {
-///     struct Reading { sensor: u8, #[cfg(any())] gap: [u8; 3], celsius: i32 }
-/// }
-/// ```
 #[macro_export]
 macro_rules! self_contained {
     (

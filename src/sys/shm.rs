@@ -10,15 +10,14 @@
 //!    machine restarts. So an [`OwnedSegment`] removes itself when it is dropped.
 
 use std::ffi::CString;
-use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use std::{fmt, ptr};
 
 use libc::{c_int, key_t};
 use nix::errno::Errno;

@@ -1,7 +1,6 @@
 //! What the kernel knows of a segment.
 
-use std::fmt;
-use std::mem;
+use std::{fmt, mem};
 
 use libc::{c_int, shmid_ds};
 use nix::errno::Errno;
