@@ -133,7 +133,7 @@ fn article(scratch: &Scratch, message: &str) -> Command {
         .arg(message)
         .current_dir(scratch.dir())
         .stdin(Stdio::null());
-    heed(&mut command);
+    with_default_signals(&mut command);
     command
 }
 

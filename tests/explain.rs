@@ -1769,7 +1769,7 @@ fn strace_that(
         .args(program.get_args())
         .env_remove("NO_COLOR")
         .stdin(Stdio::null());
-    heed(&mut strace);
+    with_default_signals(&mut strace);
     Some(strace)
 }
 

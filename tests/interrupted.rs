@@ -610,7 +610,7 @@ fn as_pid_1(scratch: &Scratch, arguments: &[&str]) -> Option<Command> {
     let unshare = || {
         let mut unshare = Command::new("unshare");
         unshare.args(["-p", "-f", "--mount-proc", "--kill-child"]);
-        heed(&mut unshare);
+        with_default_signals(&mut unshare);
         unshare.stdin(Stdio::null()).env_remove("NO_COLOR");
         unshare
     };

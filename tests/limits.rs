@@ -393,7 +393,7 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
                 .arg(program.get_program())
                 .args(program.get_args());
             strace.env_remove("NO_COLOR");
-            heed(&mut strace);
+            with_default_signals(&mut strace);
             let finished = run(&mut strace);
             if !std::fs::read_to_string(log).unwrap().contains("(INJECTED)") {
                 break;

@@ -51,7 +51,7 @@ fn in_namespaces(scratch: &Scratch, options: &[&str], script: &str) -> Option<Co
     command
         .env("KEY", scratch.key().to_string())
         .current_dir(scratch.dir());
-    heed(&mut command);
+    with_default_signals(&mut command);
     Some(command)
 }
 

@@ -105,7 +105,7 @@ fn the_careful_program_in_c_prints_the_same_transcript() {
         let scratch = Scratch::new();
         let mut command = Command::new(compile_peer("careful"));
         command.arg(message).arg(scratch.path());
-        heed(&mut command);
+        with_default_signals(&mut command);
         let theirs = run(&mut command);
         theirs.assert_delivered(message.len(), shown);
         let ours = run(&mut scratch.sigshm([message]));
@@ -278,7 +278,7 @@ fn peers() -> PathBuf {
 fn program<S: AsRef<OsStr>>(program: PathBuf, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
-    heed(&mut command);
+    with_default_signals(&mut command);
     command
 }
 

@@ -227,7 +227,7 @@ fn command(program: &Path, scratch: &Scratch, message: &str) -> Command {
     command.arg(message).arg(scratch.path());
     // What a crash may leave behind belongs there.
     command.current_dir(scratch.dir()).stdin(Stdio::null());
-    heed(&mut command);
+    with_default_signals(&mut command);
     command
 }
 

@@ -206,24 +206,24 @@ pub fn sigshm() -> Command {
         .env_remove("NO_COLOR")
         .env_remove("TERM")
         .stdin(Stdio::null());
-    heed(&mut command);
+    with_default_signals(&mut command);
     command
 }
 
 /// The command will have the signals as a terminal's shell leaves them: each with its default
 /// disposition, and none blocked.
-pub fn heed(command: &mut Command) {
+pub fn with_default_signals(command: &mut Command) {
     // SAFETY: what is called between fork and exec only calls signal(2) and sigprocmask(2), which
     // are async-signal-safe.
-    unsafe { command.pre_exec(heed_signals) };
+    unsafe { command.pre_exec(set_default_signals) };
 }
 
 /// For a process that is about to call exec(2).
-fn heed_signals() -> io::Result<()> {
+fn set_default_signals() -> io::Result<()> {
     let catchable = |it: &Signal| !matches!(it, Signal::SIGKILL | Signal::SIGSTOP);
-    for heeded in Signal::iterator().filter(catchable) {
+    for it in Signal::iterator().filter(catchable) {
         // SAFETY: the default handler is nobody's code.
-        unsafe { signal(heeded, SigHandler::SigDfl) }?;
+        unsafe { signal(it, SigHandler::SigDfl) }?;
     }
     Ok(SigSet::empty().thread_set_mask()?)
 }
