@@ -68,6 +68,7 @@ macro_rules! answers {
 answers! {
     (): _it => Self::Number(0);
     c_int: it => Self::Number((*it).into());
+    i64: it => Self::Number(*it); // a key, on the BSDs
     SigSet: _it => Self::Number(0);
     usize: it => Self::Number(*it as i64);
     *mut c_void: it => Self::Number(it.addr() as i64);
