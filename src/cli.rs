@@ -295,8 +295,8 @@ fn exit(mut error: clap::Error) -> ! {
 /// The signals by which the system reports a fault of the process itself.
 const FAULTS: [&str; 7] = ["SEGV", "BUS", "ILL", "FPE", "TRAP", "SYS", "EMT"];
 
-/// The signal with this name or number. Fails if it cannot be the notification. (SIGKILL and SIGSTOP
-/// are for the kernel to refuse.)
+/// The signal with this name or number. Fails if it cannot be the notification. (SIGKILL and
+/// SIGSTOP are for the kernel to refuse.)
 pub fn notification(text: &str) -> Result<Signal, String> {
     let upper = text.to_ascii_uppercase();
     // Three have two names; see signal(7).

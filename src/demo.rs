@@ -15,7 +15,7 @@ use crate::sys::{RunLock, signal};
 ///
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
-    signal::prepare(run.signal)?; // known settings, whatever the shell has left
+    signal::prepare(run.signal)?; // whatever the shell has left; SIGUSR1 is blocked from here on
     // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
     // both processes have closed the file.
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
@@ -23,9 +23,9 @@ pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;
     run.tell(Step::Forking)?;
-    // The child has the signal blocked from its start: one that comes too early stays pending.
+    // In the child, the signal is blocked from its start: one that comes too early stays pending.
     match fork("the listener", run.signal)? {
-        // This is the child. `parent` is its end of two pipes.
+        // This is the child. `parent` is its end of two pipes, one in each direction.
         Fork::Child(parent) => listener(&parent, run),
         // This is the parent. If it returns early, its child is killed and reaped.
         Fork::Parent(mut child) => {
@@ -33,8 +33,8 @@ pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
             child.wait_until_ready(run.timeout)?;
             let pid = child.pid();
             let shared = sender(message, pid, run)?;
-            // waitpid(2). A child that has failed is an error here, and so is a segment that it
-            // cannot find any more.
+            // waitpid(2). A child that has failed is an error here. At the timeout, the closure
+            // checks that the child can still find the segment.
             child.wait(run.timeout, || shared.segment.ensure_reachable(pid))?;
             run.tell(Step::AllDone)?;
             shared.free()

@@ -34,8 +34,8 @@ pub fn has_run() -> bool {
     SIGNAL.load(Relaxed) != 0
 }
 
-/// The signal that came and the PID of who sent it, if the handler has run since this was last called.
-/// The signal must be blocked meanwhile, so that the two numbers belong together.
+/// The signal that came and the PID of who sent it, if the handler has run since this was last
+/// called. The signal must be blocked meanwhile, so that the two numbers belong together.
 pub fn take() -> Option<(i32, Pid)> {
     let signal = SIGNAL.swap(0, Relaxed);
     (signal != 0).then(|| (signal, Pid::from_raw(SIGNALER.load(Relaxed))))

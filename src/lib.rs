@@ -7,13 +7,13 @@
 //! ```text
 //!   sender (parent)                            listener (child)
 //!
-//!   block SIGUSR1; lock the path's file
+//!   block SIGUSR1; lock ./shared_path
 //!   fork ------------------------------------> sigaction: register the handler
 //!   read <------------ one byte (pipe) ------- write: ready
 //!   ftok, shmget: create the segment           unblock SIGUSR1, and spin (then sleep)
 //!   shmat, copy the message in
 //!   kill -------------- SIGUSR1 -------------> handler: store the signal and its sender
-//!   wait, attached, for the child's end        ftok, shmget, shmctl: find the segment; is it ours?
+//!   stay attached until the child's end        ftok, shmget, shmctl: find the segment; is it ours?
 //!                                              shmat, copy the message out, shmdt
 //!                                              check the message, and print it
 //!   waitpid <----------- exit status --------- end
@@ -22,7 +22,7 @@
 //!
 //! # A tour
 //! If you know the article, you will find its functions in files of the same names. Read them in
-//! this order; you need no other file to follow the run from `main` to `Received`:
+//! this order; you need no other file to follow the run from `demo` to `Received`:
 //!
 //! 1. [`demo`](mod@demo) is the article's `main`: message, lock, fork, two roles, waitpid.
 //! 2. [`listener`](mod@listener) is its `listener`: register, say ready, spin, then sleep, take the
@@ -34,12 +34,12 @@
 //! [`standalone`] starts the same two roles in two terminals, as programs that share only a path.
 //! [`peer`] says what differs between its listener and the demo's.
 //! [`socket`] tells the same story through a pair of sockets, which is easier.
-//! A [`run`](mod@run) holds what both roles need. They tell each [`step`] to the [`transcript`],
-//! which prints it.
+//! A [`run`](mod@run) holds what both roles need. The roles tell each [`step`] to the
+//! [`transcript`], which prints it.
 //!
 //! Below the story are three folders:
 //!
-//! - [`sys`]: the kernel's services made safe, and the only `unsafe`; it needs no other.
+//! - [`sys`]: the kernel's services made safe, and the only `unsafe`. It needs no other folder.
 //! - [`output`]: what is printed: words, colours, lines, escaping.
 //! - [`explain`]: the system calls behind the lines (`--explain`, `--step`).
 //!

@@ -42,22 +42,24 @@ pub fn receive(peer: Peer<'_>, run: &mut Run) -> Result<()> {
     spin(run)?;
     loop {
         let Some((number, signaler)) = handler::take() else {
-            // pselect(2) unblocks the signal and sleeps in one call, so none is missed.
+            // No signal yet: sleep, and look again. pselect(2) unblocks the signal and sleeps in
+            // one call, so none is missed. `false` says that the parent's pipe was closed.
             if !signal::sleep(run.signal, peer.parent(), &mut deadline)? {
                 // The parent has ended, and nobody waits for the outcome.
                 process::exit(1);
             }
             continue;
         };
-        run.tell(Step::Woken)?;
-        match take_message(&run.path, |segment| peer.ensure_sent(segment, signaler)) {
+        run.tell(Step::Woken)?; // prints nothing
+        match read_message(&run.path, |segment| peer.ensure_sent(segment, signaler)) {
             Ok(message) => {
-                // Told only now: a signal that brings no message prints nothing.
+                // Told only now: a signal that brings no message has no line.
                 run.tell(Step::ReceivedSignal(number, signaler))?;
-                // Checks the message, and prints "# Received: …".
+                // Checks the message, and prints "# Received: …" (output/words.rs).
                 return run.tell(Step::Received(message.checked()?));
             }
-            Err(why) => peer.no_message(why, signaler, run)?,
+            // A stray signal: the listener goes on. The parent's without a message is an error.
+            Err(why) => peer.go_on_or_fail(why, signaler, run)?,
         }
     }
 }
@@ -68,7 +70,7 @@ fn spin(run: &mut Run) -> Result<()> {
     if run.wait == Wait::Sleep {
         return Ok(());
     }
-    // The timeout may be shorter, and nobody looks at it in this loop.
+    // This loop does not check the timeout, so it must not be longer.
     let until = Instant::now() + run.timeout.map_or(SPIN, |timeout| timeout.min(SPIN));
     let mut rounds = 0;
     signal::unblock(run.signal)?;
@@ -80,14 +82,14 @@ fn spin(run: &mut Run) -> Result<()> {
     run.tell(Step::Spun(rounds))
 }
 
-/// Looks into shared memory, knowing nothing but the path.
-fn take_message(
+/// Finds the segment by the path, makes sure whose it is, and copies the message out.
+fn read_message(
     path: &Path,
     ensure_sent: impl Fn(&Segment<Message>) -> Result<(), Error>,
 ) -> Result<Message, Error> {
     let key = Key::from_path(path, PROJECT)?; // ftok(3)
     let segment = Segment::find(&key)?; // shmget(2)
-    ensure_sent(&segment)?; // a run that was killed leaves its segment behind, message and all
+    ensure_sent(&segment)?; // shmctl(2): a killed run leaves its segment behind, with its message
     let attached = segment.attach_read_only()?; // shmat(2)
     let message = attached.read(); // copied once: nobody can change what we have
     drop(attached); // shmdt(2)

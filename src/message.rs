@@ -5,8 +5,9 @@
 //! lies *in* the struct: it is the whole message, which a program in any language can read.
 //!
 //! What comes out of shared memory may have been written by anybody who was allowed to attach it.
-//! So a [`Message`] is only bytes. [`Message::checked`] checks them, and only a [`Checked`] one can
-//! be printed.
+//! So a [`Message`] is only bytes. [`Message::checked`] checks that they have the form of a
+//! message, and only a [`Checked`] one can be printed. Its text may still be any bytes: what a
+//! terminal would obey is printed as an escape (output/escape.rs).
 
 use anyhow::{Result, ensure};
 use libc::{c_int, size_t};
@@ -85,7 +86,7 @@ impl Message {
     }
 }
 
-/// A message that has been checked: it has a text.
+/// A message that has been checked: its numbers are right, and it has a text.
 #[derive(Clone, Copy, Debug)]
 pub struct Checked<'a>(&'a Message);
 

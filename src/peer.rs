@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | whose message it takes | its parent's | that of whoever has sent the signal |
 //! | what ends its wait | the end of its parent | the timeout, if there is one |
-//! | a signal without a message | is no news, unless it is the parent's | is noted on standard error |
+//! | a signal without a message | is ignored; an error if the parent's | is noted on stderr |
 
 use std::time::Duration;
 
@@ -47,10 +47,10 @@ impl<'a> Peer<'a> {
     }
 
     /// A signal has come, and there is no message, for this reason. Anybody may send a signal at
-    /// any time, so the listener goes on. But it fails if the parent has sent it, or if it could not
-    /// look.
-    pub fn no_message(self, why: Error, signaler: Pid, run: &mut Run) -> Result<()> {
-        // (0 is a process that we cannot see.)
+    /// any time, so the listener goes on. But it fails if the parent has sent it, or if it could
+    /// not look.
+    pub fn go_on_or_fail(self, why: Error, signaler: Pid, run: &mut Run) -> Result<()> {
+        // (It is 0 if the process that sent it cannot be seen from this PID namespace.)
         let is_parents = signaler.as_raw() != 0 && Some(signaler) == self.parent().map(Parent::pid);
         if is_parents || !why.is_absence() {
             return Err(why).with_context(|| note::no_message(&run.path));

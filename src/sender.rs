@@ -30,13 +30,14 @@ pub fn sender(message: &Message, listener: Pid, run: &mut Run) -> Result<SharedM
     Ok(shared)
 }
 
-/// Writes the message into the segment that belongs to the run's path.
+/// Writes the message into the segment that belongs to the run's path. (`--to` waits before it
+/// notifies, so it calls this.)
 pub fn write(message: &Message, listener: Pid, run: &mut Run) -> Result<SharedMessage> {
     run.tell(Step::Writing(message.checked()?, listener))?;
     let key = Key::from_path(&run.path, PROJECT)?; // ftok(3)
     // shmget(2). The article's IPC_CREAT alone would take whatever segment is there, with an old
-    // message in it. This one removes what a killed run has left, and waits for a run that lives
-    // (at another file: two may have one key).
+    // message in it. This one removes what a killed run has left. Two files may have the same key:
+    // if a living run at another file has a segment there, this waits for it.
     let (segment, reclaimed) = OwnedSegment::create(&key, run.timeout.unwrap_or(TIMEOUT))?;
     if let Some(old) = reclaimed {
         note::reclaimed(&old);

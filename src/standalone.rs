@@ -29,7 +29,7 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(2);
 /// Waits for a message from anybody, and prints it: `--listen`. Fails if none has come.
 pub fn listen(run: &mut Run) -> Result<()> {
     signal::prepare(run.signal)?;
-    // From here on, one that comes before its handler stays pending.
+    // From here on, a signal that comes before the handler is registered stays pending.
     signal::block(run.signal)?;
     // Without the file nobody could ever reach this listener.
     Key::from_path(&run.path, PROJECT)?;
@@ -118,7 +118,7 @@ fn wait_until_alone(shared: &SharedMessage, listener: Pid, run: &Run) -> Result<
 }
 
 /// Whether the listener has read the message: it was the last to attach or detach, and only we are
-/// attached now. Or it has looked early and has ended, which it does when it has read. (A listener
+/// attached now. Or it has ended, and had looked before: a listener ends when it has read. (One
 /// that looked too early, and was then killed, is taken for one that has read.)
 fn is_read(shared: &SharedMessage, listener: Pid, looked: bool) -> Result<bool> {
     // Asked first, so that the status has all that it did before it ended.

@@ -1,5 +1,5 @@
-//! What is recorded of a run: entries, which stay typed until they are printed, and what is known of
-//! its processes.
+//! What is recorded of a run: entries, which stay typed until they are printed, and what is known
+//! of its processes.
 
 use std::time::Duration;
 

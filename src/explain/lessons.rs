@@ -2,9 +2,9 @@
 //!
 //! Each step has a section under its name, and another one, with the way in parentheses, where
 //! something else is true: for two processes that are not related (`alone`), or without shared
-//! memory (`socket`). Each line begins with a mark: `>` what is about to happen, `$` what to type in
-//! a second terminal just then, `=` what that shows, `*` what there is to learn. A line that goes on
-//! begins with two blanks. `{signal}` and the like stand for what the run has.
+//! memory (`socket`). Each line begins with a mark: `>` what is about to happen, `$` what to type
+//! in a second terminal just then, `=` what that shows, `*` what there is to learn. A line that
+//! goes on begins with two blanks. `{signal}` and the like stand for what the run has.
 
 use super::entry::Known;
 use crate::step::{Step, Via};

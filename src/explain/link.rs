@@ -5,8 +5,8 @@
 //! has ended. Nobody ever waits for the pipe: if it is full, entries are dropped and counted.
 //!
 //! With `--step`, each process must also learn that the other one has seen the end of standard
-//! input. Both hold the reading end; it is one open file description (open(2)), and one of its flags
-//! says so.
+//! input. Both hold the reading end, which is one open file description (open(2)). Its flag
+//! O_NONBLOCK, which means nothing there, says so.
 
 use std::io::stdin;
 use std::mem::take;
@@ -32,12 +32,12 @@ const LIMIT: usize = 60 * 1024;
 /// The link, in one of the two processes. Before [`open`](Self::open) there is none.
 #[derive(Default)]
 pub(super) struct Link {
-    read: Option<OwnedFd>,      // the reading end, which both have
-    undivided: Option<OwnedFd>, // the writing end, before the fork
-    write: Option<OwnedFd>,     // the same in the child
-    written: usize,             // how many bytes, by the child
-    dropped: usize,             // how many entries, by the child
-    received: Vec<u8>,          // what the parent has read already
+    read: Option<OwnedFd>,        // the reading end, which both have
+    before_fork: Option<OwnedFd>, // the writing end, before the fork
+    write: Option<OwnedFd>,       // the same in the child
+    written: usize,               // how many bytes, by the child
+    dropped: usize,               // how many entries, by the child
+    received: Vec<u8>,            // what the parent has read already
 }
 
 impl Link {
@@ -45,12 +45,12 @@ impl Link {
     pub(super) fn open() -> Result<Self> {
         let (read, write) = trace::untraced(fd::new_pipe)?;
         fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Self { read: Some(read), undivided: Some(write), ..Self::default() })
+        Ok(Self { read: Some(read), before_fork: Some(write), ..Self::default() })
     }
 
     /// After the fork, the parent closes its writing end: so the pipe ends when the child does.
-    pub(super) fn divide(&mut self, is_child: bool) {
-        self.write = self.undivided.take().filter(|_| is_child);
+    pub(super) fn after_fork(&mut self, is_child: bool) {
+        self.write = self.before_fork.take().filter(|_| is_child);
     }
 
     /// Hands an entry to the parent. Returns `false` if there is none to hand it to.
@@ -85,14 +85,14 @@ impl Link {
             return (Vec::new(), Some(0));
         }
         // If there was no fork, it is still here, and the pipe would have no end.
-        self.undivided = None;
+        self.before_fork = None;
         while self.read_some() {}
         self.read = None;
         let bytes = take(&mut self.received);
         let text = String::from_utf8_lossy(&bytes);
         let fields: Vec<&str> = text.split('\0').collect();
         let dropped = fields.last().and_then(|last| last.strip_prefix("dropped: ")?.parse().ok());
-        (fields.chunks_exact(6).filter_map(entry).collect(), dropped)
+        (fields.chunks_exact(6).filter_map(decode).collect(), dropped)
     }
 
     /// Reads some of what the child has handed over. Returns `false` at the end.
@@ -143,8 +143,8 @@ impl Link {
     }
 }
 
-/// What the child has sent.
-fn entry(fields: &[&str]) -> Option<Entry> {
+/// An entry that the child has sent. (The arrays are in the order of the enums.)
+fn decode(fields: &[&str]) -> Option<Entry> {
     const KINDS: [Kind; 7] = {
         use Kind::*;
         [Line, Call, Lesson, Picture, Event, ToListener, ToSender]

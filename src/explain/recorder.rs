@@ -75,7 +75,7 @@ impl Recorder {
     fn call(&mut self, record: &Record) {
         let is_listener = self.known.who == Who::Listener;
         // The listener spins between two calls of sigprocmask, and sleeps in pselect.
-        let used = if is_listener { self.processor_time_since() } else { Duration::ZERO };
+        let used = if is_listener { self.take_processor_time() } else { Duration::ZERO };
         let since_start = |time: Instant| time.saturating_duration_since(self.started);
         let (began, ended) = (since_start(record.began), since_start(record.ended));
         // A call may take effect from its beginning on. A call that waits has what it waited for at
@@ -89,7 +89,7 @@ impl Recorder {
             (Call::Fork, Ok(answer)) => {
                 let pid = answer.number() as i32;
                 self.known.related = true;
-                self.link.divide(pid == 0);
+                self.link.after_fork(pid == 0);
                 if pid == 0 {
                     // What was recorded before the fork is the parent's to tell.
                     self.entries.clear();
@@ -131,12 +131,12 @@ impl Recorder {
         }
         // To record it is no part of the next wait.
         if is_listener {
-            self.processor_time_since();
+            self.take_processor_time();
         }
     }
 
     /// The processor time that this process has used since this was last asked.
-    fn processor_time_since(&mut self) -> Duration {
+    fn take_processor_time(&mut self) -> Duration {
         let now = process::processor_time();
         now.saturating_sub(replace(&mut self.times.processor, now))
     }
@@ -149,8 +149,8 @@ impl Recorder {
         self.add(self.entry(at, Kind::Call, text));
     }
 
-    /// Takes in what a step tells, before it is recorded itself. Returns when it began; or `None` if
-    /// there is no more to it, because it is a part of another step. Fails as pipe(2) does.
+    /// Takes in what a step tells, before it is recorded itself. Returns when it began; or `None`
+    /// if there is no more to it, because it is a part of another step. Fails as pipe(2) does.
     pub(super) fn begin(&mut self, step: &Step<'_>) -> Result<Option<Duration>> {
         let now = self.started.elapsed();
         let Times { last_signal, unblocked, spun, .. } = self.times;
@@ -185,8 +185,8 @@ impl Recorder {
     /// Records a step, which began `at` this time: its lines, its lessons, and the bytes if a
     /// message was read.
     pub(super) fn step(&mut self, step: &Step<'_>, at: Duration) {
-        // These lines are printed after their calls, because the calls make them true. They stand
-        // above the calls: right after the step before.
+        // A heading is told after its calls, because they make it true. But it is to stand above
+        // them: so it gets the time of the step before.
         let heading = replace(&mut self.times.last_step, at) + Duration::from_nanos(1);
         let stands = match step {
             Step::MessageSize(_) | Step::Registered(_) => heading,
@@ -196,8 +196,8 @@ impl Recorder {
         if let Step::ReceivedSignal(_, signaler) = step {
             let at = self.times.last_signal;
             let mut event = self.entry(at, Kind::Event, "the handler stores it");
-            // In the demo the arrow is drawn at the parent's kill, and nobody draws one for a signal
-            // that has come from elsewhere.
+            // In the demo the arrow is drawn at the parent's kill, and nobody draws one for a
+            // signal that has come from elsewhere.
             if Some(*signaler) == self.known.sender && !self.known.related {
                 event.kind = Kind::ToListener;
                 event.crosses = self.known.signal.to_string();
@@ -228,9 +228,12 @@ impl Recorder {
     }
 
     fn keep(&mut self, entries: impl IntoIterator<Item = Entry>) {
-        // The parent tells what it has been handed. But in a live run each tells its own.
-        let is_told_here = |entry: &Entry| !self.link.send(entry) || self.live;
-        self.entries.extend(entries.into_iter().filter(is_told_here));
+        for entry in entries {
+            // The parent tells what it has been handed. But in a live run each tells its own.
+            if !self.link.send(&entry) || self.live {
+                self.entries.push(entry);
+            }
+        }
     }
 
     /// This process has looked in vain, and will look again. If an earlier look ended in the same

@@ -25,7 +25,7 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
     }
     // A child in another PID namespace knows no numbers that are right in a terminal.
     let is_namespaced = known.sender == Some(Pid::from_raw(0));
-    let mut text = String::new();
+    let mut text = String::new(); // for the marks see lessons.rs
     for (mark, line) in lessons::of(step, known) {
         text += &match mark {
             '$' | '=' if is_namespaced => continue,

@@ -28,7 +28,7 @@ pub enum Call {
     Write(c_int, size_t),                     // descriptor, number of bytes
     Send(c_int, size_t),                      // the same
     Recv(c_int, size_t),                      // the same
-    Poll(c_int, c_int, u32), // descriptor to read from, timeout in ms; how often, this the last time
+    Poll(c_int, c_int, u32), // descriptor to read from, timeout in ms; how often: this is the last
     Pselect(Option<c_int>, Option<Duration>), // descriptor to read from, timeout
     Ftok(PathBuf, c_int),    // path, project
     Shmget(key_t, size_t, c_int), // key, size, flags

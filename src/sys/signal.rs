@@ -67,8 +67,8 @@ impl Handler {
 }
 
 /// Declares a [`Handler`](crate::sys::signal::Handler): a function that stores the signal's number
-/// and the PID of who sent it in atomics, and can do nothing else. The PID is 0 if no process sent the
-/// signal, or one that cannot be seen from here.
+/// and the PID of who sent it in atomics, and can do nothing else. The PID is 0 if no process sent
+/// the signal, or one that cannot be seen from here.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
