@@ -17,10 +17,9 @@ use crate::output::escape::Escaped;
 use crate::output::note;
 use crate::output::stdout::Stdout;
 use crate::run::{TIMEOUT, Wait};
-use crate::step::Via;
+use crate::step::{Telling, Via};
 use crate::sys::signal::{self, Signal};
 use crate::sys::trace::shortened;
-use crate::transcript::Telling;
 
 /// Send a message to another process through System V shared memory and a signal
 #[derive(Debug, Parser)]

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use nix::unistd::Pid;
 
-/// The signal that came; 0 if none has come since the last `take`. (The handler interrupts the very
-/// thread that reads this, so Relaxed is enough.)
+/// The signal that came; 0 if none has. (The handler interrupts the thread that reads this, so
+/// Relaxed is enough.)
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// The PID of the process that sent it.

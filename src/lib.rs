@@ -12,7 +12,7 @@
 //!   read <------------ one byte (pipe) ------- write: ready
 //!   ftok, shmget: create the segment           unblock SIGUSR1, and spin (then sleep)
 //!   shmat, copy the message in
-//!   kill -------------- SIGUSR1 -------------> handler: store the signal and its sender
+//!   kill -------------- SIGUSR1 -------------> handler: store the signal and who sent it
 //!   stay attached until the child's end        ftok, shmget, shmctl: find the segment; is it ours?
 //!                                              shmat, copy the message out, shmdt
 //!                                              check the message, and print it

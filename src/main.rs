@@ -15,8 +15,11 @@ fn main() {
     // PID 1 of a container would be deaf to the signals that end a program.
     let prepared = cleanup::install_if_first().map_err(Into::into);
     let Options { command, path, signal, wait, timeout, telling, colored } = cli::parse();
-    let who = if let Command::Listen = command { Who::Listener } else { Who::Sender };
-    let via = if let Command::Demo(via, _) = command { via } else { Via::Memory };
+    let (who, via) = match command {
+        Command::Demo(via, _) => (Who::Sender, via),
+        Command::Listen => (Who::Listener, Via::Memory),
+        Command::Send(..) => (Who::Sender, Via::Memory),
+    };
     let transcript = Transcript::new(telling, who, via, signal, Stdout { colored });
     let mut run = Run { path, timeout, signal, wait, transcript };
     let outcome = prepared.and_then(|()| match &command {

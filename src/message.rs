@@ -70,10 +70,10 @@ impl Message {
     /// The same message, checked. Fails if these bytes are not a message.
     pub fn checked(&self) -> Result<Checked<'_>> {
         let Self { id, padding, size, text } = self;
-        let what = match padding.iter().any(|&byte| byte != 0) {
-            true => "what the segment holds is not a message (it looks like a 32-bit program's)",
-            false => "what the segment holds is not a message",
-        };
+        // (There the size lies where the gap is here.)
+        let is_32_bit = padding.iter().any(|&byte| byte != 0);
+        let hint = if is_32_bit { " (it looks like a 32-bit program's)" } else { "" };
+        let what = format!("what the segment holds is not a message{hint}");
         ensure!(*id == MESSAGE_ID, "{what}: its id is {id}, and only {MESSAGE_ID} is ever sent");
         ensure!(
             *size <= LONGEST_TEXT,

@@ -1,5 +1,5 @@
-//! Whom a listener listens to: its parent, or anybody. What differs between the demo's child and
-//! `--listen` is said here, and nowhere else.
+//! Whom a listener listens to: its parent, or anybody. That is what differs between the demo's child
+//! and `--listen` while they wait.
 //!
 //! | | the demo's child | `--listen` |
 //! |---|---|---|
@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
 
-use crate::message::Message;
+use crate::message::{MESSAGE_SIZE, Message};
 use crate::output::note;
 use crate::run::Run;
 use crate::step::Step;
@@ -40,10 +40,10 @@ impl<'a> Peer<'a> {
 
     /// Makes sure that the segment's message is for this listener. `signaler` has sent the signal.
     pub fn ensure_sent(self, segment: &Segment<Message>, signaler: Pid) -> Result<(), Error> {
-        match self {
-            Self::Parent(parent) => segment.ensure_created_by(parent.pid()),
-            Self::Anybody => segment.ensure_sent_by(signaler),
-        }
+        segment.reject_if(|status| match self {
+            Self::Parent(parent) => status.why_not_from_parent(parent.pid()),
+            Self::Anybody => status.why_not_from_signaler(signaler, MESSAGE_SIZE),
+        })
     }
 
     /// A signal has come, and there is no message, for this reason. Anybody may send a signal at

@@ -16,6 +16,14 @@ pub enum Via {
     Socket,
 }
 
+/// How a run is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    Plain,      // the lines, as it goes
+    Explained,  // all that happens, when it is over
+    StepByStep, // all that happens, as it goes, with stops
+}
+
 /// A process of the story, by what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {

@@ -8,44 +8,39 @@ use anyhow::Result;
 use crate::explain::Explainer;
 use crate::output::stdout::Stdout;
 use crate::output::words;
-use crate::step::{Step, Via, Who};
+use crate::step::{Step, Telling, Via, Who};
 use crate::sys::signal::Signal;
 
-/// How a run is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Telling {
-    Plain,      // the lines, as it goes
-    Explained,  // all that happens, when it is over
-    StepByStep, // all that happens, as it goes, with stops
-}
-
 /// Tells the story, step by step.
-pub struct Transcript {
-    stdout: Stdout,
-    explainer: Option<Explainer>,
+pub enum Transcript {
+    Plain(Stdout),
+    Explained(Explainer),
 }
 
 impl Transcript {
     /// The transcript of one process, the sender or the listener of a message that goes this way;
     /// `signal` notifies the listener.
     pub fn new(telling: Telling, who: Who, via: Via, signal: Signal, stdout: Stdout) -> Self {
-        let is_live = telling == Telling::StepByStep;
-        let start = || Explainer::start(who, via, signal, is_live, stdout);
-        Self { stdout, explainer: (telling != Telling::Plain).then(start) }
+        match telling {
+            Telling::Plain => Self::Plain(stdout),
+            _ => Self::Explained(Explainer::start(telling, who, via, signal, stdout)),
+        }
     }
 
     /// Tells a step. Fails as write(2) to standard output does, and [`Explainer::tell`].
     pub fn tell(&mut self, step: &Step<'_>) -> Result<()> {
-        if let Some(explainer) = &mut self.explainer {
-            return explainer.tell(step);
+        match self {
+            Self::Plain(stdout) => {
+                let (role, text) = words::of(step);
+                let lines = text.lines().map(|line| stdout.line(role, line));
+                stdout.print(&lines.collect::<String>())
+            }
+            Self::Explained(explainer) => explainer.tell(step),
         }
-        let (role, text) = words::of(step);
-        let lines = text.lines().map(|line| self.stdout.line(role, line));
-        self.stdout.print(&lines.collect::<String>())
     }
 
     /// Tells what is left, after the cleaning up. Fails as write(2) to standard output does.
     pub fn finish(&mut self) -> Result<()> {
-        self.explainer.as_mut().map_or(Ok(()), Explainer::finish)
+        if let Self::Explained(explainer) = self { explainer.finish() } else { Ok(()) }
     }
 }

@@ -450,7 +450,7 @@ proptest! {
 #[test]
 fn the_picture_names_every_field_and_folds_the_zeros_at_its_end() {
     let message = Message::new(b"Hello, world, and all").unwrap();
-    let lines = bytes::picture(&message).into_iter();
+    let lines = bytes::picture(message.checked().unwrap()).into_iter();
     assert_eq!(
         lines.map(|(_, line)| line).collect::<Vec<_>>(),
         [
@@ -471,7 +471,7 @@ fn bytes_that_no_sender_writes_are_in_the_picture_too() {
     let mut message = Message::new(b"Hello").unwrap();
     message.padding = [1, 2, 3, 4];
     message.text[20] = b'x';
-    let lines = bytes::picture(&message).into_iter();
+    let lines = bytes::picture(message.checked().unwrap()).into_iter();
     let text: String = lines.map(|(_, line)| format!("    {line}\n")).collect();
     let (fields, bytes) = bytes_pictured(&text);
     assert_eq!(bytes[4..8], [1, 2, 3, 4]);

@@ -494,7 +494,7 @@ fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
         "signal.rs",
         "cleanup.rs",
         "lock.rs",
-        "origin.rs",
+        "answer.rs",
         "proc.rs",
     ];
     let below = lines(

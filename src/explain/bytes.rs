@@ -1,6 +1,6 @@
 //! The picture of a message's bytes.
 
-use crate::message::Message;
+use crate::message::Checked;
 use crate::output::palette::{Line, Role};
 
 /// How many bytes are shown side by side.
@@ -9,8 +9,9 @@ const ACROSS: usize = 16;
 /// Shows the bytes of a message, field by field, in hexadecimal and as text.
 ///
 /// Each field starts a line of its own and is named there. Zeros that fill the rest are counted.
-pub fn picture(message: &Message) -> Vec<Line> {
-    let (used, unused) = message.text.split_at(message.size.min(message.text.len()));
+pub fn picture(message: Checked<'_>) -> Vec<Line> {
+    let message = message.message();
+    let (used, unused) = message.text.split_at(message.size);
     let (id, size) = (message.id.to_ne_bytes(), message.size.to_ne_bytes());
     let (id_is, size_is) = (format!("= {}", message.id), format!("= {}", message.size));
     let zeros = unused.iter().all(|&byte| byte == 0).then_some("");

@@ -1,5 +1,9 @@
-//! A call as a text, and its manual page.
+//! What is recorded of a call: its text, its manual page, its event in the timeline.
 
+use nix::sys::wait::WaitStatus;
+
+use super::entry::{Kind, Known};
+use crate::step::Who;
 use crate::sys::trace::{Answer, Call, Record};
 
 /// A call in the notation of strace(1). `…` stands for what the lessons are not about.
@@ -44,4 +48,35 @@ pub(super) fn page(record: &Record) -> &'static str {
         (Call::Arrival(..), _) => "signal(7)",
         (Call::CopyIn(..) | Call::CopyOut(..), _) => "",
     }
+}
+
+/// The event of a call, and what crosses then; most calls have none.
+pub(super) fn event(record: &Record, known: &Known) -> Option<(String, Kind, String)> {
+    use Kind::{Event, ToListener, ToSender};
+    use Who::{Listener, Sender};
+
+    let answer = record.result.as_ref().ok()?;
+    let number = answer.number();
+    let segment = format!("segment {}", known.segment.unwrap_or_default());
+    let (what, kind, crosses) = match (known.who, &record.call, answer) {
+        (Sender, Call::Fork, _) => (&*format!("fork() = {number}"), ToListener, "fork"),
+        (Listener, Call::Fork, _) => ("fork() = 0", Event, ""),
+        (Listener, Call::Sigaction(_, libc::SIG_DFL | libc::SIG_IGN), _) => return None,
+        (Listener, Call::Sigaction(..), _) => ("registers its handler", Event, ""),
+        (Listener, Call::Write(..), _) => ("says: ready", ToSender, "ready"),
+        (Sender, Call::Read(_), Answer::Byte(Some(_))) => ("reads: ready", Event, ""),
+        (Sender, Call::Shmget(..), _) => (&*format!("shmget() = {number}"), Event, ""),
+        (Sender, Call::CopyIn(..), _) => ("copies the message in", ToListener, &*segment),
+        (Sender, Call::Kill(_, Some(signal)), _) => ("kill()", ToListener, signal.as_str()),
+        (Listener, Call::CopyOut(..), _) => ("copies the message out", ToListener, &*segment),
+        (Sender, Call::Send(..), _) => ("sends the message", ToListener, "message"),
+        (Listener, Call::Recv(..), _) => ("receives the message", Event, ""),
+        (Sender, Call::Waitpid(_), Answer::Child(WaitStatus::Exited(_, status))) => {
+            (&*format!("waitpid() = {number}"), ToSender, &*format!("exit status {status}"))
+        }
+        (Sender, Call::IpcRmid(_), _) if known.created => ("removes the segment", Event, ""),
+        (Sender, Call::IpcRmid(_), _) => ("removes what was left", Event, ""),
+        _ => return None,
+    };
+    Some((what.to_owned(), kind, crosses.to_owned()))
 }

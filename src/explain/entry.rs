@@ -1,5 +1,4 @@
-//! What is recorded of a run: entries, which stay typed until they are printed, and what is known
-//! of its processes.
+//! What is recorded of a run, typed until it is printed, and what is known of its processes.
 
 use std::time::Duration;
 
@@ -39,7 +38,8 @@ impl Entry {
         let role = match (kind, who) {
             (Kind::Call, _) => Role::Detail,
             (Kind::Lesson, _) => Role::Lesson,
-            _ => Role::of(who),
+            (_, Who::Sender) => Role::Sender,
+            (_, Who::Listener) => Role::Listener,
         };
         let (text, page, crosses) = (text.into(), String::new(), String::new());
         Self { at, who, kind, role, text, page, crosses }

@@ -8,26 +8,24 @@
 //! input. Both hold the reading end, which is one open file description (open(2)). Its flag
 //! O_NONBLOCK, which means nothing there, says so.
 
-use std::io::stdin;
 use std::mem::take;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::Result;
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 
 use super::entry::{Entry, Kind};
 use crate::output::palette::Role;
 use crate::step::Who;
-use crate::sys::Error;
-use crate::sys::fd::{self, CHECK_INTERVAL, read_byte};
-use crate::sys::trace::{self, Call};
+use crate::sys::{fd, trace};
 
 /// How many bytes of entries are written at most: almost as many as a pipe of Linux holds.
 const LIMIT: usize = 60 * 1024;
+
+/// How many fields an entry has in the pipe.
+const FIELDS: usize = 6;
 
 /// The link, in one of the two processes. Before [`open`](Self::open) there is none.
 #[derive(Default)]
@@ -60,6 +58,8 @@ impl Link {
         let (at, kind, role) = (at.as_nanos(), *kind as usize, *role as usize);
         // No text has a NUL: what is printed is escaped.
         let text = format!("{at}\0{kind}\0{role}\0{text}\0{page}\0{crosses}\0");
+        let fields: Vec<&str> = text.split('\0').take(FIELDS).collect();
+        debug_assert_eq!(decode(&fields).as_ref(), Some(entry), "KINDS or ROLES lacks one");
         let fits = self.written + text.len() <= LIMIT;
         if fits && write(fd, text.as_bytes()) == Ok(text.len()) {
             self.written += text.len();
@@ -92,11 +92,11 @@ impl Link {
         let text = String::from_utf8_lossy(&bytes);
         let fields: Vec<&str> = text.split('\0').collect();
         let dropped = fields.last().and_then(|last| last.strip_prefix("dropped: ")?.parse().ok());
-        (fields.chunks_exact(6).filter_map(decode).collect(), dropped)
+        (fields.chunks_exact(FIELDS).filter_map(decode).collect(), dropped)
     }
 
     /// Reads some of what the child has handed over. Returns `false` at the end.
-    fn read_some(&mut self) -> bool {
+    pub(super) fn read_some(&mut self) -> bool {
         let mut buffer = [0; 4096];
         // What was read before an error is worth telling.
         let got = self.read.as_ref().map_or(0, |fd| read(fd, &mut buffer).unwrap_or(0));
@@ -110,36 +110,15 @@ impl Link {
         flags.is_some_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK))
     }
 
-    /// Waits until Enter is pressed, or until the child has ended. At the end of standard input it
-    /// returns `false`, and tells the other process. `check` is called once a second: whether there
-    /// is still something to wait for. Fails as it does, or as read(2) does.
-    pub(super) fn wait_for_enter(&mut self, check: impl Fn() -> Result<bool>) -> Result<bool> {
-        let stdin = stdin();
-        loop {
-            let childs = self.read.as_ref().filter(|_| self.write.is_none());
-            let fds = [Some(stdin.as_fd()), childs.map(AsFd::as_fd)].into_iter().flatten();
-            let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-            let ready = poll(&mut fds, PollTimeout::try_from(CHECK_INTERVAL)?);
-            let [enter, childs] = [0, 1].map(|it| fds.get(it).and_then(PollFd::any) == Some(true));
-            if ready == Ok(0) && !check()? || childs && !self.read_some() {
-                return Ok(true);
-            }
-            if !enter {
-                continue;
-            }
-            match read_byte(&stdin) {
-                Ok(Some(b'\n')) => return Ok(true),
-                // Up to the end of the line and no further: the rest is for the next stop.
-                Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Ok(None) => {
-                    if let Some(fd) = &self.read {
-                        fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-                    }
-                    return Ok(false);
-                }
-                Err(errno) => return Err(Error::call(Call::Read(0), errno).into()),
-            }
-        }
+    /// Tells the other process that this one has seen the end of standard input.
+    pub(super) fn end_input(&self) -> Result<()> {
+        let set = |fd| fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+        Ok(self.read.as_ref().map_or(Ok(0), set).map(drop)?)
+    }
+
+    /// In the parent: what is readable when the child has sent something, or has ended.
+    pub(super) fn child(&self) -> Option<BorrowedFd<'_>> {
+        self.read.as_ref().filter(|_| self.write.is_none()).map(AsFd::as_fd)
     }
 }
 

@@ -11,7 +11,7 @@
 //! silent until the other one lets it go.
 
 pub mod bytes; // the picture of the message's bytes
-mod calls; // a call as a text, and its manual page
+mod calls; // a call's text, its manual page, its event in the timeline
 pub mod entry; // what is recorded, as data
 mod lessons; // the texts, which are in lessons.txt
 mod link; // how the child's entries reach the parent
@@ -31,7 +31,7 @@ use self::entry::Known;
 use self::recorder::Recorder;
 use self::teller::Teller;
 use crate::output::stdout::Stdout;
-use crate::step::{Step, Via, Who};
+use crate::step::{Step, Telling, Via, Who};
 use crate::sys::signal::Signal;
 
 /// Explains a run, in one of its processes.
@@ -43,9 +43,9 @@ pub struct Explainer {
 }
 
 impl Explainer {
-    /// Starts to record what this process does. `signal` notifies the listener. If `live`, the run
-    /// is told as it happens, with stops.
-    pub fn start(who: Who, via: Via, signal: Signal, live: bool, stdout: Stdout) -> Self {
+    /// Starts to record what this process does. `signal` notifies the listener.
+    pub fn start(how: Telling, who: Who, via: Via, signal: Signal, stdout: Stdout) -> Self {
+        let live = how == Telling::StepByStep;
         let recorder = Recorder::start(Known::new(who, via, signal), live);
         Self { recorder, teller: Teller::new(stdout), stops: live }
     }

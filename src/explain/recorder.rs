@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use super::entry::{Entry, Kind, Known};
 use super::link::Link;
-use super::{bytes, calls, lessons, timeline};
+use super::{bytes, calls, lessons};
 use crate::output::palette::Role;
 use crate::output::words;
 use crate::step::{Step, Who};
@@ -56,16 +56,10 @@ struct Times {
 impl Recorder {
     /// Starts to record what this process does.
     pub(super) fn start(known: Known, live: bool) -> Rc<RefCell<Self>> {
-        let recorder = Rc::new(RefCell::new(Self {
-            started: Instant::now(),
-            known,
-            link: Link::default(),
-            live,
-            entries: Vec::new(),
-            times: Times::default(),
-            looks: Vec::new(),
-            held_back: Vec::new(),
-        }));
+        let (started, link, times) = (Instant::now(), Link::default(), Times::default());
+        let (entries, looks, held_back) = (Vec::new(), Vec::new(), Vec::new());
+        let recorder = Self { started, known, link, live, entries, times, looks, held_back };
+        let recorder = Rc::new(RefCell::new(recorder));
         let calls = Rc::clone(&recorder);
         trace::record(move |record| calls.borrow_mut().call(record));
         recorder
@@ -119,7 +113,7 @@ impl Recorder {
         let text = calls::text(record, self.known.written);
         let page = calls::page(record).to_owned();
         self.add(Entry { role, page, ..self.entry(at, Kind::Call, text) });
-        if let Some((what, kind, crosses)) = timeline::event_of(record, &self.known) {
+        if let Some((what, kind, crosses)) = calls::event(record, &self.known) {
             self.add(Entry { crosses, ..self.entry(at, kind, what) });
         }
         match (&record.call, &record.result) {
@@ -213,7 +207,7 @@ impl Recorder {
             self.add(self.entry(stands, Kind::Lesson, text));
         }
         if let Step::Received(message) = step {
-            for (role, row) in bytes::picture(message.message()) {
+            for (role, row) in bytes::picture(*message) {
                 self.add(Entry { role, ..self.entry(stands, Kind::Picture, row) });
             }
         }

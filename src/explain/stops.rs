@@ -3,7 +3,12 @@
 //!
 //! At any time only one process reads Enter: the one that has the stop.
 
+use std::io::stdin;
+use std::os::fd::AsFd;
+
 use anyhow::Result;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, getppid};
 
 use super::entry::Known;
@@ -12,7 +17,9 @@ use super::link::Link;
 use crate::output::palette::Role;
 use crate::output::stdout::{INDENT, Stdout};
 use crate::step::Step;
-use crate::sys::{proc, trace};
+use crate::sys::fd::{CHECK_INTERVAL, read_byte};
+use crate::sys::trace::{self, Call};
+use crate::sys::{Error, proc};
 
 /// Stops before a step, until Enter. Returns `false` if this process is to stop no more. Fails as
 /// write(2) to standard output and read(2) from standard input do.
@@ -41,7 +48,7 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
     text += &out.lesson("", "[Enter goes on]");
     out.print(&text)?;
     let listener = known.listener.unwrap_or(Pid::from_raw(0));
-    link.wait_for_enter(|| match step {
+    wait_for_enter(link, || match step {
         Step::Notifying(segment) => trace::untraced(|| {
             segment.ensure_reachable(listener)?;
             Ok(!proc::has_exited(listener))
@@ -49,4 +56,30 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
         // The listener's parent may have ended.
         _ => Ok(!known.is_child() || Some(getppid()) == known.sender),
     })
+}
+
+/// Waits until Enter is pressed, or until the child has ended. Returns `false` at the end of standard
+/// input. `check` is called once a second: whether there is still something to wait for. Fails as it
+/// does, or as read(2) does.
+fn wait_for_enter(link: &mut Link, check: impl Fn() -> Result<bool>) -> Result<bool> {
+    let stdin = stdin();
+    loop {
+        let fds = [Some(stdin.as_fd()), link.child()].into_iter().flatten();
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let ready = poll(&mut fds, PollTimeout::try_from(CHECK_INTERVAL)?);
+        let [enter, child] = [0, 1].map(|it| fds.get(it).and_then(PollFd::any) == Some(true));
+        if ready == Ok(0) && !check()? || child && !link.read_some() {
+            return Ok(true);
+        }
+        if !enter && ready.is_ok() {
+            continue;
+        }
+        match read_byte(&stdin) {
+            Ok(Some(b'\n')) => return Ok(true),
+            // Up to the end of the line and no further: the rest is for the next stop.
+            Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Ok(None) => return link.end_input().map(|()| false),
+            Err(errno) => return Err(Error::call(Call::Read(0), errno).into()),
+        }
+    }
 }

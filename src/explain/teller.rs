@@ -1,5 +1,4 @@
-//! What is told: entries in the order of time, painted, each manual page once, and at the end the
-//! timeline. Another way to tell a run is another file like this one.
+//! What is told: entries by time, painted, each manual page once, and then the timeline.
 
 use std::collections::HashSet;
 
@@ -31,10 +30,13 @@ impl Teller {
             let lines = match kind {
                 Kind::Line => self.stdout.line(*role, text),
                 Kind::Call => {
-                    let process = if *who == Who::Sender { "sender    " } else { "listener  " };
+                    let process = match who {
+                        Who::Sender => (Role::Sender, "sender    "),
+                        Who::Listener => (Role::Listener, "listener  "),
+                    };
                     let is_first = self.named.insert(page.clone());
                     let page = if is_first { page } else { "" };
-                    self.stdout.paragraph((Role::of(*who), process), (*role, text), page)
+                    self.stdout.paragraph(process, (*role, text), page)
                 }
                 Kind::Lesson => self.stdout.lesson("* ", text),
                 Kind::Picture => self.stdout.block(vec![(*role, text.clone())]),

@@ -3,47 +3,13 @@
 //! It is made of letters only, so that it reads the same in every terminal, on paper and without
 //! colours, and it is not wider than 80 columns.
 
-use nix::sys::wait::WaitStatus;
-
-use super::entry::{Entry, Kind, Known};
+use super::entry::{Entry, Kind};
 use crate::output::palette::{Line, Role};
 use crate::step::Who;
-use crate::sys::trace::{Answer, Call, Record};
 
 /// The widths of the sender's column and of the column of arrows.
 const LEFT: usize = 22;
 const MIDDLE: usize = 22;
-
-/// The event of a call, and what crosses then; most calls have none.
-pub(super) fn event_of(record: &Record, known: &Known) -> Option<(String, Kind, String)> {
-    use Kind::{Event, ToListener, ToSender};
-    use Who::{Listener, Sender};
-
-    let answer = record.result.as_ref().ok()?;
-    let number = answer.number();
-    let segment = format!("segment {}", known.segment.unwrap_or_default());
-    let (what, kind, crosses) = match (known.who, &record.call, answer) {
-        (Sender, Call::Fork, _) => (&*format!("fork() = {number}"), ToListener, "fork"),
-        (Listener, Call::Fork, _) => ("fork() = 0", Event, ""),
-        (Listener, Call::Sigaction(_, libc::SIG_DFL | libc::SIG_IGN), _) => return None,
-        (Listener, Call::Sigaction(..), _) => ("registers its handler", Event, ""),
-        (Listener, Call::Write(..), _) => ("says: ready", ToSender, "ready"),
-        (Sender, Call::Read(_), Answer::Byte(Some(_))) => ("reads: ready", Event, ""),
-        (Sender, Call::Shmget(..), _) => (&*format!("shmget() = {number}"), Event, ""),
-        (Sender, Call::CopyIn(..), _) => ("copies the message in", ToListener, &*segment),
-        (Sender, Call::Kill(_, Some(signal)), _) => ("kill()", ToListener, signal.as_str()),
-        (Listener, Call::CopyOut(..), _) => ("copies the message out", ToListener, &*segment),
-        (Sender, Call::Send(..), _) => ("sends the message", ToListener, "message"),
-        (Listener, Call::Recv(..), _) => ("receives the message", Event, ""),
-        (Sender, Call::Waitpid(_), Answer::Ended(WaitStatus::Exited(_, status))) => {
-            (&*format!("waitpid() = {number}"), ToSender, &*format!("exit status {status}"))
-        }
-        (Sender, Call::IpcRmid(_), _) if known.created => ("removes the segment", Event, ""),
-        (Sender, Call::IpcRmid(_), _) => ("removes what was left", Event, ""),
-        _ => return None,
-    };
-    Some((what.to_owned(), kind, crosses.to_owned()))
-}
 
 /// What one process did, in its column, and what crossed then.
 fn row(Entry { who, kind, text, crosses, .. }: &Entry) -> String {

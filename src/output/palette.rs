@@ -2,8 +2,6 @@
 
 use owo_colors::{OwoColorize, Style};
 
-use crate::step::Who;
-
 /// Whose line it is, or what it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -14,13 +12,6 @@ pub enum Role {
     Lesson,
     Detail, // a system call, or what stands around a picture
     Number, // in the picture of the bytes
-}
-
-impl Role {
-    /// The colour of what a process does.
-    pub fn of(who: Who) -> Self {
-        if who == Who::Sender { Self::Sender } else { Self::Listener }
-    }
 }
 
 /// A line, and its role.

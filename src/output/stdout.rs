@@ -23,7 +23,6 @@ pub const INDENT: &str = "    ";
 /// Standard output, with or without colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Stdout {
-    /// Whether there are colours.
     pub colored: bool,
 }
 

@@ -1,18 +1,15 @@
 //! What a process did, as typed data, and in the notation of strace(1).
 
 use std::fmt;
-use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libc::{c_int, c_void, key_t, size_t};
+use libc::{c_int, key_t, size_t};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use super::Status;
-use super::origin::Origin;
+use super::answer::{Answer, Origin};
 
 /// What a process did: a system call with its arguments, or a copy, which takes no system call.
 #[derive(Clone, Debug)]
@@ -44,53 +41,6 @@ pub enum Call {
     CopyOut(size_t, usize),       // bytes out of it
 }
 
-/// What the kernel answered: what the call returned, and what it wrote where it was told.
-#[derive(Clone, Copy, Debug)]
-pub enum Answer {
-    Number(i64),       // an address too
-    Ends([c_int; 2]),  // the two descriptors of a pipe or of connected sockets
-    Byte(Option<u8>),  // the one that was read; none at the end
-    Status(Status),    // of a segment
-    Ended(WaitStatus), // a child, and how
-}
-
-/// How the answer follows from what the caller of a system call gets.
-macro_rules! answers {
-    ($($type:ty: $it:ident => $answer:expr;)+) => {$(
-        impl From<&$type> for Answer {
-            fn from($it: &$type) -> Self {
-                $answer
-            }
-        }
-    )+};
-}
-
-answers! {
-    (): _it => Self::Number(0);
-    c_int: it => Self::Number((*it).into());
-    i64: it => Self::Number(*it); // a key, on the BSDs
-    SigSet: _it => Self::Number(0);
-    usize: it => Self::Number(*it as i64);
-    *mut c_void: it => Self::Number(it.addr() as i64);
-    File: it => Self::Number(it.as_raw_fd().into());
-    (OwnedFd, OwnedFd): it => Self::Ends([it.0.as_raw_fd(), it.1.as_raw_fd()]);
-    Option<u8>: it => Self::Byte(*it);
-    Status: it => Self::Status(*it);
-    WaitStatus: it => Self::Ended(*it);
-}
-
-impl Answer {
-    /// What the call returned.
-    pub fn number(&self) -> i64 {
-        match self {
-            Self::Number(number) => *number,
-            Self::Ends(_) | Self::Status(_) => 0,
-            Self::Byte(byte) => byte.is_some().into(),
-            Self::Ended(status) => status.pid().map_or(0, Pid::as_raw).into(),
-        }
-    }
-}
-
 impl fmt::Display for Call {
     /// The call and its arguments as strace(1) writes them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,14 +51,13 @@ impl fmt::Display for Call {
 impl Call {
     /// The call, with what the kernel has written where it was told.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, answer: Option<&Answer>) -> fmt::Result {
-        let told = match (answer, self) {
-            (Some(Answer::Ends(ends)), _) => format!("{ends:?}"),
-            (Some(Answer::Byte(Some(byte))), _) => format!("\"{}\"", byte.escape_ascii()),
-            (_, Self::Read(_)) => "\"\"".to_owned(),
-            (Some(Answer::Ended(WaitStatus::Exited(_, status))), _) => {
+        let told = match answer {
+            Some(Answer::Ends(ends)) => format!("{ends:?}"),
+            Some(Answer::Byte(byte)) => format!("\"{}\"", byte.as_slice().escape_ascii()),
+            Some(Answer::Child(WaitStatus::Exited(_, status))) => {
                 format!("[{{WIFEXITED(s) && WEXITSTATUS(s) == {status}}}]")
             }
-            (Some(Answer::Ended(WaitStatus::Signaled(_, signal, _))), _) => {
+            Some(Answer::Child(WaitStatus::Signaled(_, signal, _))) => {
                 format!("[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}}}]")
             }
             _ => "…".to_owned(),

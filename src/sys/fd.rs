@@ -100,8 +100,8 @@ fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, time: c_int) -> nix::Result<c_
 
 /// A time in milliseconds, rounded up: poll(2) should not wake too early. -1 is for ever.
 fn milliseconds(time: Option<Duration>) -> c_int {
-    let whole = |time: Duration| time.as_nanos().div_ceil(1_000_000);
-    time.map_or(-1, |time| c_int::try_from(whole(time)).unwrap_or(c_int::MAX))
+    let rounded_up = |time: Duration| time.as_nanos().div_ceil(1_000_000);
+    time.map_or(-1, |time| c_int::try_from(rounded_up(time)).unwrap_or(c_int::MAX))
 }
 
 /// Reads one byte and no more; `None` at the end. See read(2).

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod answer;
 mod attach;
 mod call;
 pub mod cleanup;
@@ -8,7 +9,6 @@ mod error;
 pub mod fd;
 mod libgcc;
 pub mod lock;
-mod origin;
 mod ownership;
 pub mod proc;
 pub mod process;
@@ -18,13 +18,15 @@ pub mod signal;
 mod status;
 pub mod trace;
 
+pub use answer::Status;
 pub use attach::{Attachment, WritableAttachment};
 pub use call::quoted;
 pub use deadline::Deadline;
 pub use error::Error;
 pub use lock::RunLock;
 pub use self_contained::SelfContained;
-#[doc(hidden)] // For the macro.
-pub use self_contained::{ensure_no_padding, size_of_field};
 pub use shm::{Key, OwnedSegment, Segment};
-pub use status::Status;
+#[doc(hidden)] // For the macro. (A caller may have a `derive` of its own.)
+pub use {
+    core::prelude::v1::derive, self_contained::ensure_no_padding, self_contained::size_of_field,
+};

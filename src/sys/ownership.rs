@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::unistd::{Pid, Uid, getpid};
 
-use super::{Error, Segment, SelfContained, Status, proc};
+use super::{Status, proc};
 
 /// Whether this process, or its parent before the fork, has created a segment since it was loaded.
 /// From then on, one that its own PID has created may be a living one.
@@ -58,41 +58,36 @@ impl Status {
             false => proc::has_exited(self.creator_pid),
         }
     }
-}
 
-impl<T: SelfContained> Segment<T> {
-    /// The rule of a child: its parent must have created the segment, and somebody must be attached
-    /// (to that of a dead run, which had the parent's PID, nobody is). Fails with
-    /// [`Error::Rejected`], or as [`status`](Self::status) does.
-    pub fn ensure_created_by(&self, parent: Pid) -> Result<(), Error> {
-        let status = self.status()?;
-        if status.creator_pid != parent {
-            Err(self.rejected("our parent has not created it"))
-        } else if status.attached == 0 {
-            Err(self.rejected("nobody is attached to it yet"))
+    /// Why a child does not take it, if so: its parent must have created it, and somebody must be
+    /// attached (to that of a dead run, which had the parent's PID, nobody is).
+    pub fn why_not_from_parent(&self, parent: Pid) -> Option<&'static str> {
+        if self.creator_pid != parent {
+            Some("our parent has not created it")
+        } else if self.attached == 0 {
+            Some("nobody is attached to it yet")
         } else {
-            Ok(())
+            None
         }
     }
 
-    /// The rule of a listener that knows no sender: the segment's creator must have sent the
+    /// Why a listener that knows no sender does not take it, if so: its creator must have sent the
     /// signal (it may have ended since), or be there and attached. Somebody else's signal must not
-    /// deliver what a killed run has left. Fails as [`ensure_created_by`](Self::ensure_created_by).
-    pub fn ensure_sent_by(&self, signaler: Pid) -> Result<(), Error> {
-        let status = self.status()?;
-        let creator = status.creator_pid;
-        if !status.is_ours() {
-            Err(self.rejected("it is another user's"))
-        } else if status.size != size_of::<T>() {
-            Err(self.rejected("its size is not that of a message"))
+    /// deliver what a killed run has left.
+    pub fn why_not_from_signaler(&self, signaler: Pid, size: usize) -> Option<&'static str> {
+        let creator = self.creator_pid;
+        if !self.is_ours() {
+            Some("it is another user's")
+        } else if self.size != size {
+            Some("its size is not that of a message")
         } else if creator == signaler && creator.as_raw() > 0 && creator != getpid()
-            || status.attached > 0 && !status.creator_has_exited()
+            || self.attached > 0 && !self.creator_has_exited()
         {
-            Ok(())
-        } else if status.attached == 0 && creator.as_raw() > 0 && !status.creator_has_exited() {
-            Err(self.rejected("nobody is attached to it yet"))
+            None
+        } else if self.attached == 0 && creator.as_raw() > 0 && !self.creator_has_exited() {
+            Some("nobody is attached to it yet")
         } else {
-            Err(self.rejected("it was left behind"))
+            Some("it was left behind")
         }
     }
 }

@@ -55,12 +55,6 @@ impl Proc {
         Some(namespace(pid)? == namespace(getpid())?)
     }
 
-    /// Whether the process has ended and has not been reaped.
-    fn has_ended(self, pid: Pid) -> Option<bool> {
-        // The state is that of the first thread, and others may live on without it.
-        self.state(pid).map(|(state, threads)| matches!(state, 'Z' | 'X') && threads <= 1)
-    }
-
     /// The state, and the number of threads; see proc_pid_stat(5).
     fn state(self, pid: Pid) -> Option<(char, u32)> {
         let stat = self.read(pid, "stat")?;
@@ -119,7 +113,9 @@ pub fn describe(pid: Pid) -> String {
 /// (ESRCH if there is none, EPERM if this user may not), or with [`Error::Exited`] for a zombie.
 pub fn ensure_exists(pid: Pid) -> Result<(), Error> {
     trace::traced(|| Call::Kill(pid, None), || kill(pid, None))?;
-    if Proc::ours().and_then(|proc| proc.has_ended(pid)) == Some(true) {
+    // The state is that of the first thread, and others may live on without it.
+    let is_zombie = |(state, threads)| matches!(state, 'Z' | 'X') && threads <= 1;
+    if Proc::ours().and_then(|proc| proc.state(pid)).is_some_and(is_zombie) {
         let why = "the process has ended, and its parent has not waited for it yet";
         return Err(Error::Exited(format!("PID {pid} is a zombie: {why}")));
     }
@@ -133,7 +129,7 @@ pub fn has_exited(pid: Pid) -> bool {
 }
 
 /// Whether this user ID is that of one user. In a user namespace, all users that have no ID there
-/// look as if they had the overflow ID; see user_namespaces(7).
+/// look as if they had the overflow ID; see user_namespaces(7). (Any `/proc` knows this process.)
 pub(super) fn is_unique(user: Uid) -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").ok();
     let is_whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);

@@ -74,8 +74,8 @@ struct End {
 
 fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork, Error> {
     let parent = getpid();
-    // SAFETY: only this crate can call this function, and nothing in it starts a thread. So the
-    // child finds every lock free and all memory in order, and may call whatever it likes.
+    // SAFETY: nothing in this crate starts a thread, and whoever calls it has but one (README.md).
+    // So the child finds every lock free and all memory in order, and may call what it likes.
     let fork = || Errno::result(unsafe { libc::fork() });
     let pid = Pid::from_raw(trace::traced(|| Call::Fork, fork)?);
     if pid.as_raw() != 0 {

@@ -25,9 +25,9 @@ use nix::unistd::Pid;
 
 use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
 use super::ownership::{HAS_CREATED, Obstacle};
-use super::status::{Status, describe, status};
+use super::status::{describe, status};
 use super::trace::{self, Call};
-use super::{Deadline, Error, SelfContained, cleanup, quoted};
+use super::{Deadline, Error, SelfContained, Status, cleanup, quoted};
 
 /// The mode of a new segment: reading and writing for its owner, nothing for anybody else.
 const MODE: c_int = 0o600;
@@ -88,6 +88,12 @@ impl<T: SelfContained> Segment<T> {
             }
             status => status,
         }
+    }
+
+    /// Asks for the status, and fails with [`Error::Rejected`] if there is a reason not to take the
+    /// segment, or as [`status`](Self::status) does.
+    pub fn reject_if(&self, why: impl Fn(&Status) -> Option<&'static str>) -> Result<(), Error> {
+        why(&self.status()?).map_or(Ok(()), |why| Err(self.rejected(why)))
     }
 
     /// The error of a reader that does not take what the segment holds.

@@ -82,15 +82,7 @@ impl Handler {
 /// }
 /// ```
 ///
-/// A handler that does more does not compile:
-///
-/// ```compile_fail
-/// sigshm::signal_handler! {
-///     pub fn handler(signal, signaler) {
-///         println!("received signal {signal}");
-///     }
-/// }
-/// ```
+/// A handler that does more does not compile (tests/hygiene.md).
 #[macro_export]
 macro_rules! signal_handler {
     (
@@ -110,8 +102,13 @@ macro_rules! signal_handler {
                 // SAFETY: the kernel has handed `info` to this very handler.
                 let $signaler = unsafe { $crate::sys::signal::arrived(info) };
                 let _ = ($signal, $signaler);
-                // SAFETY: each is a static, so it is always there.
-                $(unsafe { $crate::sys::signal::store(&raw const $atomic, $value) };)+
+                $(
+                    // Never called: it does not compile if it takes `unsafe` to use this static.
+                    let _ = || { let _ = &$atomic; };
+                    let (atomic, value) = (&raw const $atomic, $value);
+                    // SAFETY: it is a static that anybody may use, so it is always there.
+                    unsafe { $crate::sys::signal::store(atomic, value) };
+                )+
             }
             // SAFETY: it only stores numbers into atomics, which a handler may do. It calls only
             // functions of this crate, and they can take nothing but atomics.

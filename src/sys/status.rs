@@ -1,52 +1,18 @@
-//! What the kernel knows of a segment.
+//! What the kernel knows of a segment: asked of it, or found in its list.
 
-use std::{fmt, mem};
+use std::mem;
 
 use libc::{c_int, shmid_ds};
 use nix::errno::Errno;
 use nix::unistd::{Pid, Uid};
 
 use super::Error;
+use super::answer::Status;
+use super::proc::Proc;
 use super::trace::{self, Call};
 
 /// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
 const REMOVED: u32 = if cfg!(target_os = "linux") { 0o1000 } else { 0 };
-
-/// What the kernel knows of a segment, as `shmctl(IPC_STAT)` tells it; see shmctl(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// The segment's identifier.
-    pub id: c_int,
-    /// The permissions, as in chmod(2).
-    pub mode: u32,
-    /// Whether it has been removed, and is there only for those who are attached. `false` where the
-    /// system does not tell.
-    pub removed: bool,
-    /// The size in bytes, as asked for at its creation.
-    pub size: usize,
-    /// How many attachments there are now, in all processes together.
-    pub attached: u64,
-    /// The user who owns it.
-    pub owner: Uid,
-    /// The user who created it.
-    pub creator: Uid,
-    /// The process that created it.
-    pub creator_pid: Pid,
-    /// The process that attached or detached it last; 0 if none has.
-    pub last_pid: Pid,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, size, mode, attached, owner, creator, creator_pid, .. } = self;
-        let unit = if *size == 1 { "byte" } else { "bytes" };
-        write!(
-            f,
-            "segment {id} ({size} {unit}, mode {mode:04o}, {attached} attached, owned by uid \
-             {owner}, created by uid {creator} in PID {creator_pid})"
-        )
-    }
-}
 
 // The fields' widths differ from system to system, and none is wider than what it is put into.
 #[allow(clippy::unnecessary_cast)]
@@ -75,7 +41,9 @@ pub(super) fn status(id: c_int) -> Result<Status, Error> {
 /// What is known of a segment that this user may not ask for.
 pub(super) fn describe(id: c_int) -> String {
     let unknown = || format!("segment {id} (owner and creator unknown)");
-    listed(id).map_or_else(unknown, |status| status.to_string())
+    // (The PIDs in the list are those of the namespace that `/proc` belongs to.)
+    let listed = Proc::ours().and_then(|_| listed(id));
+    listed.map_or_else(unknown, |status| status.to_string())
 }
 
 /// The status in the list that Linux keeps for everybody to read; see proc_sysvipc(5).

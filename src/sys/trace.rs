@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-pub use super::call::{Answer, Call, shortened};
+pub use super::answer::{Answer, Origin};
+pub use super::call::{Call, shortened};
 use super::error::Error;
-pub use super::origin::Origin;
 
 /// A call as it was made, and what the kernel answered.
 #[derive(Clone, Debug)]
