@@ -100,12 +100,13 @@ fn each_extra_line_starts_and_ends_its_own_style_and_lessons_have_none() {
         }
         // The process in its role's colour, and then the call, which is dim; the signal is not.
         let (sender, listener) = (
-            "\x1b[36m    sender    \x1b[0m",
-            "\x1b[35m    listener  \x1b[0m",
+            format!("{SENDER}    sender    \x1b[0m"),
+            format!("{LISTENER}    listener  \x1b[0m"),
         );
-        if let Some(call) = line.strip_prefix(sender).or(line.strip_prefix(listener)) {
+        let call = line.strip_prefix(&sender).or(line.strip_prefix(&listener));
+        if let Some(call) = call {
             let style = if call.contains("--- SIG") {
-                "\x1b[33m"
+                RECEIVER
             } else {
                 "\x1b[2m"
             };
@@ -125,7 +126,8 @@ fn each_extra_line_starts_and_ends_its_own_style_and_lessons_have_none() {
         *styles.entry(style).or_default() += 1;
     }
     // Dim; the numbers and the text of the bytes; the sender and the listener of the timeline.
-    for style in ["2", "32", "33", "36", "35"] {
+    for style in ["\x1b[2m", "\x1b[32m", RECEIVER, SENDER, LISTENER] {
+        let style = style.trim_start_matches("\x1b[").trim_end_matches('m');
         assert!(styles.contains_key(style), "{style}: {styles:?}");
     }
     assert_eq!(styles.len(), 5, "{styles:?}");

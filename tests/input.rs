@@ -645,7 +645,7 @@ fn assert_shown(message: impl AsRef<OsStr>, shown: &str) {
     finished.assert_delivered(message.len(), shown);
     assert_eq!(finished.stderr, "");
     // Our own: the colours, and the one tab before the id and the text.
-    let ours = ["\x1b[35m", "\x1b[36m", "\x1b[33m", "\x1b[0m"];
+    let ours = [LISTENER, SENDER, RECEIVER, "\x1b[0m"];
     let mut text = finished.text().to_owned();
     for code in ours {
         text = text.replace(code, "");

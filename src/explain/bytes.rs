@@ -1,6 +1,6 @@
 //! The picture of a message's bytes.
 
-use crate::message::Checked;
+use crate::message::{Checked, Message};
 use crate::output::palette::{Line, Role};
 
 /// How many bytes are shown side by side.
@@ -10,14 +10,14 @@ const ACROSS: usize = 16;
 ///
 /// Each field starts a line of its own and is named there. Zeros that fill the rest are counted.
 pub fn picture(message: Checked<'_>) -> Vec<Line> {
-    let message = message.message();
-    let (used, unused) = message.text.split_at(message.size);
-    let (id, size) = (message.id.to_ne_bytes(), message.size.to_ne_bytes());
-    let (id_is, size_is) = (format!("= {}", message.id), format!("= {}", message.size));
+    let Message { id, padding, size, text } = message.message();
+    let (used, unused) = text.split_at(*size);
+    let (id_is, size_is) = (format!("= {id}"), format!("= {size}"));
+    let (id, size) = (id.to_ne_bytes(), size.to_ne_bytes());
     let zeros = unused.iter().all(|&byte| byte == 0).then_some("");
     let fields: [(_, _, &[u8], _); 5] = [
         (Role::Number, "id", &id, Some(id_is.as_str())),
-        (Role::Detail, "padding", &message.padding, Some("")),
+        (Role::Detail, "padding", padding, Some("")),
         (Role::Number, "size", &size, Some(&size_is)),
         (Role::Receiver, "text", used, None),
         (Role::Detail, "unused", unused, zeros),

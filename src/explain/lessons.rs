@@ -38,7 +38,8 @@ pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(char, String)> {
         Via::Memory => " (alone)".to_owned(),
         way => format!(" ({way:?})").to_lowercase(),
     };
-    let section = section(&format!("{name}{way}")).or_else(|| section(name));
+    let own = section(&format!("{name}{way}"));
+    let section = if known.via == Via::Memory { own.or_else(|| section(name)) } else { own };
     let text = section.expect("each step has a section").replace("\n  ", " ");
     let marked = |line: &str| Some((line.chars().next()?, fill_in(line.get(2..)?, known)));
     text.lines().filter_map(marked).collect()

@@ -25,7 +25,6 @@ use std::mem::take;
 use std::rc::Rc;
 
 use anyhow::Result;
-use nix::unistd::Pid;
 
 use self::entry::Known;
 use self::recorder::Recorder;
@@ -77,7 +76,6 @@ impl Explainer {
         if recorder.known.is_child() {
             return Ok(());
         }
-        let name = |pid: Option<Pid>| pid.map(|pid| format!("PID {pid}")).unwrap_or_default();
-        self.teller.timeline(&name(recorder.known.sender), &name(recorder.known.listener))
+        self.teller.timeline(recorder.known.sender, recorder.known.listener)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
+use nix::unistd::Pid;
 
 use super::entry::{Entry, Kind};
 use super::timeline;
@@ -51,7 +52,9 @@ impl Teller {
     }
 
     /// Tells the timeline, if anything has happened. Fails as write(2) to standard output does.
-    pub(super) fn timeline(&self, sender: &str, listener: &str) -> Result<()> {
-        self.stdout.print(&self.stdout.block(timeline::picture(sender, listener, &self.events)))
+    pub(super) fn timeline(&self, sender: Option<Pid>, listener: Option<Pid>) -> Result<()> {
+        let name = |pid: Option<Pid>| pid.map(|pid| format!("PID {pid}")).unwrap_or_default();
+        let picture = timeline::picture(&name(sender), &name(listener), &self.events);
+        self.stdout.print(&self.stdout.block(picture))
     }
 }

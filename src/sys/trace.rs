@@ -28,8 +28,7 @@ thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
 }
 
-/// From now on `recorder` is given each call of this thread as it returns, after a fork in both
-/// processes.
+/// From now on `recorder` is given each call of this thread, after a fork in both processes.
 pub fn record(recorder: impl FnMut(&Record) + 'static) {
     RECORDER.set(Some(Box::new(recorder)));
 }

@@ -36,6 +36,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* The colours of the transcript. */
+#define SENDER "\033[36m"
+#define LISTENER "\033[35m"
+#define RECEIVER "\033[33m"
+
 static volatile sig_atomic_t notified;
 
 static void handler(int sig) {
@@ -65,10 +70,10 @@ static void change_mask(int how, sigset_t *before) {
 
 /* `ready` is a pipe, into which it says that it is ready. `alive` is one that ends when the parent has ended. */
 static int listener(const char *path, int ready, int alive) {
-    printf("\033[35m# Listening on PID=%d\033[0m\n", getpid());
+    printf(LISTENER "# Listening on PID=%d\033[0m\n", getpid());
     struct sigaction action = {.sa_handler = handler};
     check(sigaction(SIGUSR1, &action, NULL), "sigaction");
-    printf("\033[35m# Registering signal handler for SIGUSR1\033[0m\n");
+    printf(LISTENER "# Registering signal handler for SIGUSR1\033[0m\n");
 #ifndef WITHOUT_BLOCK
     sigset_t while_asleep;
     change_mask(SIG_BLOCK, &while_asleep); /* main has blocked it already, unless READY is left out */
@@ -102,8 +107,8 @@ static int listener(const char *path, int ready, int alive) {
     check(shmdt(shared), "shmdt");
     if (message.id != 1 || message.size >= TEXT_CAPACITY)
         return 1;
-    printf("\033[33m# PID=%d received signal %d\033[0m\n", getpid(), SIGUSR1);
-    printf("\033[33m# Received: %.*s\033[0m\n", (int)message.size, message.text);
+    printf(RECEIVER "# PID=%d received signal %d\033[0m\n", getpid(), SIGUSR1);
+    printf(RECEIVER "# Received: %.*s\033[0m\n", (int)message.size, message.text);
     return 0;
 }
 
@@ -161,9 +166,9 @@ int main(int argc, char **argv) {
         return 1;
 #endif
 
-    printf("\033[36m# Writing message to shared memory a new message.\033[0m\n");
-    printf("\033[36m\tid=%d\033[0m\n", message.id);
-    printf("\033[36m\ttext:%s.\033[0m\n", message.text);
+    printf(SENDER "# Writing message to shared memory a new message.\033[0m\n");
+    printf(SENDER "\tid=%d\033[0m\n", message.id);
+    printf(SENDER "\ttext:%s.\033[0m\n", message.text);
     int flags = IPC_CREAT | 0600;
 #ifndef WITHOUT_EXCLUSIVE
     flags |= IPC_EXCL;

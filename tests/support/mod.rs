@@ -381,6 +381,12 @@ impl Finished {
     }
 }
 
+/// The colours of the transcript: the sender's, the listener's, and the listener's once the signal has
+/// come.
+pub const SENDER: &str = "\x1b[36m";
+pub const LISTENER: &str = "\x1b[35m";
+pub const RECEIVER: &str = "\x1b[33m";
+
 /// The whole coloured transcript, as DESIGN gives it.
 pub fn transcript(listener: i32, size: usize, shown: &str) -> String {
     transcript_with(Signal::SIGUSR1, listener, size, shown)
@@ -393,13 +399,13 @@ pub fn transcript_with(signal: Signal, listener: i32, size: usize, shown: &str) 
         "# Message size is: {size}\n\
          # Creating message object.\n\
          # Forking...\n\
-         \x1b[35m# Listening on PID={listener}\x1b[0m\n\
-         \x1b[35m# Registering signal handler for {signal}\x1b[0m\n\
-         \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
-         \x1b[36m\tid=1\x1b[0m\n\
-         \x1b[36m\ttext:{shown}.\x1b[0m\n\
-         \x1b[33m# PID={listener} received signal {number}\x1b[0m\n\
-         \x1b[33m# Received: {shown}\x1b[0m\n\
+         {LISTENER}# Listening on PID={listener}\x1b[0m\n\
+         {LISTENER}# Registering signal handler for {signal}\x1b[0m\n\
+         {SENDER}# Writing message to shared memory a new message.\x1b[0m\n\
+         {SENDER}\tid=1\x1b[0m\n\
+         {SENDER}\ttext:{shown}.\x1b[0m\n\
+         {RECEIVER}# PID={listener} received signal {number}\x1b[0m\n\
+         {RECEIVER}# Received: {shown}\x1b[0m\n\
          # All done. Freeing memory.\n"
     )
 }
@@ -410,12 +416,12 @@ pub fn transcript_via_socket(listener: i32, size: usize, shown: &str) -> String 
         "# Message size is: {size}\n\
          # Creating message object.\n\
          # Forking...\n\
-         \x1b[35m# Listening on PID={listener}\x1b[0m\n\
-         \x1b[35m# Waiting for a message on a Unix socket\x1b[0m\n\
-         \x1b[36m# Sending a new message through the socket.\x1b[0m\n\
-         \x1b[36m\tid=1\x1b[0m\n\
-         \x1b[36m\ttext:{shown}.\x1b[0m\n\
-         \x1b[33m# Received: {shown}\x1b[0m\n\
+         {LISTENER}# Listening on PID={listener}\x1b[0m\n\
+         {LISTENER}# Waiting for a message on a Unix socket\x1b[0m\n\
+         {SENDER}# Sending a new message through the socket.\x1b[0m\n\
+         {SENDER}\tid=1\x1b[0m\n\
+         {SENDER}\ttext:{shown}.\x1b[0m\n\
+         {RECEIVER}# Received: {shown}\x1b[0m\n\
          # All done.\n"
     )
 }
@@ -428,8 +434,8 @@ pub fn registered(listener: Pid) -> String {
 /// What it prints until it waits for this signal.
 pub fn registered_for(signal: Signal, listener: Pid) -> String {
     format!(
-        "\x1b[35m# Listening on PID={listener}\x1b[0m\n\
-         \x1b[35m# Registering signal handler for {signal}\x1b[0m\n"
+        "{LISTENER}# Listening on PID={listener}\x1b[0m\n\
+         {LISTENER}# Registering signal handler for {signal}\x1b[0m\n"
     )
 }
 
@@ -443,8 +449,8 @@ pub fn received_with(signal: Signal, listener: Pid, shown: &str) -> String {
     let number = signal as i32;
     registered_for(signal, listener)
         + &format!(
-            "\x1b[33m# PID={listener} received signal {number}\x1b[0m\n\
-             \x1b[33m# Received: {shown}\x1b[0m\n"
+            "{RECEIVER}# PID={listener} received signal {number}\x1b[0m\n\
+             {RECEIVER}# Received: {shown}\x1b[0m\n"
         )
 }
 
@@ -453,9 +459,9 @@ pub fn sent(size: usize, shown: &str) -> String {
     format!(
         "# Message size is: {size}\n\
          # Creating message object.\n\
-         \x1b[36m# Writing message to shared memory a new message.\x1b[0m\n\
-         \x1b[36m\tid=1\x1b[0m\n\
-         \x1b[36m\ttext:{shown}.\x1b[0m\n\
+         {SENDER}# Writing message to shared memory a new message.\x1b[0m\n\
+         {SENDER}\tid=1\x1b[0m\n\
+         {SENDER}\ttext:{shown}.\x1b[0m\n\
          # All done. Freeing memory.\n"
     )
 }
