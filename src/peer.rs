@@ -1,9 +1,9 @@
-//! Whom a listener listens to: its parent, or anybody. That is what differs between the demo's child
-//! and `--listen` while they wait.
+//! Whom a listener listens to: its parent, or anybody. That is what differs between the demo's
+//! child and `--listen` while they wait.
 //!
 //! | | the demo's child | `--listen` |
 //! |---|---|---|
-//! | whose message it takes | its parent's | that of whoever has sent the signal |
+//! | whose message it takes | its parent's | that of who has sent the signal, or is attached |
 //! | what ends its wait | the end of its parent | the timeout, if there is one |
 //! | a signal without a message | is ignored; an error if the parent's | is noted on stderr |
 

@@ -37,7 +37,7 @@ pub fn write(message: &Message, listener: Pid, run: &mut Run) -> Result<SharedMe
     let key = Key::from_path(&run.path, PROJECT)?; // ftok(3)
     // shmget(2). The article's IPC_CREAT alone would take whatever segment is there, with an old
     // message in it. This one removes what a killed run has left. Two files may have the same key:
-    // if a living run at another file has a segment there, this waits, but never for ever.
+    // if a living run at another file has a segment there, this waits, but not for ever.
     let (segment, reclaimed) = OwnedSegment::create(&key, run.timeout.unwrap_or(TIMEOUT))?;
     if let Some(old) = reclaimed {
         note::reclaimed(&old);

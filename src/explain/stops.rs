@@ -58,9 +58,9 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
     })
 }
 
-/// Waits until Enter is pressed, or until the child has ended. Returns `false` at the end of standard
-/// input. `check` is called once a second: whether there is still something to wait for. Fails as it
-/// does, or as read(2) does.
+/// Waits until Enter is pressed, or until the child has ended. Returns `false` at the end of
+/// standard input. `check` is called once a second: whether there is still something to wait for.
+/// Fails as it does, or as read(2) does.
 fn wait_for_enter(link: &mut Link, check: impl Fn() -> Result<bool>) -> Result<bool> {
     let stdin = stdin();
     loop {
