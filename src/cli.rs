@@ -18,7 +18,7 @@ use crate::output::note;
 use crate::output::stdout::Stdout;
 use crate::run::{TIMEOUT, Wait};
 use crate::step::{Telling, Via};
-use crate::sys::signal::{self, Signal};
+use crate::sys::signal::{self, SigSet, Signal};
 use crate::sys::trace::shortened;
 
 /// Send a message to another process through System V shared memory and a signal
@@ -269,7 +269,7 @@ fn with_tip(error: clap::Error) -> clap::Error {
 /// Prints what clap has to say, and ends.
 fn exit(mut error: clap::Error) -> ! {
     // A file that may not grow is an error of write(2), here too.
-    let _ = signal::prepare(None);
+    let _ = signal::prepare(SigSet::empty());
     if !error.use_stderr() {
         if let Err(error) = (Stdout { colored: false }).print(&error.to_string()) {
             note::error(&error);

@@ -25,13 +25,13 @@ use crate::message::Message;
 use crate::run::Run;
 use crate::step::Step;
 use crate::sys::process::{self, Fork, Parent, fork_with_sockets};
-use crate::sys::signal;
+use crate::sys::signal::{self, SigSet};
 
 /// Sends a message to a child, and waits until the child has printed it. Fails if it has not.
 ///
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
-    signal::prepare(None)?;
+    signal::prepare(SigSet::empty())?; // none notifies anybody
 
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;

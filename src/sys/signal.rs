@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 use libc::{c_int, c_void, siginfo_t};
 use nix::errno::Errno;
 use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
-use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigmaskHow};
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
 #[doc(hidden)] // For the macro.
 pub use libc;
-pub use nix::sys::signal::Signal;
+pub use nix::sys::signal::{SigSet, Signal};
 
 use super::trace::{self, Call, Origin};
 use super::{Deadline, Error};
@@ -33,22 +33,22 @@ use super::{Deadline, Error};
 /// Some systems refuse to sleep for years. A sleeper wakes after a day, and sleeps again.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Prepares the signals of a program that sends or awaits `notification`, if there is one. Fails as
+/// Prepares the signals of a program that sends or awaits these `notifications`, if any. Fails as
 /// sigaction(2) does, with EINVAL for SIGKILL and SIGSTOP, which no process may catch.
 ///
 /// Nothing stays blocked that the starter had blocked. SIGUSR1 and SIGUSR2 are blocked if they are
-/// the notification: they mean nothing else, and a stray one then does nothing to the sender.
+/// notifications: they mean nothing else, and a stray one then does nothing to the sender.
 /// SIGCHLD gets its default disposition: if it were ignored, the kernel would throw away the exit
 /// status of a child. SIGXFSZ is ignored: a file that may not grow is an error of write(2), and no
 /// reason to die.
-pub fn prepare(notification: impl Into<Option<Signal>>) -> Result<(), Error> {
-    let notification = notification.into();
-    if let Some(signal @ (Signal::SIGKILL | Signal::SIGSTOP)) = notification {
+pub fn prepare(notifications: impl Into<SigSet>) -> Result<(), Error> {
+    let notifications = notifications.into();
+    let among = |signals: [Signal; 2]| signals.into_iter().filter(|&it| notifications.contains(it));
+    for signal in among([Signal::SIGKILL, Signal::SIGSTOP]) {
         // Every kernel refuses to ignore them. (FreeBSD lets one say what they do anyway.)
         set_disposition(signal, SigHandler::SigIgn, libc::SIG_IGN)?;
     }
-    let blocked = notification.filter(|it| matches!(it, Signal::SIGUSR1 | Signal::SIGUSR2));
-    change_mask(SigmaskHow::SIG_SETMASK, blocked.into_iter().collect())?;
+    change_mask(SigmaskHow::SIG_SETMASK, among([Signal::SIGUSR1, Signal::SIGUSR2]).collect())?;
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl, libc::SIG_DFL)?;
     set_disposition(Signal::SIGXFSZ, SigHandler::SigIgn, libc::SIG_IGN)
 }
