@@ -185,6 +185,7 @@ fn words_without_quotes_are_bad_usage_and_the_advice_is_to_quote_them() {
         (&["minus", "-5"], "'-5'"),
         (&["rock", "-n-", "roll"], "'-n-'"),
         (&["hello", "-hurry"], "'-hurry'"),
+        (&["hello", "-Vx"], "'-Vx'"),
         (&["the", "--end"], "'--end'"),
         (&["one", ""], "''"),
     ] {
