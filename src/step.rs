@@ -37,10 +37,10 @@ pub enum Step<'a> {
     MessageSize(usize),                   // of the argument, in bytes
     CreatingMessage,                      // the sender fills in the struct
     Forking,                              // the parent is about to make a second process
-    Listening(Option<Pid>, Pid), // the listener's parent, which is the demo's sender; the listener
+    Listening(Option<Pid>, Pid), // the listener's parent, if that is the sender; the listener
     Registered(Signal),          // the handler of this signal is in place
-    Ready,                       // the listener is about to say so to its parent
-    Spun(u64),                   // the listener has gone round and round, so often
+    Ready,                       // the listener is about to tell its parent that it is ready
+    Spun(u64),                   // the listener has spun, so many rounds
     Woken,                       // the handler has run
     FoundNothing(&'a Error),     // there is no message, and why
     ReceivedSignal(i32, Pid),    // the signal that has brought a message, and who has sent it

@@ -58,8 +58,8 @@ impl Link {
         let (at, kind, role) = (at.as_nanos(), *kind as usize, *role as usize);
         // No text has a NUL: what is printed is escaped.
         let text = format!("{at}\0{kind}\0{role}\0{text}\0{page}\0{crosses}\0");
-        let fields: Vec<&str> = text.split('\0').take(FIELDS).collect();
-        debug_assert_eq!(decode(&fields).as_ref(), Some(entry), "KINDS or ROLES lacks one");
+        let fields = || text.split('\0').take(FIELDS).collect::<Vec<_>>();
+        debug_assert_eq!(decode(&fields()).as_ref(), Some(entry), "KINDS or ROLES lacks one");
         let fits = self.written + text.len() <= LIMIT;
         if fits && write(fd, text.as_bytes()) == Ok(text.len()) {
             self.written += text.len();
@@ -122,7 +122,7 @@ impl Link {
     }
 }
 
-/// An entry that the child has sent. (The arrays are in the order of the enums.)
+/// An entry that the child has sent. (The arrays are in the order of the enums; `send` checks it.)
 fn decode(fields: &[&str]) -> Option<Entry> {
     const KINDS: [Kind; 7] = {
         use Kind::*;

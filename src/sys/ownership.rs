@@ -1,6 +1,6 @@
 //! Whose segment it is: which one may be removed, and whose message a listener may take.
 //!
-//! A run that was killed leaves its segment behind, message and all. The kernel tells its creator's
+//! A run that was killed leaves its segment and its message behind. The kernel tells its creator's
 //! PID, which may be another process's by now. So each of the three rules asks for more: that the
 //! creator is dead, or that somebody is attached, or that the creator has just sent the signal.
 

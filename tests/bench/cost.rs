@@ -4,8 +4,8 @@
 //!    run in turns, so that whatever else the machine does meets both alike. So are `sigshm
 //!    --version` and a C program that does no more: what a run takes beyond these is the story
 //!    alone.
-//! 2. The timeline of `--explain`, which must not be much longer than what a plain run takes. Both
-//!    run on a terminal, in turns.
+//! 2. The timeline of `--explain`, which should not be much longer than what a plain run takes on a
+//!    terminal. Both are run in turns.
 //! 3. System calls, of both programs, beyond those of a program that only starts and ends.
 //! 4. Many runs that wait for one lock: how fast they follow each other, in which order, and what
 //!    the waiting costs.
