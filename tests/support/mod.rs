@@ -5,6 +5,8 @@
 #![allow(unsafe_code)] // For system calls that nobody wraps, and for what a child does before exec.
 
 pub mod program;
+#[cfg(target_os = "linux")]
+pub mod refusal;
 pub mod told;
 #[cfg(target_os = "linux")]
 pub mod tracer;
@@ -561,19 +563,30 @@ pub fn compile_peer(name: &str) -> PathBuf {
 
 /// As [`compile_peer`], with some of its safeguards left out.
 pub fn compile_peer_without(name: &str, safeguards: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/peers")
-        .join(name)
-        .with_extension("c");
     let switches: Vec<_> = safeguards
         .iter()
         .map(|it| format!("-DWITHOUT_{it}"))
         .collect();
+    compile(name, &switches)
+}
+
+/// The command will load a library that changes what it sees of the system; see
+/// `tests/peers/preload.c` for what there is.
+pub fn preload(command: &mut Command, what: &str) {
+    let flags = ["-shared", "-fPIC", "-pthread", &format!("-D{what}")].map(str::to_owned);
+    command.env("LD_PRELOAD", compile("preload", &flags));
+}
+
+fn compile(name: &str, flags: &[String]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/peers")
+        .join(name)
+        .with_extension("c");
     // Kept for the next time, under a name that is another one if the source has changed.
     let header = fs::read(source.with_file_name("message.h")).unwrap();
     let mut hasher = DefaultHasher::new();
     (fs::read(&source).unwrap(), header).hash(&mut hasher);
-    let binary = format!("{name}{}-{:016x}", switches.concat(), hasher.finish());
+    let binary = format!("{name}{}-{:016x}", flags.concat(), hasher.finish());
     let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(binary);
     if !binary.exists() {
         // Under another name first: another test may be compiling it too.
@@ -584,7 +597,7 @@ pub fn compile_peer_without(name: &str, safeguards: &[&str]) -> PathBuf {
         let mut cc = Command::new("cc");
         cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
             .arg(&unfinished)
-            .args(switches)
+            .args(flags)
             .arg(&source);
         let status = cc.status().expect("the tests need a C compiler, cc");
         assert!(status.success(), "{cc:?}");

@@ -1,0 +1,49 @@
+/* A library that is loaded before the program (LD_PRELOAD), and changes what it sees of the system:
+   -DFAKE_USER: geteuid(2) and its like say 0, as under fakeroot(1)
+   -DCHANGING_INODES: each look at a file finds another inode number, as with some FUSE file systems
+   -DTHREAD: a thread of its own, which sleeps and has no signal blocked, as a profiler's has */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef FAKE_USER
+uid_t getuid(void) { return 0; }
+uid_t geteuid(void) { return 0; }
+gid_t getgid(void) { return 0; }
+gid_t getegid(void) { return 0; }
+#endif
+
+#ifdef CHANGING_INODES
+int statx(int folder, const char *path, int flags, unsigned mask, struct statx *file)
+{
+    static int looks;
+    int (*real)(int, const char *, int, unsigned, struct statx *) = dlsym(RTLD_NEXT, "statx");
+    int result = real(folder, path, flags, mask, file);
+    if (result == 0)
+        file->stx_ino += ++looks;
+    return result;
+}
+#endif
+
+#ifdef THREAD
+static void *sleep_for_ever(void *unused)
+{
+    for (;;)
+        pause();
+    return unused;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    sigset_t none, before;
+    pthread_t thread;
+    /* The program's own thread has the signal blocked, so this one takes it. */
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, &before);
+    pthread_create(&thread, NULL, sleep_for_ever, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+#endif
