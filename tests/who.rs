@@ -1,0 +1,557 @@
+//! Who is who: a handler is not yet a listener, what is not known is not false, users are as the
+//! kernel sees them, and what holds a listener is named.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // For what a child does between fork and exec.
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, Uid, gettid, tcgetpgrp};
+use rexpect::session::spawn_command;
+
+use support::program::Program;
+use support::tracer::{Point, Side, freeze};
+use support::*;
+
+/// The sender's stop at which it has its handlers, and the signal has not been sent.
+const SENDS: &str = "the sender sends the signal";
+
+fn listen(scratch: &Scratch, options: &[&str]) -> Program {
+    let listener = Program::start(scratch.sigshm([options, &["--listen"]].concat()));
+    listener.until_printed("# Registering");
+    listener
+}
+
+fn to(scratch: &Scratch, listener: Pid, options: &[&str]) -> Command {
+    let mut command = scratch.sigshm(options);
+    command.args(["--color=never", "--to", &listener.to_string(), "hi"]);
+    command
+}
+
+/// Whether there is such a program. If not, it is said aloud.
+fn is_there(program: &str) -> bool {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("command -v {program}")]);
+    let is_there = run(&mut command).code == Some(0);
+    if !is_there {
+        not_tested(program, "it is not here");
+    }
+    is_there
+}
+
+/// The message has come, and both say so.
+#[track_caller]
+fn assert_delivered(sender: &mut Command, listener: Program) {
+    let sent = run(sender);
+    assert_eq!(sent.text(), plain(&support::sent(2, "hi")), "{sent:#?}");
+    assert_eq!((sent.code, &*sent.stderr), (Some(0), ""), "{sent:#?}");
+    assert!(listener.finish_well().contains("# Received: hi"));
+}
+
+// A handler is not yet a listener.
+
+/// The sender refuses the process, which catches the signal. It says why, and has begun nothing.
+#[track_caller]
+fn assert_cleans_up(pid: Pid, program: &str, signal: Signal) {
+    assert!(signals(pid, "SigCgt:") & bit(signal) != 0, "it catches it");
+    // Another path than that of a target of ours, which has the lock on its own.
+    let scratch = Scratch::new();
+    let name = format!("--signal={}", &signal.as_str()[3..]);
+    let finished = run(&mut to(&scratch, pid, &[&name, "--timeout=2"]));
+    let who = format!("PID {pid} ({program:?})");
+    finished.assert_failed_with(&[&who, "SIGXCPU and SIGVTALRM", "clean"]);
+    assert_eq!(finished.text(), "", "nothing has begun");
+    assert_eq!(scratch.segments(), []);
+    assert!(!matches!(state(pid), None | Some('Z')), "it is alive");
+}
+
+#[test]
+fn a_shell_and_an_editor_catch_signals_to_clean_up_and_are_refused() {
+    let shell = ["bash", "--norc", "--noprofile", "-i"].as_slice();
+    let editor = ["vim", "-N", "-u", "NONE", "-i", "NONE", "-n"].as_slice();
+    for (program, end, status) in [(shell, "exit 42", 42), (editor, ":q!", 0)] {
+        if !is_there(program[0]) {
+            continue;
+        }
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).env("TERM", "xterm");
+        with_default_signals(&mut command);
+        let mut session = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
+        // A shell ignores the SIGTERM that ends it if the test ends before.
+        session.process_mut().set_kill_timeout(Some(100));
+        let terminal = session.process().get_file_handle().unwrap();
+        let mut pid = Pid::from_raw(0);
+        wait_until("it catches what ends a program", || {
+            // The terminal's foreground process group is 0 before it has one.
+            pid = tcgetpgrp(&terminal).unwrap_or(pid);
+            let needed = bit(Signal::SIGVTALRM) | bit(Signal::SIGXCPU) | SIGUSR1;
+            pid.as_raw() > 0 && signals(pid, "SigCgt:") & needed == needed
+        });
+        for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+            assert_cleans_up(pid, program[0], signal);
+        }
+        // It works, and ends as it is told.
+        session.send_line(end).unwrap();
+        session.exp_eof().unwrap();
+        let ended = session.process().wait().unwrap();
+        assert_eq!(ended, WaitStatus::Exited(pid, status));
+    }
+}
+
+#[test]
+fn a_sender_of_ours_catches_signals_to_clean_up_and_is_refused() {
+    use Signal::{SIGALRM, SIGTERM, SIGUSR1};
+    let options = ["--signal=USR2", "--step", "--color=never"];
+    for (signals, is_demo) in [([SIGUSR1, SIGTERM], true), ([SIGUSR1, SIGALRM], false)] {
+        let scratch = Scratch::new();
+        let listener = (!is_demo).then(|| listen(&scratch, &options[..1]));
+        let mut command = match &listener {
+            None => scratch.sigshm([&options[..], &["hi"]].concat()),
+            Some(listener) => to(&scratch, listener.pid(), &options[..2]),
+        };
+        command.stdin(Stdio::piped());
+        let mut sender = Program::start(command);
+        sender.step_to(SENDS);
+        for signal in signals {
+            assert_cleans_up(sender.pid(), "sigshm", signal);
+        }
+        // It is unharmed, and delivers its own message.
+        sender.enter_for_ever();
+        sender.finish_well();
+        if let Some(listener) = listener {
+            assert!(listener.finish_well().contains("# Received: hi"));
+        }
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_listener_in_any_language_is_taken_for_one() {
+    const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/listener");
+    let scratch = Scratch::new();
+    let [python, perl, bash, ruby, go] =
+        ["py", "pl", "sh", "rb", "go"].map(|language| format!("{PEERS}.{language}"));
+    let (c, compiled) = (
+        compile_peer("listener"),
+        scratch.dir().join("listener-in-go"),
+    );
+    let mut compile = Command::new("go");
+    compile.args(["build", "-o"]).arg(&compiled).arg(go);
+    if is_there("go") {
+        println!("{:?}", run(compile.env("GOTOOLCHAIN", "local")));
+    }
+    let (path, key) = (scratch.path(), scratch.key().to_string());
+    let (path, text) = (path.to_str().unwrap(), size_of::<[usize; 2]>().to_string());
+    let reader = ["/usr/bin/env", "perl", &perl, &key, &text, "came"];
+    for (program, arguments) in [
+        (c.to_str().unwrap(), vec![path]),
+        ("python3", vec!["-B", &python, path]),
+        ("python3", vec!["-B", "-X", "faulthandler", &python, path]),
+        ("perl", vec![&perl, &key, &text]),
+        ("bash", [&[&*bash], &reader[..]].concat()),
+        ("ruby", [&[&*ruby], &reader[..]].concat()),
+        (compiled.to_str().unwrap(), reader.to_vec()),
+    ] {
+        if !is_there(program) || !is_there("perl") {
+            continue;
+        }
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped());
+        with_default_signals(&mut command);
+        let listener = Program::start(command);
+        listener.until_printed("# Listening on PID=");
+        // Not always the PID of what was started: that may be a script that looks for the program.
+        let pid = Pid::from_raw(listener_in(&listener.printed()));
+        assert_delivered(&mut to(&scratch, pid, &[]), listener);
+        scratch.assert_nothing_left();
+    }
+}
+
+/// The shell script in new namespaces, if that works here: `options` are unshare(1)'s.
+fn unshare(options: &[&str], script: &str) -> Option<Command> {
+    let is_root = Uid::effective().is_root();
+    let start = |script: &str| {
+        let mut command = Command::new("unshare");
+        // Another user may do it where there are namespaces of users.
+        command.args((!is_root).then_some("-r")).args(options);
+        command
+            .args(["sh", "-c", script, "sh"])
+            .stdin(Stdio::null());
+        with_default_signals(command.env_remove("NO_COLOR"));
+        command
+    };
+    let mut trial = start("mount --bind /dev/null /proc/$$/status");
+    if trial
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|it| it.success())
+    {
+        return Some(start(script));
+    }
+    let why = "it needs unshare(1), and root or namespaces of users";
+    not_tested(&format!("unshare {options:?}"), why);
+    None
+}
+
+/// The program with its arguments, for another program that starts it.
+fn whole(command: &Command) -> impl Iterator<Item = &std::ffi::OsStr> {
+    [command.get_program()]
+        .into_iter()
+        .chain(command.get_args())
+}
+
+/// As PID 1, a listener of ours has the handlers that clean up.
+#[test]
+fn a_listener_that_is_pid_1_of_its_namespace_is_reached_from_outside_and_from_inside() {
+    const OPTIONS: [&str; 4] = ["-p", "-f", "--mount-proc", "--kill-child"];
+    let scratch = Scratch::new();
+    let Some(mut outer) = unshare(&OPTIONS, r#"exec "$@""#) else {
+        return;
+    };
+    outer.args(whole(&scratch.sigshm(["--listen"])));
+    let outer = Program::start(outer);
+    outer.until_printed("# Registering");
+    let [pid] = children(outer.pid())[..] else {
+        panic!("unshare has one child");
+    };
+    assert_eq!(listener_in(&outer.printed()), 1);
+    assert_ne!(signals(pid, "SigCgt:") & bit(Signal::SIGXCPU), 0);
+    assert_delivered(&mut to(&scratch, pid, &[]), outer);
+
+    // If PID 1 ends, the kernel kills its whole namespace, the sender too. So it has stops.
+    let script = r#"mkfifo in
+        { exec 3> in; echo >&3; echo >&3; echo >&3
+          until grep -qs Registering listener; do sleep .02; done
+          "$@" --to 1 hi > sender 2>&1; echo $? >> sender; exec 3>&-; } &
+        exec "$@" --listen --step < in > listener"#;
+    let mut inner = unshare(&OPTIONS, script).unwrap();
+    inner.args(whole(&scratch.sigshm(["--color=never"])));
+    let finished = run(inner.current_dir(scratch.dir()));
+    let of_sender = fs::read_to_string(scratch.dir().join("sender")).unwrap();
+    assert_eq!(of_sender, plain(&sent(2, "hi")) + "0\n", "{finished:#?}");
+    let of_listener = fs::read_to_string(scratch.dir().join("listener")).unwrap();
+    assert!(of_listener.contains("# Received: hi"), "{finished:#?}");
+    scratch.assert_nothing_left();
+}
+
+// What is not known is not false.
+
+/// The program in a mount namespace of its own, in which the script has mounted something.
+fn with_mount(program: &Command, script: &str, directory: &Path) -> Option<Command> {
+    let mut command = unshare(&["-m"], &format!(r#"{{ {script}; }} && exec "$@""#))?;
+    command.args(whole(program)).current_dir(directory);
+    Some(command)
+}
+
+/// A script that takes this line out of a process's status. (`.` takes all lines.)
+fn without(line: &str, process: &str) -> String {
+    let status = format!("/proc/{process}/status");
+    format!("grep -v '^{line}' {status} > status; mount --bind status {status}")
+}
+
+/// The script's own process, which becomes the program.
+const ITSELF: &str = "$$";
+
+#[test]
+fn a_line_that_the_proc_of_the_listener_lacks_is_named_or_not_asked_for() {
+    let scratch = Scratch::new();
+    let mut listener = listen(&scratch, &[]);
+    for line in ["SigCgt", "Uid", "NSpid", "TracerPid", "ns", "stat", "comm"] {
+        let pid = listener.pid();
+        let script = match line {
+            "ns" => format!("mkdir empty; mount --bind empty /proc/{pid}/ns"),
+            "stat" | "comm" => format!("mount --bind /dev/null /proc/{pid}/{line}"),
+            line => without(line, &pid.to_string()),
+        };
+        let sender = to(&scratch, pid, &[]);
+        let Some(mut sender) = with_mount(&sender, &script, scratch.dir()) else {
+            return;
+        };
+        if line == "SigCgt" {
+            // Whether it would be killed cannot be told: this one is not safe.
+            assert_lacks(&scratch, &run(&mut sender), &pid.to_string(), line);
+            assert!(listener.is_alive() && !is_pending(pid));
+        } else {
+            assert_delivered(&mut sender, listener);
+            listener = listen(&scratch, &[]);
+        }
+    }
+    drop(listener);
+    scratch.assert_nothing_left();
+}
+
+#[track_caller]
+fn assert_lacks(scratch: &Scratch, finished: &Finished, process: &str, line: &str) {
+    let lacks = format!("/proc/{process}/status has no line {line}");
+    finished.assert_failed_with(&[&lacks]);
+    assert!(!finished.stderr.contains("mount it"), "{finished:#?}");
+    assert_eq!(finished.text(), "", "nothing has begun");
+    assert_eq!(scratch.segments(), []);
+}
+
+#[test]
+fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
+    let scratch = Scratch::new();
+    let own = |command: &Command, line| with_mount(command, &without(line, ITSELF), scratch.dir());
+    let listener = listen(&scratch, &[]);
+    let sender = to(&scratch, listener.pid(), &[]);
+    let Some(mut without_nspid) = own(&sender, "NSpid") else {
+        return;
+    };
+    // Whose /proc it is cannot be told. It is not said to be somebody else's.
+    assert_lacks(&scratch, &run(&mut without_nspid), "self", "NSpid");
+    assert!(listener.is_alive() && !is_pending(listener.pid()));
+    assert_delivered(&mut own(&sender, "Uid").unwrap(), listener);
+
+    // The demo and a listener need not know who anybody else is.
+    for line in ["NSpid", "Uid", "."] {
+        let demo = scratch.sigshm(["hi"]);
+        run(&mut own(&demo, line).unwrap()).assert_delivered(2, "hi");
+        let listener = scratch.sigshm(["--listen"]);
+        let listener = Program::start(own(&listener, line).unwrap());
+        listener.until_printed("# Registering");
+        assert_delivered(&mut to(&scratch, listener.pid(), &[]), listener);
+    }
+    scratch.assert_nothing_left();
+}
+
+// The user, as the kernel sees it.
+
+/// A user other than root: this one, if root does not run the tests.
+const USER: u32 = 12345;
+
+/// The program, run by that user. `is_fake`: geteuid(2) and its like say 0, as under fakeroot.
+fn as_user(scratch: &Scratch, is_fake: bool, options: &[&str]) -> Command {
+    let mut command = Command::new(scratch.copy_for_anybody());
+    command.arg("--path").arg(scratch.path()).args(options);
+    become_user(&mut command);
+    if is_fake {
+        preload(&mut command, "FAKE_USER");
+        // The way to it may be closed to others, as that to the program.
+        let library = command.get_envs().find(|it| it.0 == "LD_PRELOAD");
+        let library = library.unwrap().1.unwrap();
+        let copy = scratch.dir().join("fake_user.so");
+        if !copy.exists() {
+            fs::copy(library, &copy).unwrap();
+            fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+        }
+        command.env("LD_PRELOAD", copy);
+    }
+    command
+}
+
+fn become_user(command: &mut Command) {
+    command.env_remove("NO_COLOR").stdin(Stdio::piped());
+    if Uid::effective().is_root() {
+        command.uid(USER).gid(USER);
+    }
+    with_default_signals(command);
+}
+
+#[test]
+fn a_program_that_is_told_that_it_is_root_and_one_that_is_not_reach_each_other() {
+    for (listener, sender) in [(false, true), (true, false), (true, true)] {
+        let scratch = Scratch::new();
+        let listener = Program::start(as_user(&scratch, listener, &["--listen"]));
+        listener.until_printed("# Registering");
+        let to = listener.pid().to_string();
+        let options = ["--color=never", "--to", &to, "hi"];
+        assert_delivered(&mut as_user(&scratch, sender, &options), listener);
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
+    for (killed, next) in [(false, true), (true, false), (true, true)] {
+        let scratch = Scratch::new();
+        let killed = as_user(&scratch, killed, &["--step", "--color=never", "hi"]);
+        let mut killed = Program::start(killed);
+        killed.step_to(SENDS);
+        kill(killed.pid(), Signal::SIGKILL).unwrap();
+        killed.finish();
+        let id = scratch.segments()[0].id;
+        let finished = run(&mut as_user(&scratch, next, &["--timeout=2", "hi"]));
+        finished.assert_delivered(2, "hi");
+        let reclaimed = format!("segment {id}");
+        assert!(finished.stderr.contains(&reclaimed), "{finished:#?}");
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn under_fakeroot_a_listener_and_a_sender_reach_each_other() {
+    if !is_there("fakeroot") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let program = as_user(&scratch, false, &["--color=never", "--timeout=5"]);
+    fs::set_permissions(scratch.dir(), Permissions::from_mode(0o777)).unwrap();
+    // It ends by itself, and does not start in the folder: fakeroot's server, which has more to
+    // remove than itself, must not be killed with what a failed test leaves there.
+    let script = r#"cd "$0"; id -u; "$@" --listen > listener & L=$!
+        until grep -qs Registering listener || ! kill -0 $L; do sleep .02; done
+        "$@" --to $L hi; echo $?; wait $L; echo $?; cat listener"#;
+    let mut command = Command::new("fakeroot");
+    command.args(["sh", "-c", script]).arg(scratch.dir());
+    become_user(command.args(whole(&program)).current_dir("/"));
+    let finished = run(&mut command);
+    let text = finished.text();
+    assert!(text.starts_with("0\n"), "fakeroot fakes: {finished:#?}");
+    assert!(
+        text.contains("# All done. Freeing memory.\n0\n0\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("# Received: hi\n"), "{finished:#?}");
+    scratch.assert_nothing_left();
+}
+
+// What holds a listener.
+
+/// The sender gives up, and names what holds the listener. It is no use to wait longer, and the
+/// listener is at the right file.
+#[track_caller]
+fn assert_names(finished: &Finished, parts: &[&str]) {
+    finished.assert_failed_with(parts);
+    for untrue in ["listen at the same file", "wait longer", "--timeout"] {
+        assert!(!finished.stderr.contains(untrue), "{finished:#?}");
+    }
+    assert!(!finished.text().contains("# All done"), "{finished:#?}");
+}
+
+#[test]
+fn a_listener_that_a_debugger_holds_is_said_to_be_held_by_it() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    let pid = listener.pid();
+    if let Err(errno) = ptrace::seize(pid, ptrace::Options::empty()) {
+        return not_tested("a listener that a debugger holds", errno.desc());
+    }
+    ptrace::interrupt(pid).unwrap();
+    waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+    assert_eq!(state(pid), Some('t'));
+    let tracer = format!("PID {}", status(pid, "TracerPid:"));
+    let finished = run(&mut to(&scratch, pid, &["--timeout=.5"]));
+    // Let go, it is well.
+    ptrace::detach(pid, None).unwrap();
+    assert_names(&finished, &[&tracer, "traces"]);
+    listener.until_complained("still listening");
+    let sender = run(&mut to(&scratch, pid, &[]));
+    assert_eq!(sender.code, Some(0), "{sender:#?}");
+    assert!(listener.finish().text().contains("# Received: hi"));
+    scratch.assert_nothing_left();
+}
+
+#[test]
+fn a_listener_that_a_signal_has_stopped_is_said_to_be_stopped() {
+    let scratch = Scratch::new();
+    let listener = listen(&scratch, &[]);
+    listener.stop();
+    let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));
+    assert_names(&finished, &["a signal has stopped"]);
+}
+
+#[test]
+fn a_listener_at_a_stop_is_said_to_have_the_signal_pending() {
+    let scratch = Scratch::new();
+    let mut command = scratch.sigshm(["--listen", "--step", "--color=never"]);
+    command.stdin(Stdio::piped());
+    let mut listener = Program::start(command);
+    listener.step_to("its handler is in place");
+    let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));
+    assert!(is_pending(listener.pid()));
+    finished.assert_failed_with(&[&format!("PID {}", listener.pid()), "pending"]);
+    let untrue = "listen at the same file";
+    assert!(!finished.stderr.contains(untrue), "{finished:#?}");
+}
+
+#[test]
+fn the_childs_debugger_or_its_stop_is_named_by_the_demo() {
+    for is_traced in [true, false] {
+        // Before it is ready, and after the signal.
+        for point in [Point::Ready, Point::Call(Side::Parent, libc::SYS_kill)] {
+            let scratch = Scratch::new();
+            let mut demo = scratch.sigshm(["--timeout=.5", "hi"]);
+            let mut frozen = freeze(&mut demo, point).expect("it comes there");
+            let child = frozen.listener().unwrap();
+            let cause = if is_traced {
+                frozen.release_parent();
+                // The parent kills it, and it is this process, its tracer, that has to be told.
+                wait_until("it is killed", || state(child) == Some('Z'));
+                format!("PID {} (", gettid())
+            } else {
+                kill(child, Signal::SIGSTOP).unwrap();
+                "a signal has stopped".to_owned()
+            };
+            let finished = frozen.release().finish(TIMEOUT);
+            let traces = if is_traced { "traces" } else { "" };
+            assert_names(&finished, &[&format!("PID {child}"), &cause, traces]);
+            scratch.assert_nothing_left();
+        }
+    }
+}
+
+/// A control group of the test's own, see cgroups(7), and its file that freezes.
+struct Group {
+    folder: PathBuf,
+    file: &'static str,
+}
+
+impl Drop for Group {
+    /// A frozen process may not even be killed, and a group can be removed when it is empty.
+    fn drop(&mut self) {
+        let thawed = if self.file == "freezer.state" {
+            "THAWED"
+        } else {
+            "0"
+        };
+        let _ = fs::write(self.folder.join(self.file), thawed);
+        let members = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
+        for member in members.lines() {
+            let _ = fs::write(self.folder.with_file_name("cgroup.procs"), member);
+        }
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+#[test]
+fn a_listener_in_a_frozen_control_group_is_said_to_be_frozen() {
+    let mut tested = 0;
+    for (root, file, frozen) in [
+        ("freezer", "freezer.state", "FROZEN"),
+        ("unified", "cgroup.freeze", "1"),
+        ("", "cgroup.freeze", "1"),
+    ] {
+        let (scratch, root) = (Scratch::new(), Path::new("/sys/fs/cgroup").join(root));
+        let folder = root.join(format!("sigshm-test-{}", std::process::id()));
+        if !root.join("cgroup.procs").exists() || fs::create_dir(&folder).is_err() {
+            continue;
+        }
+        let listener = listen(&scratch, &[]);
+        let group = Group { folder, file };
+        let pid = listener.pid().to_string();
+        let is_in = fs::write(group.folder.join("cgroup.procs"), &pid);
+        if is_in
+            .and(fs::write(group.folder.join(file), frozen))
+            .is_err()
+        {
+            continue;
+        }
+        let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));
+        drop(group);
+        assert_names(&finished, &[&format!("PID {pid}"), "frozen"]);
+        listener.until_complained("still listening");
+        tested += 1;
+    }
+    if tested == 0 {
+        not_tested("a frozen control group", "it needs root and cgroups(7)");
+    }
+}
