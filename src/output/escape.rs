@@ -7,8 +7,9 @@ use std::fmt::{self, Write};
 
 /// Shows bytes as text that no terminal obeys.
 ///
-/// Escaped are the control characters (C0, DEL and C1), the characters that control the reading
-/// direction (Unicode's Bidi_Control), and whatever is not UTF-8.
+/// Escaped are the control characters (C0, DEL and C1), what else ends a line for somebody (U+2028
+/// and U+2029), the characters that control the reading direction (Unicode's Bidi_Control), and
+/// whatever is not UTF-8.
 ///
 /// ```
 /// use sigshm::output::escape::Escaped;
@@ -28,7 +29,7 @@ impl fmt::Display for Escaped<'_> {
                     '\u{80}'..='\u{9f}'
                     | '\u{61c}'
                     | '\u{200e}'..='\u{200f}'
-                    | '\u{202a}'..='\u{202e}'
+                    | '\u{2028}'..='\u{202e}'
                     | '\u{2066}'..='\u{2069}' => {
                         write!(f, "{}", character.escape_unicode())?;
                     }
