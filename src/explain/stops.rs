@@ -3,7 +3,7 @@
 //!
 //! At any time only one process reads Enter: the one that has the stop.
 
-use std::io::stdin;
+use std::io::{IsTerminal, stdin};
 use std::os::fd::AsFd;
 
 use anyhow::Result;
@@ -17,7 +17,8 @@ use super::link::Link;
 use crate::output::palette::Role;
 use crate::output::stdout::{INDENT, Stdout};
 use crate::step::Step;
-use crate::sys::fd::{CHECK_INTERVAL, read_byte};
+use crate::sys::fd::{self, CHECK_INTERVAL, read_byte};
+use crate::sys::terminal::Keyboard;
 use crate::sys::trace::{self, Call};
 use crate::sys::{Error, proc};
 
@@ -46,6 +47,7 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
         return Ok(true);
     }
     text += &out.lesson("", "[Enter goes on]");
+    let _keyboard = Keyboard::usual(); // before Enter is asked for
     out.print(&text)?;
     let listener = known.listener.unwrap_or(Pid::from_raw(0));
     wait_for_enter(link, || match step {
@@ -76,9 +78,16 @@ fn wait_for_enter(link: &mut Link, check: impl Fn() -> Result<bool>) -> Result<b
         }
         match read_byte(&stdin) {
             Ok(Some(b'\n')) => return Ok(true),
+            // Typed before this stop, on a terminal that leaves it as it is.
+            Ok(Some(b'\r')) if stdin.is_terminal() => return Ok(true),
             // Up to the end of the line and no further: the rest is for the next stop.
-            Ok(Some(_)) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Ok(None) => return link.end_input().map(|()| false),
+            Ok(Some(_)) | Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) if ready.is_ok() => {}
+            Ok(None) | Err(Errno::ECONNRESET) => return link.end_input().map(|()| false),
+            // The terminal has gone.
+            Err(Errno::EIO) if fd::has_no_reader(&stdin) => {
+                return link.end_input().map(|()| false);
+            }
             Err(errno) => return Err(Error::call(Call::Read(0), errno).into()),
         }
     }

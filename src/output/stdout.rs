@@ -72,15 +72,16 @@ fn print_line(line: &str) -> Result<()> {
     let (stdout, mut rest) = (io::stdout(), line.as_bytes());
     while !rest.is_empty() {
         match write(&stdout, rest) {
+            Ok(0) => return Err(Error::call(Call::Write(1, rest.len()), Errno::EIO).into()),
             Ok(written) => rest = &rest[written..],
-            Err(Errno::EPIPE) => break,
+            // The last two are what sockets say.
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED) => break,
             // The same for a terminal that has gone.
             Err(Errno::EIO) if fd::has_no_reader(&stdout) => break,
             Err(Errno::EINTR) => {}
             // Somebody has made it non-blocking, and there is no room.
-            Err(Errno::EAGAIN) => {
-                let _ = fd::wait_writable(&stdout, None);
-            }
+            Err(Errno::EAGAIN)
+                if matches!(fd::wait_writable(&stdout, None), Ok(_) | Err(Errno::EINTR)) => {}
             Err(errno) => return Err(Error::call(Call::Write(1, rest.len()), errno).into()),
         }
     }

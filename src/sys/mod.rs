@@ -17,6 +17,7 @@ pub mod shm;
 pub mod signal;
 mod status;
 pub mod trace;
+pub mod terminal;
 
 pub use answer::Status;
 pub use attach::{Attachment, WritableAttachment};
