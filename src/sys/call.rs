@@ -26,7 +26,7 @@ pub enum Call {
     Send(c_int, size_t),                      // the same
     Recv(c_int, size_t),                      // the same
     Poll(c_int, c_int, u32), // descriptor to read from, timeout in ms; how often: this is the last
-    Pselect(Option<c_int>, Option<Duration>), // descriptor to read from, timeout
+    Pselect(Option<c_int>, Duration, u32), // descriptor to read from, timeout; how often
     Ftok(PathBuf, c_int),    // path, project
     Shmget(key_t, size_t, c_int), // key, size, flags
     Shmat(c_int, c_int),     // segment, flags
@@ -91,10 +91,9 @@ impl Call {
             Self::Poll(fd, timeout, _) => {
                 write!(f, "poll([{{fd={fd}, events=POLLIN}}], 1, {timeout})")
             }
-            Self::Pselect(fd, timeout) => {
-                let width = fd.map_or(0, |fd| fd + 1);
-                let timeout = timeout.map_or("NULL".to_owned(), |time| timespec(&time));
-                write!(f, "pselect({width}, {:?}, NULL, NULL, {timeout}, [])", fd.as_slice())
+            Self::Pselect(fd, time, _) => {
+                let (width, time) = (fd.map_or(0, |fd| fd + 1), timespec(time));
+                write!(f, "pselect({width}, {:?}, NULL, NULL, {time}, [])", fd.as_slice())
             }
             Self::Ftok(path, project) => write!(f, "ftok({}, {project})", quoted(path)),
             Self::Shmget(key, size, 0) => write!(f, "shmget(0x{key:08x}, {size}, 0)"),

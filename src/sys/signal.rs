@@ -12,8 +12,9 @@
 //! signal-safety(7). [`signal_handler!`](crate::signal_handler!) accepts stores to atomics and
 //! nothing else: that is why to register such a handler is safe.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void, siginfo_t};
@@ -27,11 +28,9 @@ use nix::unistd::Pid;
 pub use libc;
 pub use nix::sys::signal::{SigSet, Signal};
 
+use super::fd::CHECK_INTERVAL;
 use super::trace::{self, Call, Origin};
 use super::{Deadline, Error};
-
-/// Some systems refuse to sleep for years. A sleeper wakes after a day, and sleeps again.
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Prepares the signals of a program that sends or awaits these `notifications`, if any. Fails as
 /// sigaction(2) does, with EINVAL for SIGKILL and SIGSTOP, which no process may catch.
@@ -109,6 +108,7 @@ macro_rules! signal_handler {
                     // SAFETY: it is a static that anybody may use, so it is always there.
                     unsafe { $crate::sys::signal::store(atomic, value) };
                 )+
+                $crate::sys::signal::has_arrived();
             }
             // SAFETY: it only stores numbers into atomics, which a handler may do. It calls only
             // functions of this crate, and they can take nothing but atomics.
@@ -125,7 +125,7 @@ macro_rules! signal_handler {
 #[doc(hidden)] // For the macro.
 pub unsafe fn store(atomic: *const AtomicI32, value: c_int) {
     // SAFETY: the caller says that it is there.
-    unsafe { (*atomic).store(value, Relaxed) };
+    unsafe { (*atomic).store(value, Ordering::Relaxed) };
 }
 
 /// How often a [`Handler`] has run since its last arrival was recorded, and the origin of the last
@@ -142,10 +142,16 @@ pub unsafe fn arrived(info: *const siginfo_t) -> c_int {
     // SAFETY: the caller says that it is there.
     let (code, signaler, user) = unsafe { ((*info).si_code, signaler(info), (*info).si_uid()) };
     for (it, value) in ORIGIN.iter().zip([code, signaler, user as c_int]) {
-        it.store(value, Relaxed);
+        it.store(value, Ordering::Relaxed);
     }
-    ARRIVALS.fetch_add(1, Relaxed);
     signaler
+}
+
+/// Counts a signal. The handler does this last: whoever sees the count, in another thread too, sees
+/// all that it has stored.
+#[doc(hidden)] // For the macro.
+pub fn has_arrived() {
+    ARRIVALS.fetch_add(1, Ordering::Release);
 }
 
 /// The PID of the process that sent a signal; 0 if none did, or if it cannot be seen from here.
@@ -159,9 +165,9 @@ pub unsafe fn signaler(info: *const siginfo_t) -> c_int {
 
 /// Records that `signal`, which is blocked, came at this time, if it has come.
 fn record_arrival(signal: Signal, at: Option<Instant>) {
-    let times = ARRIVALS.swap(0, Relaxed);
+    let times = ARRIVALS.swap(0, Ordering::Acquire);
     if times > 0 {
-        let [code, pid, user] = ORIGIN.each_ref().map(|it| it.load(Relaxed));
+        let [code, pid, user] = ORIGIN.each_ref().map(|it| it.load(Ordering::Relaxed));
         let origin = Origin { code, pid: Pid::from_raw(pid), user: user as u32 };
         trace::traced_event(Call::Arrival(signal, origin, times), at);
     }
@@ -197,6 +203,10 @@ pub fn block(signal: Signal) -> Result<(), Error> {
 /// Lets in `signal`, which is blocked, and all others, and sleeps until a handler has run. Returns
 /// `false` if `peer` was closed first. Fails as pselect(2) does, or with [`Error::TimedOut`], or
 /// with [`Error::Unusable`] if the descriptor of `peer` is not below `FD_SETSIZE`.
+///
+/// Once a second it looks whether the handler has run in another thread: a library that was loaded
+/// before the program (a profiler's, for instance) may have started one, to which the kernel may
+/// give the signal.
 pub fn sleep(
     signal: Signal,
     peer: Option<impl AsFd>,
@@ -210,24 +220,33 @@ pub fn sleep(
              ({FD_SETSIZE}): start this process with fewer open files"
         )));
     }
-    loop {
-        deadline.check()?;
-        let left = deadline.left().map(|left| left.min(DAY));
-        let sleep = || {
-            let mut readable: FdSet<'_> = FdSet::new();
-            peer.into_iter().for_each(|fd| readable.insert(fd));
-            // Without the width, nix would look at all descriptors for the highest one.
-            let (width, left) = (number.map_or(0, |fd| fd + 1), left.map(TimeSpec::from));
-            pselect(width, &mut readable, None, None, &left, &SigSet::empty())
-        };
-        match trace::traced(|| Call::Pselect(number, left), sleep) {
-            Err(Error::Call(_, Errno::EINTR)) => {
-                record_arrival(signal, trace::clock());
-                return Ok(true);
+    deadline.check()?;
+    let (time, times) = (Cell::new(Duration::ZERO), Cell::new(0));
+    let mut checked = Ok(());
+    let sleep = || loop {
+        let mut readable: FdSet<'_> = FdSet::new();
+        peer.into_iter().for_each(|fd| readable.insert(fd));
+        time.set(deadline.left().map_or(CHECK_INTERVAL, |left| left.min(CHECK_INTERVAL)));
+        times.set(times.get() + 1);
+        // Without the width, nix would look at all descriptors for the highest one.
+        let (width, limit) = (number.map_or(0, |fd| fd + 1), TimeSpec::from(time.get()));
+        let ready = pselect(width, &mut readable, None, None, &limit, &SigSet::empty());
+        if ready == Ok(0) && ARRIVALS.load(Ordering::Relaxed) == 0 {
+            checked = deadline.check();
+            if checked.is_ok() {
+                continue;
             }
-            Ok(0) => {}
-            ready => return ready.map(|_| false),
         }
+        return ready;
+    };
+    let slept = trace::traced(|| Call::Pselect(number, time.get(), times.get()), sleep);
+    checked?;
+    match slept {
+        Err(Error::Call(_, Errno::EINTR)) | Ok(0) => {
+            record_arrival(signal, trace::clock());
+            Ok(true)
+        }
+        ready => ready.map(|_| false),
     }
 }
 

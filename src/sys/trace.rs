@@ -102,7 +102,9 @@ impl fmt::Display for Record {
             }
         }
         match call {
-            Call::Poll(.., times @ 2..) | Call::Arrival(.., times @ 2..) => {
+            Call::Poll(.., times @ 2..)
+            | Call::Pselect(.., times @ 2..)
+            | Call::Arrival(.., times @ 2..) => {
                 write!(f, " (the last of {times})")
             }
             _ => Ok(()),
