@@ -33,6 +33,7 @@ fn main() {
 
 /// The one place where an outcome becomes an exit status. (Bad usage is clap's, and is 2.)
 fn status(outcome: Result<()>, run: &mut Run) -> i32 {
+    cleanup::failures().iter().for_each(|what| note::not_cleaned_up(what));
     match outcome.as_ref().err().and_then(|error| error.downcast_ref()) {
         // Somebody has ended the child by this signal: the parent ends by it too.
         Some(Error::Killed(_, signal)) if cleanup::is_ending(*signal) => cleanup::die_of(*signal),

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail, ensure};
-use nix::unistd::{Pid, Uid, getpid};
+use nix::unistd::{Pid, getpid};
 
 use crate::listener::{receive, register};
 use crate::message::{Message, PROJECT};
@@ -18,7 +18,7 @@ use crate::peer::Peer;
 use crate::run::Run;
 use crate::sender::{self, SharedMessage};
 use crate::step::Step;
-use crate::sys::proc::{self, Proc};
+use crate::sys::proc::{self, Hold, Proc, Reaction};
 use crate::sys::signal::Signal;
 use crate::sys::{Deadline, Key, RunLock, Status};
 use crate::sys::{cleanup, fd, signal, trace};
@@ -71,29 +71,33 @@ pub fn send(message: &Message, listener: Pid, run: &mut Run) -> Result<()> {
 fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
     let hint =
         "start a listener (sigshm --listen, with the same --signal) and use the PID it prints";
-    let has_handler = Proc::ours().and_then(|proc| proc.has_handler(listener, signal));
-    proc::ensure_exists(listener).map_err(|error| match error.is_forbidden() {
-        true => anyhow!("{error}; it is another user's: run both as one user"),
-        false => anyhow!("{error}; {hint}"),
+    let reaction = Proc::ours().and_then(|proc| proc.reaction(listener, signal));
+    proc::ensure_exists(listener).map_err(|error| match error.is_exited() {
+        true => anyhow!("{error}; {hint}"),
+        false => error.into(),
     })?;
     ensure!(listener != getpid(), "PID {listener} is this process itself; {hint}");
-    let (program, us) = (proc::describe(listener), Uid::effective());
+    let (program, us) = (proc::describe(listener), proc::own_user());
     let user = Proc::ours().and_then(|proc| proc.user(listener));
     let shares_ipc = Proc::ours().and_then(|proc| proc.shares_ipc(listener));
-    match (has_handler, user, shares_ipc) {
-        (Some(false), ..) => bail!(
+    match (reaction, user, shares_ipc) {
+        (Ok(Reaction::Default), ..) => bail!(
             "{program} has no handler for {signal} (SigCgt in /proc/{listener}/status), so it \
              would be killed or stopped, or would not notice; {hint}"
         ),
-        (None, ..) if cfg!(target_os = "linux") => bail!(
-            "nobody can tell whether PID {listener} has a handler for {signal}, which may kill it \
-             otherwise: there is no /proc of this PID namespace; mount it (unshare --mount-proc)"
+        (Ok(Reaction::CleanUp), ..) => bail!(
+            "{program} catches {signal} only to clean up before it ends, as it seems: it catches \
+             SIGXCPU and SIGVTALRM too, as a shell, an editor or a sender does; {hint}"
         ),
-        (_, Some(user), _) if user != us && !user.is_root() => bail!(
+        (Err(unknown), ..) if cfg!(target_os = "linux") => bail!(
+            "nobody can tell whether PID {listener} has a handler for {signal}, which may kill it \
+             otherwise: {unknown}"
+        ),
+        (_, Ok(user), _) if user != us && !user.is_root() => bail!(
             "{program} is user {user}'s, and could not read the message, which is for user {us} \
              alone; run both as one user"
         ),
-        (.., Some(false)) => bail!(
+        (.., Ok(false)) => bail!(
             "{program} is in another IPC namespace, and could not find the message; run both in \
              one"
         ),
@@ -161,8 +165,10 @@ fn cause(shared: &SharedMessage, listener: Pid, signal: Signal) -> String {
     let Ok(Status { id, attached, last_pid, .. }) = shared.segment.status() else {
         return "its status cannot be read".to_owned();
     };
-    if Proc::ours().and_then(|proc| proc.is_stopped(listener)) == Some(true) {
-        format!("a signal has stopped PID {listener}; let it go on (fg, kill -CONT)")
+    if let Ok(Some(Hold { what, release })) = Proc::ours().and_then(|proc| proc.hold(listener)) {
+        format!("{what} PID {listener}; {release}")
+    } else if Proc::ours().is_ok_and(|proc| proc.is_pending(listener, signal).is_ok_and(|it| it)) {
+        format!("{signal} is still pending: the listener is at a stop, or busy printing")
     } else if last_pid != getpid() {
         let last = proc::describe(last_pid);
         format!("{last} was the last to attach or detach segment {id}, attached now: {attached}")

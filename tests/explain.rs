@@ -2027,7 +2027,14 @@ impl Watched {
 
         let outline = |process: &Process| -> Vec<String> {
             let calls = process.calls.iter();
-            let calls = calls.filter(|call| !is_free(call, &records));
+            // What /proc says of a process differs, and so does how it is read.
+            let mut in_proc = false;
+            let mut is_of_proc = |call: &&Call| {
+                let was_in = in_proc;
+                in_proc = call.words.contains("\"/proc/") || was_in && call.name() != "close";
+                in_proc || was_in
+            };
+            let calls = calls.filter(|call| !is_of_proc(call) && !is_free(call, &records));
             let calls = calls.map(|call| outline(call, &names, &pipes));
             calls.collect()
         };

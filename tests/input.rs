@@ -12,8 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use nix::sys::stat::Mode;
-use nix::unistd::{Uid, mkfifo};
+use nix::unistd::Uid;
 
 use support::*;
 
@@ -136,16 +135,6 @@ fn a_message_that_starts_with_a_dash_goes_after_two_dashes() {
         run(&mut scratch.sigshm(["--", message])).assert_delivered(message.len(), message);
         scratch.assert_nothing_left();
     }
-}
-
-#[test]
-fn a_path_that_is_a_fifo_does_not_keep_the_run_waiting() {
-    let scratch = Scratch::new();
-    fs::remove_file(scratch.path()).unwrap();
-    mkfifo(&scratch.path(), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    // ftok takes any file, and nobody reads what is in it.
-    run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
-    scratch.assert_nothing_left();
 }
 
 // Bad input.

@@ -44,7 +44,7 @@ pub(super) fn page(record: &Record) -> &'static str {
         (Call::IpcStat(_) | Call::IpcRmid(_), _) => "shmctl(2)",
         (Call::Nanosleep(_), _) => "nanosleep(2)",
         (Call::Kill(..), _) => "kill(2)",
-        (Call::Waitpid(_), _) => "waitpid(2)",
+        (Call::Waitpid(..), _) => "waitpid(2)",
         (Call::Arrival(..), _) => "signal(7)",
         (Call::CopyIn(..) | Call::CopyOut(..), _) => "",
     }
@@ -71,7 +71,7 @@ pub(super) fn event(record: &Record, known: &Known) -> Option<(String, Kind, Str
         (Listener, Call::CopyOut(..), _) => ("copies the message out", ToListener, &*segment),
         (Sender, Call::Send(..), _) => ("sends the message", ToListener, "message"),
         (Listener, Call::Recv(..), _) => ("receives the message", Event, ""),
-        (Sender, Call::Waitpid(_), Answer::Child(WaitStatus::Exited(_, status))) => {
+        (Sender, Call::Waitpid(..), Answer::Child(WaitStatus::Exited(_, status))) => {
             (&*format!("waitpid() = {number}"), ToSender, &*format!("exit status {status}"))
         }
         (Sender, Call::IpcRmid(_), _) if known.created => ("removes the segment", Event, ""),

@@ -86,6 +86,8 @@ impl Link {
         }
         // If there was no fork, it is still here, and the pipe would have no end.
         self.before_fork = None;
+        // O_NONBLOCK: if the child could not be killed, there may be no end of it.
+        let _ = self.end_input();
         while self.read_some() {}
         self.read = None;
         let bytes = take(&mut self.received);

@@ -7,12 +7,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::sys::signal::Signal;
 use crate::sys::trace::Call;
 use crate::sys::{Error, Status, fd, quoted};
 
 /// How long to wait for room on standard error. After that the line is dropped.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+const ANOTHER_FILE: &str = "; name another file with --path";
 
 thread_local! {
     /// Why there was no message, as it was said.
@@ -27,6 +31,11 @@ pub fn waiting_for_lock(path: &Path, holder: &str) {
 /// A segment that was abandoned has been removed.
 pub fn reclaimed(segment: &Status) {
     line(format_args!("sigshm: reclaimed {segment}, which was left behind"));
+}
+
+/// Something of the run is left.
+pub fn not_cleaned_up(what: &str) {
+    line(format_args!("sigshm: not cleaned up: {what}"));
 }
 
 /// The listener takes SIGINT as its notification signal.
@@ -51,14 +60,17 @@ pub fn no_message(path: &Path) -> String {
 /// Why the run has failed, and which option helps.
 pub fn error(error: &anyhow::Error) {
     let option = match error.downcast_ref() {
-        Some(Error::Call(call, _)) => match **call {
-            Call::Open(_) | Call::Flock(..) | Call::Ftok(..) => {
-                "; or name another file with --path"
-            }
-            Call::Read(0) => "; --step reads Enter from standard input",
+        Some(Error::Call(call, errno)) => match (&**call, errno) {
+            (Call::Read(0), _) => "; --step reads Enter from standard input",
+            // There it is not the file.
+            (_, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EPERM | Errno::ENOSYS) => "",
+            (Call::Flock(..), Errno::EACCES) => "",
+            (Call::Open(_) | Call::Flock(..) | Call::Ftok(..), _) => ANOTHER_FILE,
             _ => "",
         },
+        Some(Error::UnusableFile(_)) => ANOTHER_FILE,
         Some(Error::TimedOut(_)) => "; if it is only slow, wait longer with --timeout",
+        Some(Error::Held(_)) => "; let it go on, and wait longer for that with --timeout",
         _ => "",
     };
     line(format_args!("sigshm: error: {error:#}{option}"));

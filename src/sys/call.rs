@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libc::{c_int, key_t, size_t};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::sys::wait::WaitStatus;
+use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
 use super::answer::{Answer, Origin};
@@ -21,10 +21,10 @@ pub enum Call {
     Pipe,
     Socketpair,
     Fork,
-    Read(c_int),                              // descriptor to read one byte from
-    Write(c_int, size_t),                     // descriptor, number of bytes
-    Send(c_int, size_t),                      // the same
-    Recv(c_int, size_t),                      // the same
+    Read(c_int),                           // descriptor to read one byte from
+    Write(c_int, size_t),                  // descriptor, number of bytes
+    Send(c_int, size_t),                   // the same
+    Recv(c_int, size_t),                   // the same
     Poll(c_int, c_int, u32), // descriptor to read from, timeout in ms; how often: this is the last
     Pselect(Option<c_int>, Duration, u32), // descriptor to read from, timeout; how often
     Ftok(PathBuf, c_int),    // path, project
@@ -35,7 +35,7 @@ pub enum Call {
     IpcRmid(c_int),          // shmctl: segment
     Nanosleep(Duration),     // between two looks at the same thing
     Kill(Pid, Option<Signal>), // without a signal it only checks the PID
-    Waitpid(Pid),
+    Waitpid(Pid, WaitPidFlag),
     Arrival(Signal, Origin, u32), // the handler has run, the last time with this; how often
     CopyIn(size_t, usize),        // bytes into the segment attached at this address
     CopyOut(size_t, usize),       // bytes out of it
@@ -108,7 +108,10 @@ impl Call {
             Self::Nanosleep(time) => write!(f, "nanosleep({}, …)", timespec(time)),
             Self::Kill(pid, Some(signal)) => write!(f, "kill({pid}, {signal})"),
             Self::Kill(pid, None) => write!(f, "kill({pid}, 0)"),
-            Self::Waitpid(pid) => write!(f, "waitpid({pid}, {told}, 0)"),
+            Self::Waitpid(pid, flags) => {
+                let flags = if flags.is_empty() { "0" } else { "WNOHANG" };
+                write!(f, "waitpid({pid}, {told}, {flags})")
+            }
             Self::Arrival(signal, origin, _) => write!(f, "--- {signal} {{{origin}}} ---"),
             Self::CopyIn(bytes, address) => write!(f, "copied {bytes} bytes to {address:#x}"),
             Self::CopyOut(bytes, address) => write!(f, "copied {bytes} bytes from {address:#x}"),

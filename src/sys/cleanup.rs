@@ -15,11 +15,19 @@
 //!    first, because after waitpid(2) it may be somebody else's.
 //!
 //! One segment and one child at a time, in a process with one thread.
+//!
+//! A policy may refuse a call of the cleaning up (a filter that forbids kill(2), for instance). No
+//! run waits for ever because of that: the child also ends when its parent's end of the pipe is
+//! closed. What was refused is said: by the handler itself, or else kept as one of the [`failures`].
 
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::{process, ptr};
+use std::time::Duration;
+use std::{mem, process, ptr};
 
 use libc::c_int;
+use nix::errno::Errno::{self, EIDRM, EINVAL};
 use nix::sys::signal::Signal::{self, *};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
 use nix::unistd::{Pid, getpid};
@@ -28,37 +36,98 @@ use super::Error;
 use super::signal::change_mask;
 use super::trace::{self, Call};
 
-/// No segment (0 is the identifier of the first one in an IPC namespace), and no child (to kill(2),
-/// 0 or less means several processes).
+/// No segment (0 is the identifier of the first one in an IPC namespace), no child (to kill(2), 0 or
+/// less means several processes), and no descriptor.
 const NO_SEGMENT: c_int = -1;
 const NO_CHILD: c_int = 0;
+const NO_PIPE: c_int = -1;
 
 /// What the handler has to clean up, and whether it is installed.
 static SEGMENT: AtomicI32 = AtomicI32::new(NO_SEGMENT);
 static CHILD: AtomicI32 = AtomicI32::new(NO_CHILD);
+static PIPE: AtomicI32 = AtomicI32::new(NO_PIPE); // to the child: it ends when this is closed
 static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// How long to wait for a child that may not be killed, and how often to look.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(1);
+pub(super) const INTERVAL: Duration = Duration::from_millis(1);
+
+/// What the handler says. It cannot put numbers in: to format them is more than a handler may do.
+macro_rules! line {
+    ($text:literal) => {
+        concat!(env!("CARGO_PKG_NAME"), ": not cleaned up: ", $text, "\n")
+    };
+}
+const SEGMENT_IS_LEFT: &str =
+    line!("shmctl(IPC_RMID) was refused, and a segment is left: see ipcs -m, ipcrm -m ID");
+const CHILD_HAS_ENDED: &str = line!("kill(2) was refused, but the child has ended by itself");
+const CHILD_IS_LEFT: &str = line!("kill(2) was refused, and the child may still run");
+
+/// What could not be cleaned up.
+static FAILURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What this process could not clean up since this was last asked, and why: for a program to say,
+/// since whoever cleans up (a `drop`) has nobody to return an error to.
+pub fn failures() -> Vec<String> {
+    FAILURES.lock().map_or_else(|_| Vec::new(), |mut failures| mem::take(&mut *failures))
+}
+
+pub(super) fn failed(what: String) {
+    let _ = FAILURES.lock().map(|mut failures| failures.push(what));
+}
 
 /// The handler. All signals are blocked while it runs, and it does not return.
 ///
 /// It makes system calls and nothing else: no allocation, no lock. All are on signal-safety(7)'s
 /// list but shmctl(2), which a system may build in a library. On Linux (glibc and musl), macOS and
-/// the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process.
+/// the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process. (And
+/// nanosleep(2), which is one everywhere.)
 extern "C" fn clean_up_and_die(signal: c_int) {
     let segment = SEGMENT.swap(NO_SEGMENT, SeqCst);
-    if segment != NO_SEGMENT {
-        // SAFETY: IPC_RMID does not look at its third argument.
-        unsafe { libc::shmctl(segment, libc::IPC_RMID, ptr::null_mut()) };
+    // SAFETY: IPC_RMID does not look at its third argument.
+    let remove = || unsafe { libc::shmctl(segment, libc::IPC_RMID, ptr::null_mut()) };
+    if segment != NO_SEGMENT && remove() != 0 && ![EINVAL, EIDRM].contains(&Errno::last()) {
+        say(SEGMENT_IS_LEFT);
     }
     let child = CHILD.swap(NO_CHILD, SeqCst);
     if child > 0 {
-        // SAFETY: the child has not been reaped, so this is still its PID. SIGKILL ends it even if
-        // it is stopped, so the wait is short. A null status is not written.
-        unsafe {
-            libc::kill(child, libc::SIGKILL);
-            libc::waitpid(child, ptr::null_mut(), 0);
-        }
+        end_child(child);
     }
     Signal::try_from(signal).map_or_else(|_| process::abort(), |signal| die_of(signal))
+}
+
+/// Kills and reaps the child. For the handler.
+fn end_child(child: c_int) {
+    let pause = libc::timespec { tv_sec: 0, tv_nsec: INTERVAL.subsec_nanos() as _ };
+    // SAFETY: the child has not been reaped, so this is still its PID. SIGKILL ends it even if it is
+    // stopped, so that wait is short. A null status is not written, and the time is only read. The
+    // pipe is open while the child is not forgotten, and this process ends before it is used again.
+    unsafe {
+        if libc::kill(child, libc::SIGKILL) == 0 {
+            libc::waitpid(child, ptr::null_mut(), 0);
+            return;
+        }
+        libc::close(PIPE.load(SeqCst));
+        for _ in 0..LONGEST_WAIT.as_millis() / INTERVAL.as_millis() {
+            match libc::waitpid(child, ptr::null_mut(), libc::WNOHANG) {
+                0 => libc::nanosleep(&pause, ptr::null_mut()),
+                reaped if reaped == child => return say(CHILD_HAS_ENDED),
+                _ => break, // that is refused too
+            };
+        }
+    }
+    say(CHILD_IS_LEFT);
+}
+
+/// Writes a line to standard error, unless nobody reads there. For the handler.
+fn say(line: &str) {
+    let mut stderr = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the kernel reads and writes no more than this one pollfd, and reads the line.
+    unsafe {
+        if libc::poll(&mut stderr, 1, LONGEST_WAIT.as_millis() as c_int) != 0 {
+            libc::write(2, line.as_ptr().cast(), line.len());
+        }
+    }
 }
 
 /// Ends this process by `signal`, so that its parent sees it die of that. If the kernel spares it,
@@ -118,8 +187,13 @@ pub(super) fn block(more: Option<Signal>) -> Result<SigSet, Error> {
 
 /// Installs the handlers, for a process that may have a child, while [`block`] keeps the signals
 /// out. Those in `mask`, which were blocked before, get none.
-pub(super) fn install_handlers(child: Option<Pid>, mask: SigSet) -> Result<(), Error> {
-    CHILD.store(child.map_or(NO_CHILD, Pid::as_raw), SeqCst);
+pub(super) fn install_handlers(
+    child: Option<(Pid, Option<&OwnedFd>)>,
+    mask: SigSet,
+) -> Result<(), Error> {
+    let (child, pipe) = child.map_or((NO_CHILD, None), |(pid, pipe)| (pid.as_raw(), pipe));
+    PIPE.store(pipe.map_or(NO_PIPE, |fd| fd.as_raw_fd()), SeqCst);
+    CHILD.store(child, SeqCst);
     if INSTALLED.swap(true, SeqCst) {
         return Ok(());
     }

@@ -1,11 +1,18 @@
 //! What can go wrong, in words: the call with its arguments, the errno, and the likely cause.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::call::Call;
+use super::proc::Proc;
+use super::{path, status};
+
+/// The cause where users, modes and files do not explain that a call is refused.
+pub(super) const POLICY: &str = "a policy forbids this call (seccomp, Landlock, AppArmor or \
+    SELinux): have it allowed, or run outside of the sandbox";
 
 /// Why something could not be done.
 #[derive(Debug)]
@@ -17,6 +24,8 @@ pub enum Error {
     Occupied { what: String, may_pass: bool },
     /// What was waited for did not happen in time.
     TimedOut(String),
+    /// The same, because something holds the other process (a signal, a debugger).
+    Held(String),
     /// What was waited for cannot happen any more.
     Unreachable(String),
     /// There is a segment, but not one that this reader takes.
@@ -29,6 +38,8 @@ pub enum Error {
     Killed(String, Signal),
     /// What the caller has given cannot be used for this. No system call was made.
     Unusable(String),
+    /// This path, or what stands there, cannot be used for this.
+    UnusableFile(String),
 }
 
 impl Error {
@@ -57,11 +68,6 @@ impl Error {
     pub fn is_exited(&self) -> bool {
         matches!(self, Self::Exited(_)) || self.errno() == Some(Errno::ESRCH)
     }
-
-    /// Whether this user may not do that to another user's process.
-    pub fn is_forbidden(&self) -> bool {
-        self.errno() == Some(Errno::EPERM)
-    }
 }
 
 impl std::error::Error for Error {}
@@ -73,10 +79,11 @@ impl fmt::Display for Error {
                 write!(f, "{call} failed: {} ({errno:?})", errno.desc())?;
                 likely_cause(call, *errno).map_or(Ok(()), |cause| write!(f, "; {cause}"))
             }
-            Self::Occupied { what, .. } | Self::TimedOut(what) | Self::Exited(what) => {
+            Self::Occupied { what, .. } | Self::TimedOut(what) | Self::Held(what) => {
                 f.write_str(what)
             }
-            Self::Unreachable(what) | Self::Rejected(what) | Self::Unusable(what) => {
+            Self::Exited(what) | Self::Unreachable(what) => f.write_str(what),
+            Self::Rejected(what) | Self::Unusable(what) | Self::UnusableFile(what) => {
                 f.write_str(what)
             }
             Self::Failed(child) => write!(f, "{child} failed"),
@@ -86,8 +93,25 @@ impl fmt::Display for Error {
 }
 
 /// The likely cause, and what to do. For the limits see the calls' pages and proc_sys_kernel(5).
-fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
-    Some(match (call, errno) {
+fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
+    let cause = match (call, errno) {
+        // These depend on users and modes.
+        (Call::Open(path), Errno::EACCES) => return path::why_denied(path, true).map(Cow::from),
+        (Call::Ftok(path, _), Errno::EACCES) => {
+            return path::why_denied(path, false).map(Cow::from);
+        }
+        (Call::Kill(pid, _), Errno::EPERM) => {
+            match Proc::ours().and_then(|proc| proc.users_allow_signal(*pid)) {
+                Ok(true) => POLICY,
+                Ok(false) => "it is another user's: run both as one user",
+                Err(_) => "it is another user's, or a policy forbids this call (seccomp)",
+            }
+        }
+        (Call::IpcStat(id), Errno::EACCES) => match status::may_read(*id) {
+            Some(true) => POLICY,
+            Some(false) => return None, // whoever asks says whose it is
+            None => "it is another user's, or a policy forbids this call (seccomp)",
+        },
         (_, Errno::EMFILE) | (Call::Poll(..), Errno::EINVAL) => {
             "no more files may be opened: raise RLIMIT_NOFILE (ulimit -n)"
         }
@@ -122,15 +146,16 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
              limit (sysctl)"
         }
         (Call::Shmget(..), Errno::EINVAL) => "the size may exceed kernel.shmmax: raise it (sysctl)",
-        (Call::Shmget(..), Errno::ENOSYS) => {
-            "this kernel has no System V IPC: run on one that has it (CONFIG_SYSVIPC), or outside \
-             this sandbox"
+        (
+            Call::Shmget(..) | Call::Shmat(..) | Call::IpcStat(_) | Call::IpcRmid(_),
+            Errno::ENOSYS,
+        ) => {
+            "this kernel has no System V IPC (CONFIG_SYSVIPC), or a policy hides it (seccomp): run \
+             on another kernel, or outside of the sandbox"
         }
         (Call::Open(..) | Call::Ftok(..), Errno::ENOENT) => {
             "ftok needs a file that exists: create it (touch)"
         }
-        (Call::Open(..), Errno::EACCES) => "make it readable, its folders searchable (chmod)",
-        (Call::Ftok(..), Errno::EACCES) => "make its folders searchable (chmod)",
         (Call::Flock(..), Errno::ENOLCK) => {
             "the kernel has no memory for one more lock, or the file's server has no locks"
         }
@@ -139,6 +164,18 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<&'static str> {
             "make room for standard output, or raise RLIMIT_FSIZE (ulimit -f)"
         }
         (Call::Write(1, _), Errno::EBADF) => "standard output must be open for writing",
+        (Call::Write(1, _), Errno::EPERM) => {
+            "standard output is sealed (memfd_create(2)), or a policy forbids this call (seccomp)"
+        }
+        (Call::Socketpair, Errno::EAFNOSUPPORT) => {
+            "this kernel has no Unix sockets (CONFIG_UNIX), or a policy forbids them (seccomp)"
+        }
+        (_, Errno::EPERM | Errno::EACCES) => POLICY,
+        (_, Errno::ENOSYS) => {
+            "this kernel does not have this call, or a policy hides it (seccomp): run on another \
+             kernel, or outside of the sandbox"
+        }
         _ => return None,
-    })
+    };
+    Some(cause.into())
 }

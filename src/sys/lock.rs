@@ -11,6 +11,7 @@
 //! come just before flock(2) has begun.
 
 use std::fs::{self, File, Metadata};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -26,13 +27,17 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::proc::{self, Proc};
 use super::trace::{self, Call};
-use super::{Deadline, Error, cleanup, quoted, signal};
+use super::{Deadline, Error, cleanup, path, quoted, signal};
 
 /// How often the timer fires after its first time.
 const TIMER_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The most that every system's timer can hold: 10⁸ seconds, which is three years.
 const LONGEST: Duration = Duration::from_secs(100_000_000);
+
+/// How many rounds a file may be another one than that which was just opened, although nobody can
+/// have replaced it meanwhile. There are file systems where each look finds another inode number.
+const ODD_ROUNDS: u32 = 5;
 
 /// The right to use the segment of a file, until this process and its children drop it or end.
 #[derive(Debug)]
@@ -41,35 +46,46 @@ pub struct RunLock(#[allow(dead_code)] File); // Never read: it only has to stay
 impl RunLock {
     /// Takes the lock on the file at `path`. If another process has it, `on_wait` is told which, as
     /// far as the system tells, and then this waits for up to `timeout` (for ever if `None`). Fails
-    /// as open(2) and flock(2) do, or with [`Error::TimedOut`].
+    /// as open(2) and flock(2) do, with [`Error::TimedOut`], or with [`Error::UnusableFile`].
     pub fn take(
         path: &Path,
         timeout: Option<Duration>,
         on_wait: impl FnOnce(&Path, &str),
     ) -> Result<Self, Error> {
         let mut deadline = Deadline::after(timeout, "");
-        let mut on_wait = Some(on_wait);
-        // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
+        let (mut on_wait, mut odd_rounds) = (Some(on_wait), 0);
+        // O_NONBLOCK: should it have become a FIFO, this does not wait for somebody to write.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let open = || fcntl::open(path, flags, Mode::empty()).map(File::from);
         loop {
+            path::ensure_harmless(path)?;
             let file = trace::traced(|| Call::Open(path.to_owned()), open)?;
-            match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
-                Err(Error::Call(_, Errno::EWOULDBLOCK)) => {
-                    if let Some(on_wait) = on_wait.take() {
-                        on_wait(path, &holder(&file));
-                    }
-                    wait_for(&file, path, &mut deadline)?;
+            let locked = flock(&file, libc::LOCK_EX | libc::LOCK_NB);
+            let must_wait = matches!(locked, Err(Error::Call(_, Errno::EWOULDBLOCK)));
+            if must_wait {
+                if let Some(on_wait) = on_wait.take() {
+                    on_wait(path, &holder(&file));
                 }
-                locked => locked?,
+                wait_for(&file, path, &mut deadline)?;
+            } else {
+                locked?;
             }
             // It may have been replaced while we waited, and the key is made from the new file.
-            let identity = |file: Metadata| (file.dev(), file.ino());
-            let at_path = fs::metadata(path).map(identity).ok();
-            if at_path.is_some() && at_path == file.metadata().map(identity).ok() {
+            let identity = |file: io::Result<Metadata>| file.ok().map(|it| (it.dev(), it.ino()));
+            let look = || (identity(file.metadata()), identity(fs::metadata(path)));
+            let (ours, at_path) = look();
+            if at_path.is_some() && ours == at_path {
                 return Ok(Self(file));
             }
-            deadline.what = format!("{} was replaced meanwhile: it was not locked", quoted(path));
+            // But who replaces it if nobody has waited, or again before the next look?
+            odd_rounds += u32::from(!must_wait || look() != (ours, at_path));
+            let path = quoted(path);
+            if odd_rounds == ODD_ROUNDS {
+                return Err(Error::UnusableFile(format!(
+                    "{path} is another file at each look: its inode number changes"
+                )));
+            }
+            deadline.what = format!("{path} was replaced meanwhile: it was not locked");
             deadline.check()?;
         }
     }
@@ -77,7 +93,7 @@ impl RunLock {
 
 /// Who has locked the file, as far as the system tells.
 fn holder(file: &File) -> String {
-    let holder = Proc::ours().and_then(|proc| proc.lock_holder(file));
+    let holder = Proc::ours().ok().and_then(|proc| proc.lock_holder(file));
     holder.map_or("another process".to_owned(), proc::describe)
 }
 

@@ -10,14 +10,15 @@ pub mod fd;
 mod libgcc;
 pub mod lock;
 mod ownership;
+pub mod path;
 pub mod proc;
 pub mod process;
 mod self_contained;
 pub mod shm;
 pub mod signal;
 mod status;
-pub mod trace;
 pub mod terminal;
+pub mod trace;
 
 pub use answer::Status;
 pub use attach::{Attachment, WritableAttachment};

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use nix::unistd::{Pid, Uid, getpid};
+use nix::unistd::{Pid, getpid};
 
 use super::{Status, proc};
 
@@ -45,7 +45,7 @@ impl Status {
     /// Whether this user owns and has created it. Where user IDs do not tell, the mode does: nobody
     /// else could ask for the status of a segment that is its owner's alone.
     pub fn is_ours(&self) -> bool {
-        let us = Uid::effective();
+        let us = proc::own_user();
         let is_told = self.mode & 0o077 == 0 || proc::is_unique(us);
         self.owner == us && self.creator == us && is_told
     }

@@ -1,12 +1,15 @@
 //! What is known of other processes: by kill(2), and on Linux by `/proc`, see proc(5).
 //!
 //! A PID means something only in its PID namespace. In a container, `/proc` may be that of another
-//! one, where the same number is another process. So only a [`Proc`], which is ours, answers
-//! questions: `Some` is what it says, `None` is unknown. What kill(2) answers needs no `/proc`.
+//! one, where the same number is another process. And a kernel or a sandbox may leave out lines. So
+//! only a [`Proc`], which is ours, answers questions, and an answer is a [`Fact`]: known, or else
+//! unknown, which says what is missing. What kill(2) answers needs no `/proc`.
 
+use std::fmt;
 use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::str::FromStr;
 
 use libc::{EACCES, major, minor};
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +18,38 @@ use nix::unistd::{Pid, Uid, getpid};
 use super::Error;
 use super::trace::{self, Call};
 
+/// Of capabilities(7).
+const CAP_KILL: u32 = 5;
+pub(super) const CAP_IPC_OWNER: u32 = 15;
+
+/// What is known of a process; or what is missing, so that it is not known.
+pub type Fact<T> = Result<T, Unknown>;
+
+/// Which file or line does not tell, as a clause: `/proc/4547/status has no line SigCgt`.
+#[derive(Debug)]
+pub struct Unknown(String);
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a process does when a signal comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    Default, // it has no handler
+    Handler,
+    CleanUp, // it has one, and ends
+}
+
+/// What keeps a process from going on.
+#[derive(Debug)]
+pub struct Hold {
+    pub what: String,          // with its verb: "a signal has stopped"
+    pub release: &'static str, // what lets it go on
+}
+
 /// A `/proc` that is ours. It answers one question: the next one needs a new look, since a process
 /// that has forked, or a mount, may have changed meanwhile whose it is.
 #[derive(Debug)]
@@ -22,46 +57,106 @@ pub struct Proc(());
 
 impl Proc {
     /// `/proc`, if it is that of this PID namespace: it knows us by our PID, and by no other.
-    pub fn ours() -> Option<Self> {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let pids = field(&status, "NSpid").unwrap_or_default();
-        let link = fs::read_link("/proc/self").ok()?;
-        let is_ours = link.as_os_str() == getpid().to_string().as_str();
-        (is_ours && pids.split_whitespace().count() == 1).then_some(Self(()))
+    pub fn ours() -> Fact<Self> {
+        let another = "there is no /proc of this PID namespace; mount it (unshare --mount-proc)";
+        let another = || Unknown(another.to_owned());
+        let link = match fs::read_link("/proc/self") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(another()),
+            link => {
+                link.map_err(|error| Unknown(format!("/proc/self cannot be read ({error})")))?
+            }
+        };
+        if link.as_os_str() != getpid().to_string().as_str() {
+            return Err(another());
+        }
+        match StatusFile::of("self")?.line("NSpid") {
+            Ok(pids) if pids.split_whitespace().count() != 1 => Err(another()),
+            // A kernel without PID namespaces has no such line, and one `/proc`.
+            Err(why) if fs::symlink_metadata("/proc/self/ns/pid").is_ok() => {
+                Err(Unknown(format!("{why}, so it may be that of another PID namespace")))
+            }
+            _ => Ok(Self(())),
+        }
     }
 
-    /// Whether a signal, such as that of Ctrl-Z, has stopped the process.
-    pub fn is_stopped(self, pid: Pid) -> Option<bool> {
-        self.state(pid).map(|(state, _)| state == 'T')
+    /// What keeps the process from going on, if something does.
+    pub fn hold(self, pid: Pid) -> Fact<Option<Hold>> {
+        let tracer = || StatusFile::of(pid)?.number("TracerPid", 0).map(Pid::from_raw);
+        let (what, release) = match self.state(pid)?.0 {
+            'T' => ("a signal has stopped".to_owned(), "let it go on (fg, kill -CONT)"),
+            't' => {
+                let tracer = tracer().map_or("a debugger".to_owned(), describe);
+                (format!("{tracer} traces and has stopped"), "continue it there")
+            }
+            _ if is_frozen(pid) => ("a frozen control group holds".to_owned(), "thaw the group"),
+            _ => return Ok(None),
+        };
+        Ok(Some(Hold { what, release }))
     }
 
-    /// Whether the process has a handler for `signal`; see proc_pid_status(5), SigCgt.
-    pub fn has_handler(self, pid: Pid, signal: Signal) -> Option<bool> {
-        let caught = field(&self.read(pid, "status")?, "SigCgt")?.trim().to_owned();
-        // The lowest bit is signal 1.
-        Some(u64::from_str_radix(&caught, 16).ok()? & 1 << (signal as u32 - 1) != 0)
+    /// What the process does when this signal comes.
+    ///
+    /// A process that also catches SIGXCPU and SIGVTALRM catches what ends a program, in order to
+    /// clean up before it ends: shells and editors do that, and our own senders. Two do not end:
+    /// a program in Go, whose runtime catches SIGURG too, but not SIGTSTP (top(1) catches both); and
+    /// PID 1, which needs a handler for each signal that should have an effect (pid_namespaces(7)).
+    pub fn reaction(self, pid: Pid, signal: Signal) -> Fact<Reaction> {
+        let status = StatusFile::of(pid)?;
+        let caught = status.signals("SigCgt")?;
+        // The last number is the PID in the process's own namespace.
+        let is_first = status
+            .line("NSpid")
+            .map_or(pid.as_raw() == 1, |it| it.split('\t').next_back() == Some("1"));
+        let cleans_up = caught(Signal::SIGXCPU) && caught(Signal::SIGVTALRM);
+        let is_go = caught(Signal::SIGURG) && !caught(Signal::SIGTSTP);
+        Ok(match caught(signal) {
+            false => Reaction::Default,
+            true if cleans_up && !is_go && !is_first => Reaction::CleanUp,
+            true => Reaction::Handler,
+        })
+    }
+
+    /// Whether the signal has been sent to the process, and still waits to be let in.
+    pub fn is_pending(self, pid: Pid, signal: Signal) -> Fact<bool> {
+        Ok(StatusFile::of(pid)?.signals("ShdPnd")?(signal))
     }
 
     /// The effective user of the process.
-    pub fn user(self, pid: Pid) -> Option<Uid> {
+    pub fn user(self, pid: Pid) -> Fact<Uid> {
+        StatusFile::of(pid)?.number("Uid", 1).map(Uid::from_raw)
+    }
+
+    /// Whether the users of both allow this one to signal that one; see kill(2).
+    pub(super) fn users_allow_signal(self, pid: Pid) -> Fact<bool> {
         // Real, effective, saved, and for the file system.
-        let status = self.read(pid, "status")?;
-        field(&status, "Uid")?.split_whitespace().nth(1)?.parse().ok().map(Uid::from_raw)
+        let (us, it) = (StatusFile::of("self")?, StatusFile::of(pid)?);
+        let (us, it) = (
+            [us.number("Uid", 0)?, us.number("Uid", 1)?],
+            [it.number("Uid", 0)?, it.number("Uid", 2)?],
+        );
+        Ok(us.iter().any(|user: &u32| it.contains(user)) || has_capability(CAP_KILL))
     }
 
     /// Whether the process sees the same segments as this one; see ipc_namespaces(7).
-    pub fn shares_ipc(self, pid: Pid) -> Option<bool> {
-        let namespace = |pid: Pid| fs::read_link(format!("/proc/{pid}/ns/ipc")).ok();
-        Some(namespace(pid)? == namespace(getpid())?)
+    pub fn shares_ipc(self, pid: Pid) -> Fact<bool> {
+        let namespace = |pid: Pid| {
+            let link = format!("/proc/{pid}/ns/ipc");
+            fs::read_link(&link)
+                .map_err(|error| Unknown(format!("{link} cannot be read ({error})")))
+        };
+        Ok(namespace(pid)? == namespace(getpid())?)
     }
 
     /// The state, and the number of threads; see proc_pid_stat(5).
-    fn state(self, pid: Pid) -> Option<(char, u32)> {
-        let stat = self.read(pid, "stat")?;
+    fn state(self, pid: Pid) -> Fact<(char, u32)> {
+        let stat = read(pid, "stat")?;
         // "PID (command) state …", where the command may contain anything, parentheses too.
-        let mut columns = stat.rsplit_once(") ")?.1.split(' ');
-        let state = columns.next()?.chars().next()?;
-        Some((state, columns.nth(16)?.parse().ok()?))
+        let columns = || {
+            let mut columns = stat.rsplit_once(") ")?.1.split(' ');
+            let state = columns.next()?.chars().next()?;
+            Some((state, columns.nth(16)?.parse().ok()?))
+        };
+        columns().ok_or_else(|| Unknown(format!("/proc/{pid}/stat has no state")))
     }
 
     /// The process that has locked `file` with flock(2), see proc_locks(5).
@@ -89,22 +184,79 @@ impl Proc {
         };
         has_it.then_some(pid)
     }
+}
 
-    /// The file `name` of a process.
-    fn read(self, pid: Pid, name: &str) -> Option<String> {
-        let bytes = fs::read(format!("/proc/{pid}/{name}")).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+/// The file `name` of a process, `self` or a PID.
+fn read(process: impl fmt::Display, name: &str) -> Fact<String> {
+    let path = format!("/proc/{process}/{name}");
+    let bytes = fs::read(&path).map_err(|it| Unknown(format!("{path} cannot be read ({it})")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The file `status` of a process, see proc_pid_status(5).
+struct StatusFile {
+    process: String,
+    text: String,
+}
+
+impl StatusFile {
+    fn of(process: impl fmt::Display) -> Fact<Self> {
+        Ok(Self { text: read(&process, "status")?, process: process.to_string() })
+    }
+
+    fn line(&self, name: &str) -> Fact<&str> {
+        let mut lines = self.text.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::trim).ok_or_else(|| self.lacks(name))
+    }
+
+    fn number<T: FromStr>(&self, name: &str, column: usize) -> Fact<T> {
+        let number = self.line(name)?.split_whitespace().nth(column);
+        number.and_then(|it| it.parse().ok()).ok_or_else(|| self.lacks(name))
+    }
+
+    /// A set, of signals or of capabilities.
+    fn set(&self, name: &str) -> Fact<u128> {
+        u128::from_str_radix(self.line(name)?, 16).map_err(|_| self.lacks(name))
+    }
+
+    /// Whether a signal is in the set of that name.
+    fn signals(&self, name: &str) -> Fact<impl Fn(Signal) -> bool + use<>> {
+        let set = self.set(name)?;
+        // The lowest bit is signal 1.
+        Ok(move |signal| set & 1 << (signal as u32 - 1) != 0)
+    }
+
+    fn lacks(&self, name: &str) -> Unknown {
+        Unknown(format!("/proc/{}/status has no line {name}", self.process))
     }
 }
 
-/// A line of the file `status`, see proc_pid_status(5).
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+/// Whether the control group of the process is frozen; see cgroups(7). (`docker pause` does that.)
+fn is_frozen(pid: Pid) -> bool {
+    let groups = read(pid, "cgroup").unwrap_or_default();
+    // "0::/path" in version 2, "7:freezer:/path" in version 1.
+    let mut groups = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let says = |file: String, what| fs::read_to_string(file).is_ok_and(|it| it.contains(what));
+    groups.any(|(controllers, path)| match controllers {
+        "" => ["", "/unified"]
+            .iter()
+            .any(|at| says(format!("/sys/fs/cgroup{at}{path}/cgroup.events"), "frozen 1")),
+        "freezer" => says(format!("/sys/fs/cgroup/freezer{path}/freezer.state"), "FROZEN"),
+        _ => false,
+    })
+}
+
+/// The effective user of this process, as the kernel sees it. geteuid(2) may be faked: fakeroot(1)
+/// has a library say 0. (Any `/proc` knows this process.)
+pub fn own_user() -> Uid {
+    let user = StatusFile::of("self").and_then(|status| status.number("Uid", 1));
+    user.map_or_else(|_| Uid::effective(), Uid::from_raw)
 }
 
 /// The process and the program that it runs, `PID 4547 ("sleep")`, as far as the system tells.
 pub fn describe(pid: Pid) -> String {
-    let program = Proc::ours().and_then(|proc| proc.read(pid, "comm"));
+    let program = Proc::ours().and_then(|_| read(pid, "comm"));
     let program = program.map(|name| format!(" ({:?})", name.trim_end_matches('\n')));
     format!("PID {pid}{}", program.unwrap_or_default())
 }
@@ -115,7 +267,7 @@ pub fn ensure_exists(pid: Pid) -> Result<(), Error> {
     trace::traced(|| Call::Kill(pid, None), || kill(pid, None))?;
     // The state is that of the first thread, and others may live on without it.
     let is_zombie = |(state, threads)| matches!(state, 'Z' | 'X') && threads <= 1;
-    if Proc::ours().and_then(|proc| proc.state(pid)).is_some_and(is_zombie) {
+    if Proc::ours().and_then(|proc| proc.state(pid)).is_ok_and(is_zombie) {
         let why = "the process has ended, and its parent has not waited for it yet";
         return Err(Error::Exited(format!("PID {pid} is a zombie: {why}")));
     }
@@ -129,10 +281,20 @@ pub fn has_exited(pid: Pid) -> bool {
 }
 
 /// Whether this user ID is that of one user. In a user namespace, all users that have no ID there
-/// look as if they had the overflow ID; see user_namespaces(7). (Any `/proc` knows this process.)
+/// look as if they had the overflow ID, which is this, unless somebody has set another one
+/// (kernel.overflowuid).
 pub(super) fn is_unique(user: Uid) -> bool {
+    user.as_raw() != 65534 || knows_all_users()
+}
+
+/// Whether this process has this capability, and has it over all users; see capabilities(7).
+pub(super) fn has_capability(capability: u32) -> bool {
+    let effective = StatusFile::of("self").and_then(|status| status.set("CapEff"));
+    effective.is_ok_and(|set| set & 1 << capability != 0) && knows_all_users()
+}
+
+/// Whether this is no user namespace in which some users have no ID; see user_namespaces(7).
+fn knows_all_users() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").ok();
-    let is_whole = |map: String| map.split_whitespace().eq(["0", "0", "4294967295"]);
-    // The overflow ID is this, unless somebody has set another one (kernel.overflowuid).
-    user.as_raw() != 65534 || map.is_none_or(is_whole)
+    map.is_none_or(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }

@@ -22,8 +22,9 @@ use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigmaskHow, Signal};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::time::TimeValLike;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid, write};
 
 use super::proc::Proc;
@@ -50,7 +51,9 @@ pub(crate) fn fork(name: &'static str, notification: Signal) -> Result<Fork, Err
     let mut mask = cleanup::block(Some(notification))?;
     let forked = fork_with_ends(name, parents, childs);
     match &forked {
-        Ok(Fork::Parent(child)) => cleanup::install_handlers(Some(child.pid), mask)?,
+        Ok(Fork::Parent(child)) => {
+            cleanup::install_handlers(Some((child.pid, child.end.writes.as_ref())), mask)?
+        }
         Ok(Fork::Child(_)) => mask.add(notification),
         Err(_) => {}
     }
@@ -191,9 +194,10 @@ impl Child {
         match fd::wait_readable(self.end.reads.as_fd(), &mut deadline, &check) {
             Err(Error::TimedOut(what)) => {
                 check()?;
-                let is_stopped = Proc::ours().and_then(|proc| proc.is_stopped(self.pid));
-                let why = if is_stopped == Some(true) { ": a signal has stopped it" } else { "" };
-                Err(Error::TimedOut(format!("{what}{why}")))
+                Err(match Proc::ours().and_then(|proc| proc.hold(self.pid)) {
+                    Ok(Some(hold)) => Error::Held(format!("{what}: {} it", hold.what)),
+                    _ => Error::TimedOut(what),
+                })
             }
             outcome => outcome,
         }
@@ -203,11 +207,30 @@ impl Child {
     fn reap(&mut self) -> Result<(), Error> {
         cleanup::forget_child();
         self.reaped = true;
-        match trace::traced(|| Call::Waitpid(self.pid), || waitpid(self.pid, None))? {
+        match self.waitpid(WaitPidFlag::empty())? {
             WaitStatus::Exited(_, 0) => Ok(()),
             WaitStatus::Signaled(_, signal, _) => Err(Error::Killed(self.to_string(), signal)),
             _ => Err(Error::Failed(self.to_string())),
         }
+    }
+
+    fn waitpid(&self, flags: WaitPidFlag) -> Result<WaitStatus, Error> {
+        trace::traced(|| Call::Waitpid(self.pid, flags), || waitpid(self.pid, Some(flags)))
+    }
+
+    /// Ends the child although the kernel has refused to kill it: it also ends when its parent's
+    /// end of the connection is closed, unless it is stopped or blocked. So this waits for a second
+    /// and no longer. Fails if the child may still be there.
+    fn let_go(&mut self) -> Result<(), Error> {
+        cleanup::forget_child();
+        self.end.writes = None;
+        let _ = shutdown(self.end.reads.as_raw_fd(), Shutdown::Both); // if it is a socket
+        let mut deadline = Deadline::after(Some(cleanup::LONGEST_WAIT), "");
+        while self.waitpid(WaitPidFlag::WNOHANG)? == WaitStatus::StillAlive {
+            deadline.check()?;
+            trace::sleep(cleanup::INTERVAL);
+        }
+        Ok(())
     }
 }
 
@@ -219,10 +242,17 @@ impl fmt::Display for Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if !self.reaped {
-            // SIGKILL also ends a stopped child. It is not reaped yet, so the PID is still its own.
-            let _ = signal::send(self.pid, Signal::SIGKILL);
-            let _ = self.reap();
+        if self.reaped {
+            return;
+        }
+        // SIGKILL also ends a stopped child. It is not reaped yet, so the PID is still its own.
+        match signal::send(self.pid, Signal::SIGKILL) {
+            Ok(()) => drop(self.reap()),
+            Err(error) => {
+                let what =
+                    if self.let_go().is_ok() { "has ended by itself" } else { "may still run" };
+                cleanup::failed(format!("{error}; {self} {what}"));
+            }
         }
     }
 }
@@ -237,6 +267,10 @@ pub fn processor_time() -> Duration {
 /// Ends this process at once; see _exit(2). (exit(3) would first write out buffers, which in a
 /// forked child are copies of its parent's.)
 pub fn exit(status: c_int) -> ! {
+    if cfg!(coverage) {
+        // Its profile is written by one of the functions that exit(3) runs.
+        std::process::exit(status);
+    }
     // SAFETY: it does not return, and touches no memory.
     unsafe { libc::_exit(status) }
 }

@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 
 use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
 use super::ownership::{HAS_CREATED, Obstacle};
-use super::status::{describe, status};
+use super::status::{describe, may_read, status};
 use super::trace::{self, Call};
 use super::{Deadline, Error, SelfContained, Status, cleanup, quoted};
 
@@ -47,8 +47,9 @@ impl Key {
     /// Derives the key from the file's device and inode number, and from the low eight bits of
     /// `project`. The file is not read. Fails as stat(2) does: there must be a file at `path`.
     pub fn from_path(path: &Path, project: c_int) -> Result<Self, Error> {
-        let name = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| Error::Unusable(format!("no path has a NUL in it, as {path:?} has")))?;
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| {
+            Error::UnusableFile(format!("no path has a NUL in it, as {path:?} has"))
+        })?;
         // SAFETY: ftok only reads its path, a NUL-terminated string that outlives the call.
         let ftok = || Errno::result(unsafe { libc::ftok(name.as_ptr(), project) });
         let number = trace::traced(|| Call::Ftok(path.to_owned(), project), ftok)?;
@@ -84,7 +85,10 @@ impl<T: SelfContained> Segment<T> {
         match status(self.id) {
             Err(error @ Error::Call(_, Errno::EACCES)) => {
                 let segment = describe(self.id);
-                Err(Error::Rejected(format!("{segment} is another user's ({error})")))
+                Err(Error::Rejected(match may_read(self.id) {
+                    Some(false) => format!("{segment} is another user's ({error})"),
+                    _ => format!("{segment}: {error}"),
+                }))
             }
             status => status,
         }
@@ -131,7 +135,8 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// returned beside the new segment. Otherwise this looks again every 10 ms, until `timeout` is
     /// over, if that can help, and then fails with [`Error::Occupied`].
     pub fn create(key: &Key, timeout: Duration) -> Result<(Self, Option<Status>), Error> {
-        let mut deadline = Deadline::after(Some(timeout), "");
+        let what = format!("somebody creates and removes segments at {key}: it was not free");
+        let (mut deadline, mut rounds) = (Deadline::after(Some(timeout), &what), 0);
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
         let mut reclaimed = None;
         loop {
@@ -146,10 +151,16 @@ impl<T: SelfContained> OwnedSegment<T> {
             match reclaim(key, size_of::<T>()) {
                 Err(Error::Occupied { may_pass: true, .. }) if deadline.check().is_ok() => {
                     trace::sleep(OCCUPIED_INTERVAL);
+                    continue;
                 }
                 // Somebody else has removed it, between two of our calls.
                 Err(error) if error.is_removed() => {}
                 outcome => reclaimed = outcome?.or(reclaimed),
+            }
+            // The key was free for a moment, and may be taken again, without end.
+            rounds += 1;
+            if rounds > 1 {
+                deadline.check()?;
             }
         }
     }
@@ -201,8 +212,14 @@ impl<T> Deref for OwnedSegment<T> {
 
 impl<T> Drop for OwnedSegment<T> {
     fn drop(&mut self) {
-        // We are here because something else has failed already, and that is what the user is told.
-        let _ = remove(self.segment.id);
+        // We are here because something else has failed already.
+        match remove(self.segment.id) {
+            Err(error) if !error.is_removed() => cleanup::failed(format!(
+                "{error}; segment {id} is left: ipcrm -m {id} removes it",
+                id = self.segment.id
+            )),
+            _ => {}
+        }
     }
 }
 
@@ -218,8 +235,12 @@ fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
         Ok((status, Some(obstacle))) => (status.to_string(), obstacle),
         Ok((status, None)) => return remove(id).map(|()| Some(status)),
         // We may not ask for it.
-        Err(Error::Call(_, Errno::EACCES)) => {
-            (describe(id), Obstacle { reason: "it is another user's".into(), may_pass: false })
+        Err(error @ Error::Call(_, Errno::EACCES)) => {
+            let reason = match may_read(id) {
+                Some(false) => "it is another user's".to_owned(),
+                _ => error.to_string(),
+            };
+            (describe(id), Obstacle { reason, may_pass: false })
         }
         Err(error) => return Err(error),
     };

@@ -1,0 +1,59 @@
+//! What stands at a path: whether it can be opened and locked, and why it may not be.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+
+use super::error::POLICY;
+use super::{Error, proc, quoted};
+
+/// Makes sure that there is a regular file or a folder at the path, which can be opened without an
+/// effect on anybody: to open a FIFO lets its writer go on, and a device may do anything. Fails with
+/// [`Error::UnusableFile`]. (If there is nothing, open(2) and ftok(3) say so.)
+pub fn ensure_harmless(path: &Path) -> Result<(), Error> {
+    let Ok(file) = fs::metadata(path) else { return Ok(()) };
+    let kind = match file.file_type() {
+        it if it.is_file() || it.is_dir() => return Ok(()),
+        it if it.is_fifo() => "a FIFO",
+        it if it.is_socket() => "a socket",
+        it if it.is_char_device() => "a character device",
+        it if it.is_block_device() => "a block device",
+        _ => "not a file",
+    };
+    let what = format!("{} is {kind}, and a regular file or a folder is needed", quoted(path));
+    Err(Error::UnusableFile(what))
+}
+
+/// Why this user may not look up the file, or may not open it for reading, as far as the system
+/// tells. The modes are blamed only if they forbid it.
+pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
+    let us = proc::own_user().as_raw();
+    let is_denied = |it: &Path, how| faccessat(AT_FDCWD, it, how, AtFlags::AT_EACCESS).is_err();
+    let mode_lacks = |it: &Path, bits: u32| {
+        // For its owner the first three bits count, and for all others the rest.
+        let bits = |owner: u32| if owner == us { bits & 0o700 } else { bits & 0o077 };
+        fs::metadata(it).is_ok_and(|file| file.mode() & bits(file.uid()) != bits(file.uid()))
+    };
+    if fs::metadata(path).is_err() {
+        // From the top: in a closed folder nothing can be looked up.
+        let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
+        if let Some(here) = folders.last_mut().filter(|it| it.as_os_str().is_empty()) {
+            *here = Path::new(".");
+        }
+        let is_closed = |it: &&Path| is_denied(it, AccessFlags::X_OK) && mode_lacks(it, 0o111);
+        let closed = folders.into_iter().rev().find(is_closed);
+        // The folders of a link's target have not been looked at.
+        let is_link = |it: &Path| fs::symlink_metadata(it).is_ok_and(|file| file.is_symlink());
+        let policy = || (!path.ancestors().any(is_link)).then(|| POLICY.to_owned());
+        let make = |it| format!("make the folder {} searchable (chmod)", quoted(it));
+        return closed.map(make).or_else(policy);
+    }
+    Some(match is_opened && is_denied(path, AccessFlags::R_OK) {
+        true if mode_lacks(path, 0o444) => "make the file readable (chmod)".to_owned(),
+        true => format!("an access control list (getfacl) or {POLICY}"),
+        false => POLICY.to_owned(),
+    })
+}
