@@ -309,20 +309,26 @@ impl Running {
     }
 
     /// Waits for the end, and takes what was printed.
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(self) -> Finished {
+        self.finish_within(TIMEOUT)
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// As [`finish`](Self::finish), for a test that goes on if the end does not come in time.
+    pub fn finish_within(mut self, limit: Duration) -> Result<Finished, String> {
         let pid = self.pid();
         let child = self.child.take().unwrap();
         // A thread reads, so that a full pipe cannot stop the program, and this one watches the
         // clock.
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
-        match receiver.recv_timeout(TIMEOUT) {
-            Ok(output) => Finished::new(output),
-            Err(_) => {
+        receiver
+            .recv_timeout(limit)
+            .map(Finished::new)
+            .map_err(|_| {
                 let _ = kill(pid, Signal::SIGKILL);
-                panic!("PID {pid} has not ended (with its output closed) within {TIMEOUT:?}");
-            }
-        }
+                format!("PID {pid} has not ended (with its output closed) within {limit:?}")
+            })
     }
 }
 

@@ -529,7 +529,23 @@ impl Released {
 
     /// As [`finish`](Self::finish), but a parent that died of one of these has not reaped it.
     #[track_caller]
-    pub fn finish_after(mut self, uncaught: &[Signal], limit: Duration) -> Finished {
+    pub fn finish_after(self, uncaught: &[Signal], limit: Duration) -> Finished {
+        let is_uncaught = |ended: &WaitStatus| matches!(ended, WaitStatus::Signaled(_, signal, _) if uncaught.contains(signal));
+        self.finish_if(is_uncaught, limit)
+    }
+
+    /// As [`finish`](Self::finish), but the parent may have been unable to kill and reap it.
+    #[track_caller]
+    pub fn finish_unreaped(self, limit: Duration) -> Finished {
+        self.finish_if(|_| true, limit)
+    }
+
+    #[track_caller]
+    fn finish_if(
+        mut self,
+        may_be_unreaped: impl Fn(&WaitStatus) -> bool,
+        limit: Duration,
+    ) -> Finished {
         let start = Instant::now();
         let parent = self.run.parent;
         if self.run.ended.is_none() && has_ended_within(parent, limit) {
@@ -538,7 +554,7 @@ impl Released {
         let lives = |listener: &Pid| !matches!(state(*listener), None | Some('Z'));
         match (&self.run.ended, self.run.child) {
             (None, _) => self.fail(limit),
-            (Some(WaitStatus::Signaled(_, signal, _)), listener) if uncaught.contains(signal) => {
+            (Some(ended), listener) if may_be_unreaped(ended) => {
                 while listener.as_ref().is_some_and(lives) {
                     if start.elapsed() > limit {
                         self.fail(limit);
