@@ -1,5 +1,5 @@
-//! System calls and files that the kernel refuses, as the policy of a sandbox has it; see seccomp(2)
-//! and landlock(7).
+//! System calls and files that the kernel refuses, as the policy of a sandbox has it; see
+//! seccomp(2) and landlock(7).
 
 use std::fs::{self, File};
 use std::io;
@@ -18,7 +18,7 @@ pub const SYS_POLL: libc::c_long = libc::SYS_poll;
 pub const SYS_POLL: libc::c_long = libc::SYS_ppoll;
 
 /// A system call that is to fail, by its number, and by one of its arguments if that is given.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     call: libc::c_long,
     /// The argument's index, the bits to look at, and what they must be.
