@@ -530,7 +530,10 @@ impl Released {
     /// As [`finish`](Self::finish), but a parent that died of one of these has not reaped it.
     #[track_caller]
     pub fn finish_after(self, uncaught: &[Signal], limit: Duration) -> Finished {
-        let is_uncaught = |ended: &WaitStatus| matches!(ended, WaitStatus::Signaled(_, signal, _) if uncaught.contains(signal));
+        let is_uncaught = |ended: &WaitStatus| match ended {
+            WaitStatus::Signaled(_, signal, _) => uncaught.contains(signal),
+            _ => false,
+        };
         self.finish_if(is_uncaught, limit)
     }
 
