@@ -123,10 +123,8 @@ fn faults(call: &str, errno: Errno, stderr: &str) -> Vec<String> {
         "policy".into(),
         "seccomp".into(),
     ];
-    let is_shared_memory = ["shm", "IPC_", "SHM_"]
-        .iter()
-        .any(|it| call.starts_with(it));
-    if is_shared_memory && errno == Errno::ENOSYS {
+    // A kernel without it would not have given a segment to attach.
+    if call == "shmget(" && errno == Errno::ENOSYS {
         parts.push("CONFIG_SYSVIPC".into());
     }
     // Each would be advice that does not help, or a clause that follows nothing.
@@ -134,9 +132,12 @@ fn faults(call: &str, errno: Errno, stderr: &str) -> Vec<String> {
         "chmod",
         "run both as one user",
         "another user",
-        "--path",
         "; or ",
+        "--path",
     ];
+    // A policy may be about this file alone.
+    let is_of_file = ["open(", "ftok("].contains(&call) && errno == Errno::EACCES;
+    let untrue = &untrue[..untrue.len() - usize::from(is_of_file)];
     let missing = parts
         .into_iter()
         .filter(|it| !stderr.contains(it))

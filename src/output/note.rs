@@ -60,7 +60,7 @@ pub fn no_message(path: &Path) -> String {
 /// Why the run has failed, and which option helps.
 pub fn error(error: &anyhow::Error) {
     let option = match error.downcast_ref() {
-        Some(Error::Call(call, errno)) => match (&**call, errno) {
+        Some(Error::Call(failure, errno)) => match (&failure.call, errno) {
             (Call::Read(0), _) => "; --step reads Enter from standard input",
             // There it is not the file.
             (_, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EPERM | Errno::ENOSYS) => "",

@@ -19,7 +19,7 @@ pub(super) const POLICY: &str = "a policy forbids this call (seccomp, Landlock, 
 pub enum Error {
     /// This system call failed with this errno(3). Shown as `shmget(0x0100c01a, 1024, 0) failed:
     /// Permission denied (EACCES)`, and the likely cause where there is one.
-    Call(Box<Call>, Errno),
+    Call(Box<Failure>, Errno),
     /// There is a segment at the key already, and it must not be removed. That may pass.
     Occupied { what: String, may_pass: bool },
     /// What was waited for did not happen in time.
@@ -42,10 +42,19 @@ pub enum Error {
     UnusableFile(String),
 }
 
+/// A call that has failed, and the likely cause, as far as it can be told.
+#[derive(Debug)]
+pub struct Failure {
+    pub call: Call,
+    cause: Option<Cow<'static, str>>,
+}
+
 impl Error {
-    /// The error of a call that has failed.
+    /// The error of a call that has failed. (The cause is looked for now: later, the other process
+    /// or the file may be another one.)
     pub fn call(call: Call, errno: Errno) -> Self {
-        Self::Call(Box::new(call), errno)
+        let cause = likely_cause(&call, errno);
+        Self::Call(Box::new(Failure { call, cause }), errno)
     }
 
     /// The error number, if it was a system call that failed.
@@ -75,9 +84,10 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Call(call, errno) => {
+            Self::Call(failure, errno) => {
+                let Failure { call, cause } = &**failure;
                 write!(f, "{call} failed: {} ({errno:?})", errno.desc())?;
-                likely_cause(call, *errno).map_or(Ok(()), |cause| write!(f, "; {cause}"))
+                cause.as_ref().map_or(Ok(()), |cause| write!(f, "; {cause}"))
             }
             Self::Occupied { what, .. } | Self::TimedOut(what) | Self::Held(what) => {
                 f.write_str(what)
@@ -95,6 +105,10 @@ impl fmt::Display for Error {
 /// The likely cause, and what to do. For the limits see the calls' pages and proc_sys_kernel(5).
 fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
     let cause = match (call, errno) {
+        (Call::IpcRmid(id), _) => {
+            let policy = if is_refusal(errno) { format!("{POLICY}; ") } else { String::new() };
+            return Some(format!("{policy}segment {id} is left: ipcrm -m {id} removes it").into());
+        }
         // These depend on users and modes.
         (Call::Open(path), Errno::EACCES) => return path::why_denied(path, true).map(Cow::from),
         (Call::Ftok(path, _), Errno::EACCES) => {
@@ -146,15 +160,15 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
              limit (sysctl)"
         }
         (Call::Shmget(..), Errno::EINVAL) => "the size may exceed kernel.shmmax: raise it (sysctl)",
-        (
-            Call::Shmget(..) | Call::Shmat(..) | Call::IpcStat(_) | Call::IpcRmid(_),
-            Errno::ENOSYS,
-        ) => {
+        (Call::Shmget(..), Errno::ENOSYS) => {
             "this kernel has no System V IPC (CONFIG_SYSVIPC), or a policy hides it (seccomp): run \
              on another kernel, or outside of the sandbox"
         }
         (Call::Open(..) | Call::Ftok(..), Errno::ENOENT) => {
             "ftok needs a file that exists: create it (touch)"
+        }
+        (Call::Flock(..), Errno::EBADF) => {
+            "on NFS an exclusive lock needs a file that is open for writing: use a local file"
         }
         (Call::Flock(..), Errno::ENOLCK) => {
             "the kernel has no memory for one more lock, or the file's server has no locks"
@@ -170,12 +184,17 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
         (Call::Socketpair, Errno::EAFNOSUPPORT) => {
             "this kernel has no Unix sockets (CONFIG_UNIX), or a policy forbids them (seccomp)"
         }
-        (_, Errno::EPERM | Errno::EACCES) => POLICY,
         (_, Errno::ENOSYS) => {
             "this kernel does not have this call, or a policy hides it (seccomp): run on another \
              kernel, or outside of the sandbox"
         }
+        _ if is_refusal(errno) => POLICY,
         _ => return None,
     };
     Some(cause.into())
+}
+
+/// Whether a policy answers so.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS)
 }

@@ -71,14 +71,13 @@ impl RunLock {
                 locked?;
             }
             // It may have been replaced while we waited, and the key is made from the new file.
-            let identity = |file: io::Result<Metadata>| file.ok().map(|it| (it.dev(), it.ino()));
-            let look = || (identity(file.metadata()), identity(fs::metadata(path)));
-            let (ours, at_path) = look();
-            if at_path.is_some() && ours == at_path {
+            let look = || Ok((identity(file.metadata())?, identity(fs::metadata(path))?));
+            let found = look().map_err(|errno| path::unusable(path, errno))?;
+            if found.1.is_some() && found.0 == found.1 {
                 return Ok(Self(file));
             }
             // But who replaces it if nobody has waited, or again before the next look?
-            odd_rounds += u32::from(!must_wait || look() != (ours, at_path));
+            odd_rounds += u32::from(!must_wait || look() != Ok(found));
             let path = quoted(path);
             if odd_rounds == ODD_ROUNDS {
                 return Err(Error::UnusableFile(format!(
@@ -88,6 +87,14 @@ impl RunLock {
             deadline.what = format!("{path} was replaced meanwhile: it was not locked");
             deadline.check()?;
         }
+    }
+}
+
+/// Which file it is; `None` if there is none.
+fn identity(file: io::Result<Metadata>) -> nix::Result<Option<(u64, u64)>> {
+    match file.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default())) {
+        Err(Errno::ENOENT) => Ok(None),
+        file => file.map(|it| Some((it.dev(), it.ino()))),
     }
 }
 

@@ -157,10 +157,11 @@ impl<T: SelfContained> OwnedSegment<T> {
                 Err(error) if error.is_removed() => {}
                 outcome => reclaimed = outcome?.or(reclaimed),
             }
-            // The key was free for a moment, and may be taken again, without end.
+            // The key was free for a moment. But it may be taken again, and again.
             rounds += 1;
             if rounds > 1 {
                 deadline.check()?;
+                trace::sleep(OCCUPIED_INTERVAL);
             }
         }
     }
@@ -214,10 +215,7 @@ impl<T> Drop for OwnedSegment<T> {
     fn drop(&mut self) {
         // We are here because something else has failed already.
         match remove(self.segment.id) {
-            Err(error) if !error.is_removed() => cleanup::failed(format!(
-                "{error}; segment {id} is left: ipcrm -m {id} removes it",
-                id = self.segment.id
-            )),
+            Err(error) if !error.is_removed() => cleanup::failed(error.to_string()),
             _ => {}
         }
     }

@@ -252,7 +252,12 @@ pub fn sleep(
 
 /// Changes the mask of this thread, and returns the one from before; see sigprocmask(2).
 pub(super) fn change_mask(how: SigmaskHow, set: SigSet) -> Result<SigSet, Error> {
-    trace::traced(|| Call::Sigprocmask(how, set), || set.thread_swap_mask(how))
+    // Not pthread_sigmask(3): it returns its errno, and nix looks for -1 and finds no error.
+    let change = || {
+        let mut before = SigSet::empty();
+        signal::sigprocmask(how, Some(&set), Some(&mut before)).map(|()| before)
+    };
+    trace::traced(|| Call::Sigprocmask(how, set), change)
 }
 
 /// Sends `signal` to a process. Fails as kill(2) does: ESRCH if there is none, EPERM if this user
