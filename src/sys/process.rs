@@ -78,7 +78,8 @@ struct End {
 fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork, Error> {
     let parent = getpid();
     // SAFETY: nothing in this crate starts a thread, and whoever calls it has but one (README.md).
-    // So the child finds every lock free and all memory in order, and may call what it likes.
+    // So the child finds every lock free and all memory in order, and may call what it likes. (If
+    // a preloaded library has a thread, the C library still sees to its own locks, malloc's too.)
     let fork = || Errno::result(unsafe { libc::fork() });
     let pid = Pid::from_raw(trace::traced(|| Call::Fork, fork)?);
     if pid.as_raw() != 0 {
