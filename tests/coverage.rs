@@ -1,0 +1,131 @@
+//! A build that measures coverage: what both processes have run is written down.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::*;
+
+const HELLO: &str = "Hello, world";
+
+/// The measurement. (The second is what `cargo llvm-cov` sets too.)
+const FLAGS: &str = "-C instrument-coverage --cfg coverage";
+
+#[test]
+fn built_for_coverage_the_demo_is_the_same_and_the_profile_counts_what_both_processes_ran() {
+    let scratch = Scratch::new();
+    let profiles = scratch.dir().join("profiles");
+    let Some(program) = build_with_coverage(scratch.dir()) else {
+        return;
+    };
+    let mut command = Command::new(program);
+    command
+        .args(scratch.sigshm([HELLO]).get_args())
+        .env("LLVM_PROFILE_FILE", profiles.join("%p-%m.profraw"))
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null());
+    with_default_signals(&mut command);
+    let finished = run(&mut command);
+    finished.assert_delivered(HELLO.len(), HELLO);
+    assert_eq!(finished.stderr, "");
+    scratch.assert_nothing_left();
+
+    let written: Vec<PathBuf> = fs::read_dir(&profiles)
+        .map(|files| files.map(|file| file.unwrap().path()).collect())
+        .unwrap_or_default();
+    let is_empty = |file: &&PathBuf| fs::metadata(file).unwrap().len() == 0;
+    let empty: Vec<_> = written.iter().filter(is_empty).collect();
+    assert!(!written.is_empty(), "no profile was written");
+    assert!(empty.is_empty(), "they are empty: {empty:?}");
+
+    // The two may share a file, whose name then has the parent's PID. So what counts is inside.
+    let Some(text) = profile(&written, scratch.dir()) else {
+        return;
+    };
+    for (function, who) in [
+        ("4demo4demo", "the parent, before the fork"),
+        ("6sender6sender", "the parent"),
+        ("8listener8listener", "the child"),
+        ("8listener7receive", "the child, which has got the message"),
+    ] {
+        assert!(count(&text, function) > 0, "{function}, of {who}: {text}");
+    }
+}
+
+/// The program, built for this. `None`, and a word about it, if this compiler cannot.
+fn build_with_coverage(scratch: &Path) -> Option<PathBuf> {
+    // A folder that is kept: the next time there is nothing to do.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("coverage");
+    let mut cargo = tool(&env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo
+        .args(["build", "--bin", "sigshm", "--offline", "--locked"])
+        .arg("--target-dir")
+        .arg(&target)
+        .env("RUSTFLAGS", FLAGS)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        // What runs while it is built is measured too, and would leave that in the sources.
+        .env("LLVM_PROFILE_FILE", scratch.join("build-%p-%m"));
+    let built = match cargo.output() {
+        Ok(built) => built,
+        Err(error) => {
+            not_tested("a build for coverage", &format!("{cargo:?}: {error}"));
+            return None;
+        }
+    };
+    let said = String::from_utf8_lossy(&built.stderr);
+    if !built.status.success() && said.contains("profiler_builtins") {
+        not_tested("a build for coverage", "the compiler has no profiler");
+        return None;
+    }
+    assert!(built.status.success(), "{cargo:?}: {said}");
+    Some(target.join("debug/sigshm"))
+}
+
+/// What the profiles say, as text. `None`, and a word about it, if nobody here can read them.
+fn profile(files: &[PathBuf], scratch: &Path) -> Option<String> {
+    let rustc = tool(&env::var_os("RUSTC").unwrap_or("rustc".into()))
+        .args(["--print", "target-libdir"])
+        .output();
+    let libraries = String::from_utf8(rustc.unwrap().stdout).unwrap();
+    let reader = Path::new(libraries.trim()).with_file_name("bin/llvm-profdata");
+    if !reader.exists() {
+        let why = format!("there is no {}", reader.display());
+        not_tested("whether the profile counts what both processes ran", &why);
+        return None;
+    }
+    let merged = scratch.join("merged");
+    let mut merge = Command::new(&reader);
+    merge.arg("merge").args(files).arg("-o").arg(&merged);
+    assert_eq!(run(&mut merge).code, Some(0), "{merge:?}");
+    let mut show = Command::new(&reader);
+    show.args(["show", "--all-functions", "--counts"])
+        .arg(&merged);
+    Some(run(&mut show).text().to_owned())
+}
+
+/// How often this function of the program was called. Its name is a part of what the compiler makes
+/// of it, which is long.
+#[track_caller]
+fn count(text: &str, function: &str) -> u64 {
+    let mut lines = text.lines();
+    let is_it = |line: &str| line.contains("6sigshm") && line.ends_with(&format!("{function}:"));
+    lines.find(|line| is_it(line)).expect(function);
+    let count = lines.find_map(|line| line.trim().strip_prefix("Function count: "));
+    count.expect("it has a count").parse().unwrap()
+}
+
+/// A tool of the compiler, without what the outer cargo has set for these tests.
+fn tool(name: &OsString) -> Command {
+    let kept = ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"];
+    let kept = [&kept[..], &["RUSTUP_TOOLCHAIN", "TMPDIR"]].concat();
+    let mut command = Command::new(name);
+    command.env_clear();
+    command.envs(kept.iter().filter_map(|it| Some((it, env::var_os(it)?))));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
