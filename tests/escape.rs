@@ -43,10 +43,21 @@ fn bidirectional_controls_are_escaped_and_their_neighbours_are_not() {
         assert_eq!(shown(character), format!("\\u{{{code:x}}}"));
     }
     for harmless in [
-        "\u{a0}", "\u{61b}", "\u{61d}", "\u{200d}", "\u{2010}", "\u{2029}", "\u{202f}", "\u{2065}",
+        "\u{a0}", "\u{61b}", "\u{61d}", "\u{200d}", "\u{2010}", "\u{2027}", "\u{202f}", "\u{2065}",
         "\u{206a}", "ü", "日本", "🦀", "\\", "\"",
     ] {
         assert_eq!(shown(harmless), harmless);
+    }
+}
+
+#[test]
+fn line_and_paragraph_separators_are_escaped() {
+    // All that Unicode has in its categories Zl and Zp. Whoever splits lines as Unicode does, as
+    // Python's splitlines, ends a line there. What else ends one is a control character.
+    for (separator, escape) in [("\u{2028}", r"\u{2028}"), ("\u{2029}", r"\u{2029}")] {
+        assert_eq!(shown(separator), escape);
+        let among_others = format!("ab{separator}é");
+        assert_eq!(shown(among_others), format!("ab{escape}é"));
     }
 }
 

@@ -7,6 +7,7 @@ mod support;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -126,6 +127,92 @@ fn bidirectional_overrides_and_isolates_are_shown_and_not_obeyed() {
     }
     // Writing from right to left is not the same as overriding the direction.
     assert_shown("שלום", "שלום");
+}
+
+/// Everything that ends a line for somebody: for Python's `str.splitlines`, which knows the most.
+const LINE_ENDS: &str = "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}";
+
+#[test]
+fn whatever_ends_a_line_for_somebody_is_shown_and_ends_none() {
+    for end in LINE_ENDS.chars() {
+        let shown = match end {
+            '\n' | '\r' => end.escape_default().to_string(),
+            '\0'..='\x1f' => format!(r"\x{:02x}", end as u32),
+            _ => end.escape_unicode().to_string(),
+        };
+        assert_shown(format!("one{end}two"), &format!("one{shown}two"));
+    }
+}
+
+#[test]
+fn whoever_splits_lines_as_unicode_does_sees_the_lines_that_are_printed() {
+    let scratch = Scratch::new();
+    let ends = |before: &str| format!("{before}{LINE_ENDS}.");
+    let path = scratch.dir().join(ends("path"));
+    fs::write(&path, "").unwrap();
+    let missing = ends("/missing");
+    let with_path = |path: &OsStr, rest: &[&str]| {
+        let mut command = sigshm();
+        command.arg("--path").arg(path).args(rest);
+        command
+    };
+    let mut all = String::new();
+    // What is run, its exit status, and how many lines it prints, if that is known.
+    for (mut command, code, lines) in [
+        (scratch.sigshm([LINE_ENDS]), 0, Some(11)),
+        (scratch.via_socket([LINE_ENDS]), 0, Some(10)),
+        (scratch.sigshm(["--explain", LINE_ENDS]), 0, None),
+        (scratch.via_socket(["--explain", LINE_ENDS]), 0, None),
+        (scratch.sigshm(["--step", LINE_ENDS]), 0, None),
+        // A path, where it is told and where it is an error.
+        (with_path(path.as_os_str(), &["--explain", "hi"]), 0, None),
+        (with_path(path.as_os_str(), &["--step", "hi"]), 0, None),
+        (with_path(missing.as_ref(), &["hi"]), 1, Some(0)),
+        (with_path(missing.as_ref(), &["--listen"]), 1, Some(0)),
+        // Bad usage quotes what was typed.
+        (scratch.sigshm([ends("--explian")]), 2, Some(0)),
+        (scratch.sigshm(["one".into(), ends("two")]), 2, Some(0)),
+        (scratch.sigshm([ends("--color="), "hi".into()]), 2, Some(0)),
+        (
+            scratch.sigshm([ends("--timeout="), "hi".into()]),
+            2,
+            Some(0),
+        ),
+        (scratch.sigshm([ends("--signal="), "hi".into()]), 2, Some(0)),
+        (scratch.sigshm([ends("--to="), "hi".into()]), 2, Some(0)),
+    ] {
+        let finished = run(&mut command);
+        assert_eq!(finished.code, Some(code), "{finished:#?}");
+        let printed = finished.text().matches('\n').count();
+        assert_eq!(printed, lines.unwrap_or(printed), "{finished:#?}");
+        let said = finished.stderr.matches('\n').count();
+        assert_eq!(said == 0, code == 0, "{finished:#?}");
+        let text = finished.text().to_owned() + &finished.stderr;
+        assert!(text.contains(r"\u{2028}"), "{command:?}: {text:?}");
+        let ends = |it: &char| LINE_ENDS.contains(*it) && *it != '\n';
+        assert_eq!(text.chars().find(ends), None, "{command:?}: {text:?}");
+        all += &text;
+    }
+    match lines_to_python(&all) {
+        Some(lines) => assert_eq!(lines, all.matches('\n').count(), "{all:?}"),
+        None => not_tested("whether Python sees as many lines", "there is no python3"),
+    }
+    scratch.assert_nothing_left();
+}
+
+/// How many lines this is to Python. `None` if there is none here.
+fn lines_to_python(text: &str) -> Option<usize> {
+    let count = "import sys; print(len(sys.stdin.buffer.read().decode().splitlines()))";
+    let mut python = Command::new("python3");
+    python.args(["-c", count]).stdin(Stdio::piped());
+    let child = python.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = child.ok()?;
+    let written = child.stdin.take().unwrap().write_all(text.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    // (What stands there as python3 may only be a script that looks for one.)
+    written.ok().filter(|()| output.status.success())?;
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.trim().parse().ok()
 }
 
 #[test]
@@ -647,13 +734,13 @@ fn assert_shown(message: impl AsRef<OsStr>, shown: &str) {
     scratch.assert_nothing_left();
 }
 
-/// The text has no control character but the ends of its lines, and nothing that turns the reading
-/// direction around.
+/// The text has no control character but the ends of its lines, nothing that turns the reading
+/// direction around, and nothing else that ends a line.
 #[track_caller]
 fn assert_defused(text: &str) {
     let obeyed = |character: &char| {
         (character.is_control() && *character != '\n')
-            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     assert_eq!(text.chars().find(obeyed), None, "{text:?}");
 }
