@@ -18,7 +18,7 @@ use nix::pty::openpty;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::termios::{FlowArg, tcflow};
-use nix::unistd::{Pid, pipe2, setsid};
+use nix::unistd::{Pid, dup2_stdout, pipe2, setsid, write};
 
 use support::tracer::{Point, freeze};
 use support::*;
@@ -192,6 +192,26 @@ fn a_reader_that_leaves_after_any_line_is_no_error_and_the_message_is_delivered(
         let finished = running.finish();
         assert_eq!(finished.code, Some(0), "after {lines} lines: {finished:#?}");
         assert_eq!(finished.stderr, "");
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_connection_that_is_reset_before_any_line_is_no_error_and_the_message_is_delivered() {
+    for line in 0..LINES {
+        let scratch = Scratch::new();
+        let mut command = scratch.sigshm(["Hello, world"]);
+        let (reader, writer) = packet_sockets();
+        // Since this is never read, the first write after the end fails with ECONNRESET.
+        write(&writer, b".").unwrap();
+        // SAFETY: between fork and exec this makes one system call and allocates nothing.
+        unsafe { command.pre_exec(move || Ok(dup2_stdout(&writer)?)) };
+        let frozen = freeze(&mut command, Point::Line(line))
+            .unwrap_or_else(|run| panic!("there are only {line} lines: {run:#?}"));
+        close_socket(reader);
+        let finished = frozen.release().finish(TIMEOUT);
+        let outcome = (finished.code, finished.stderr.as_str());
+        assert_eq!(outcome, (Some(0), ""), "before line {}", line + 1);
         scratch.assert_nothing_left();
     }
 }

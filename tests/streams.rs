@@ -5,9 +5,12 @@
 mod support;
 
 use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::{fs::OpenOptionsExt, process::CommandExt};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -138,6 +141,59 @@ fn a_pipe_whose_reader_has_left_is_no_error_for_any_command() {
         until_write_fails(&writer, Errno::EPIPE);
         writer.into()
     });
+}
+
+/// A TCP connection whose reader has left before it had read all: so it is reset, and the next
+/// write fails with ECONNRESET, once.
+fn reset_connection() -> io::Result<OwnedFd> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let writer = TcpStream::connect(listener.local_addr()?)?;
+    let (mut reader, _) = listener.accept()?;
+    (&writer).write_all(b"..")?;
+    reader.read_exact(&mut [0])?;
+    close_socket(reader);
+    Ok(writer.into())
+}
+
+/// The same between two sockets of one system, with packets.
+fn reset_packets() -> io::Result<OwnedFd> {
+    let (reader, writer) = packet_sockets();
+    write(&writer, b".")?;
+    close_socket(reader);
+    Ok(writer)
+}
+
+/// Datagrams whose reader has left: ECONNREFUSED, once, and then ENOTCONN.
+fn refused_datagrams() -> io::Result<OwnedFd> {
+    let (reader, writer) = UnixDatagram::pair()?;
+    close_socket(reader);
+    Ok(writer.into())
+}
+
+/// The same through the network: every other one is refused.
+fn refused_packets() -> io::Result<OwnedFd> {
+    let reader = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let writer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    writer.connect(reader.local_addr()?)?;
+    close_socket(reader);
+    writer.send(b".")?;
+    Ok(writer.into())
+}
+
+#[test]
+fn a_connection_whose_reader_has_left_is_no_error_for_any_command() {
+    for left in [
+        reset_connection,
+        reset_packets,
+        refused_datagrams,
+        refused_packets,
+    ] {
+        if let Err(error) = left() {
+            not_tested("a connection whose reader has left", &error.to_string());
+            continue;
+        }
+        assert_each_ends(&COMMANDS, None, |_| left().unwrap().into());
+    }
 }
 
 /// A terminal whose window has been closed.

@@ -1,11 +1,7 @@
 //! The transcript is a contract: compared as a whole, colours included, however it is captured.
 
-#![allow(unsafe_code)] // For a pair of sockets that nobody wraps.
-
 mod support;
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -254,19 +250,4 @@ fn on_a_terminal(command: Command) -> Shown {
         "{text:?}"
     );
     Shown::new(&text.replace("\r\n", "\n"))
-}
-
-/// The two ends of a connection that keeps packets apart and that has an end.
-fn packet_sockets() -> (UnixDatagram, OwnedFd) {
-    let mut ends = [-1; 2];
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
-    // SAFETY: the call writes two numbers to where it is told, and `ends` has room for them.
-    let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
-    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the call has just opened both, and nobody else knows of them.
-    let [ours, theirs] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
-    assert!(ours.as_raw_fd() > libc::STDERR_FILENO);
-    let ours = UnixDatagram::from(ours);
-    ours.set_read_timeout(Some(TIMEOUT)).unwrap();
-    (ours, theirs)
 }
