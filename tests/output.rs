@@ -5,21 +5,19 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::iter;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
-use nix::pty::openpty;
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::termios::{FlowArg, tcflow};
-use nix::unistd::{Pid, dup2_stdout, pipe2, setsid, write};
+use nix::unistd::{Pid, dup2_stdout, pipe2, write};
 
+use support::terminal::Terminal;
 use support::tracer::{Point, freeze};
 use support::*;
 
@@ -355,80 +353,6 @@ fn a_standard_error_that_nobody_reads_holds_nothing_up() {
 }
 
 // Terminals. One takes no more output if the user has pressed Ctrl-S, or if nobody reads it.
-
-/// The two ends of a terminal.
-struct Terminal {
-    user: File,
-    program: OwnedFd,
-    shown: String,
-}
-
-impl Terminal {
-    fn new() -> Self {
-        let ends = openpty(None, None).unwrap();
-        for end in [&ends.master, &ends.slave] {
-            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-        }
-        fcntl(&ends.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-        Self {
-            user: ends.master.into(),
-            program: ends.slave,
-            shown: String::new(),
-        }
-    }
-
-    /// From now on it takes no output. (Stopped in this way, and not by Ctrl-S, it does not go on
-    /// when Ctrl-C is pressed.)
-    fn stop(&self) {
-        tcflow(&self.program, FlowArg::TCOOFF).unwrap();
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.user.write_all(keys.as_bytes()).unwrap();
-    }
-
-    #[track_caller]
-    fn until_shown(&mut self, text: &str, times: usize) {
-        let mut bytes = [0; 4096];
-        wait_until(text, || {
-            // There is nothing to read yet, or there is.
-            let length = self.user.read(&mut bytes).unwrap_or(0);
-            self.shown += &String::from_utf8_lossy(&bytes[..length]);
-            self.shown.matches(text).count() >= times
-        });
-    }
-
-    /// Makes it the standard output of the run, whatever that is already.
-    fn becomes_stdout_of(&self, command: &mut Command) {
-        let descriptor = self.program.as_raw_fd();
-        // SAFETY: between fork and exec this makes one system call, on a descriptor that is open
-        // for as long as the terminal is there.
-        unsafe {
-            command.pre_exec(move || {
-                if libc::dup2(descriptor, 1) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            })
-        };
-    }
-
-    /// Makes it the terminal of the run, from which Ctrl-C comes.
-    fn becomes_terminal_of(&self, command: &mut Command) {
-        let end = || self.program.try_clone().unwrap();
-        command.stdin(end()).stdout(end()).stderr(end());
-        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
-        unsafe {
-            command.pre_exec(|| {
-                setsid()?;
-                if libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            })
-        };
-    }
-}
 
 #[test]
 fn a_run_at_a_terminal_that_stops_at_any_line_can_be_ended_and_nobody_is_left() {

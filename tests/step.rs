@@ -12,19 +12,21 @@ mod support;
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::slice;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios};
+use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use rexpect::session::{PtySession, spawn_command};
 
 use support::program::Program;
+use support::terminal::Terminal;
 use support::told::*;
 use support::*;
 
@@ -471,6 +473,135 @@ fn ctrl_d_at_any_stop_lets_the_run_go_on_without_stopping() {
         class.session.send_control('d').unwrap();
         class.assert_delivered(number + 1);
         scratch.assert_nothing_left();
+    }
+}
+
+/// Changes how a terminal is set.
+type Set = fn(&mut Termios);
+
+/// How a terminal may be set: the words of stty(1), and what they change.
+const SETTINGS: [(&str, Set); 8] = [
+    ("sane", |_| {}),
+    ("-icrnl", |it| it.input_flags.remove(InputFlags::ICRNL)),
+    ("igncr", |it| it.input_flags.insert(InputFlags::IGNCR)),
+    ("inlcr", |it| it.input_flags.insert(InputFlags::INLCR)),
+    ("-isig", |it| it.local_flags.remove(LocalFlags::ISIG)),
+    ("-icrnl -icanon", |it| {
+        it.input_flags.remove(InputFlags::ICRNL);
+        it.local_flags.remove(LocalFlags::ICANON);
+    }),
+    ("-icrnl -isig", |it| {
+        it.input_flags.remove(InputFlags::ICRNL);
+        it.local_flags.remove(LocalFlags::ISIG);
+    }),
+    ("raw", cfmakeraw),
+];
+
+/// A run on a terminal that was set before, started by a shell, whose terminal it stays.
+struct Typing {
+    terminal: Terminal,
+    before: Termios,
+    shell: Child,
+}
+
+impl Typing {
+    fn start(scratch: &Scratch, set: Set) -> Self {
+        let terminal = Terminal::new();
+        // Without an echo, all that is shown is the program's.
+        terminal.set(|it| {
+            it.local_flags.remove(LocalFlags::ECHO);
+            set(it);
+        });
+        let before = terminal.settings();
+        let program = stepping(scratch);
+        let mut shell = Command::new("sh");
+        // It is interrupted too, and goes on. In the end it waits, since its own end would reset
+        // the terminal.
+        let script = "trap : INT; \"$@\"; echo \"sh: $?\"; while :; do sleep 1; done";
+        shell.args(["-c", script, "sh"]).arg(program.get_program());
+        shell.args(program.get_args()).env_remove("NO_COLOR");
+        with_default_signals(&mut shell);
+        terminal.becomes_terminal_of(&mut shell);
+        let shell = shell.spawn().unwrap();
+        Self {
+            terminal,
+            before,
+            shell,
+        }
+    }
+
+    /// Presses this key at each stop until it stands at the one with this number.
+    #[track_caller]
+    fn walk_to(&mut self, number: usize, enter: &str) {
+        for stops in 1..=number {
+            self.terminal.until_shown(WAITS, stops);
+            self.terminal.press(enter);
+        }
+        self.terminal.until_shown(WAITS, number + 1);
+    }
+
+    /// Waits for the end of both processes. What was shown, and the exit status.
+    #[track_caller]
+    fn end(&mut self, scratch: &Scratch) -> (String, String) {
+        self.terminal.until_shown("sh: ", 1);
+        wait_until("the status is shown", || {
+            self.terminal.shown().ends_with('\n')
+        });
+        let shell = self.shell.id() as i32;
+        wait_until("only the shell is left", || scratch.processes() == [shell]);
+        let shown = self.terminal.shown().replace('\r', "");
+        let (text, status) = shown.split_once("sh: ").unwrap();
+        (text.to_owned(), status.trim().to_owned())
+    }
+}
+
+impl Drop for Typing {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+#[test]
+fn enter_goes_on_however_the_terminal_is_set_and_that_is_left_as_it_was() {
+    let scratch = Scratch::new();
+    for (name, set) in SETTINGS {
+        for enter in ["\r", "\n"] {
+            eprintln!("{name}, {enter:?}"); // shown if it fails
+            let mut typing = Typing::start(&scratch, set);
+            typing.walk_to(REMOVES, enter);
+            typing.terminal.press(enter);
+            let (text, status) = typing.end(&scratch);
+            assert_eq!(status, "0", "{name} {enter:?}: {text}");
+            assert_is_transcript(&text, STOPS.len());
+            assert_eq!(
+                typing.terminal.settings(),
+                typing.before,
+                "{name} {enter:?}"
+            );
+            drop(typing);
+            scratch.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn the_interrupt_character_ends_the_run_however_the_terminal_is_set() {
+    let scratch = Scratch::new();
+    for (name, set) in SETTINGS {
+        // Alone, and then each of the two while the other one waits for it.
+        for number in [0, IN_PLACE, SENDS, READ] {
+            eprintln!("{name}, stop {number}"); // shown if it fails
+            let mut typing = Typing::start(&scratch, set);
+            typing.walk_to(number, "\r");
+            typing.terminal.press("\x03");
+            let (text, status) = typing.end(&scratch);
+            assert_eq!(status, "130", "{name}, stop {number}: {text}");
+            // Not a word more.
+            assert!(text.trim_end().ends_with(WAITS), "{name}: {text}");
+            drop(typing);
+            scratch.assert_nothing_left();
+        }
     }
 }
 

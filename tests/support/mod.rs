@@ -7,6 +7,7 @@
 pub mod program;
 #[cfg(target_os = "linux")]
 pub mod refusal;
+pub mod terminal;
 pub mod told;
 #[cfg(target_os = "linux")]
 pub mod tracer;

@@ -1,0 +1,103 @@
+//! A terminal of the test's own: what is shown on it, what is typed, and how it is set.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::pty::openpty;
+use nix::sys::termios::{FlowArg, SetArg, Termios, tcflow, tcgetattr, tcsetattr};
+use nix::unistd::setsid;
+
+use super::wait_until;
+
+/// The two ends of a terminal.
+pub struct Terminal {
+    user: File,
+    program: OwnedFd,
+    shown: Vec<u8>,
+}
+
+impl Terminal {
+    pub fn new() -> Self {
+        let ends = openpty(None, None).unwrap();
+        for end in [&ends.master, &ends.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        fcntl(&ends.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        Self {
+            user: ends.master.into(),
+            program: ends.slave,
+            shown: Vec::new(),
+        }
+    }
+
+    /// How it is set; see termios(3).
+    pub fn settings(&self) -> Termios {
+        tcgetattr(&self.program).unwrap()
+    }
+
+    pub fn set(&self, change: impl Fn(&mut Termios)) {
+        let mut settings = self.settings();
+        change(&mut settings);
+        tcsetattr(&self.program, SetArg::TCSANOW, &settings).unwrap();
+    }
+
+    /// From now on it takes no output. (Stopped in this way, and not by Ctrl-S, it does not go on
+    /// when Ctrl-C is pressed.)
+    pub fn stop(&self) {
+        tcflow(&self.program, FlowArg::TCOOFF).unwrap();
+    }
+
+    pub fn press(&mut self, keys: &str) {
+        self.user.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// What was shown until now.
+    pub fn shown(&mut self) -> String {
+        let mut bytes = [0; 4096];
+        // There is something to read, or there is nothing yet.
+        while let Ok(length @ 1..) = self.user.read(&mut bytes) {
+            self.shown.extend(&bytes[..length]);
+        }
+        String::from_utf8_lossy(&self.shown).into_owned()
+    }
+
+    #[track_caller]
+    pub fn until_shown(&mut self, text: &str, times: usize) {
+        wait_until(text, || self.shown().matches(text).count() >= times);
+    }
+
+    /// Makes it the standard output of the run, whatever that is already.
+    pub fn becomes_stdout_of(&self, command: &mut Command) {
+        let descriptor = self.program.as_raw_fd();
+        // SAFETY: between fork and exec this makes one system call, on a descriptor that is open
+        // for as long as the terminal is there.
+        unsafe {
+            command.pre_exec(move || {
+                if libc::dup2(descriptor, 1) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            })
+        };
+    }
+
+    /// Makes it the terminal of the run, from which Ctrl-C comes.
+    pub fn becomes_terminal_of(&self, command: &mut Command) {
+        let end = || self.program.try_clone().unwrap();
+        command.stdin(end()).stdout(end()).stderr(end());
+        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
+        unsafe {
+            command.pre_exec(|| {
+                setsid()?;
+                if libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            })
+        };
+    }
+}
