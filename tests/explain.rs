@@ -788,6 +788,37 @@ fn strace_sees_as_many_polls_as_are_told_and_the_last_of_them_as_it_is_told() {
     }
 }
 
+#[test]
+fn strace_sees_as_many_sleeps_of_a_listener_as_are_told_and_the_last_of_them_as_it_is_told() {
+    for option in ["--color=never", "--timeout=1e30", "--timeout=60"] {
+        let scratch = Scratch::new();
+        let arguments = ["--listen", "--explain", option];
+        let Some(strace) = strace(&scratch, "listener", &arguments) else {
+            return;
+        };
+        let listener = Program::start(strace);
+        listener.until_printed("# Registering");
+        let pid = listener_in(&listener.printed()).to_string();
+        let log = scratch.dir().join(format!("listener.{pid}"));
+        wait_until("it has slept three times", || {
+            let log = fs::read_to_string(&log).unwrap();
+            log.matches("\npselect6(").count() > 3
+        });
+        let sender = run(&mut scratch.sigshm(["--to", &pid, "Hello, world"]));
+        assert_eq!(sender.code, Some(0), "{option}: {sender:#?}");
+        let watched = Watched::new(&scratch, "listener", listener.finish());
+        let outcome = (watched.finished.code, watched.finished.stderr.as_str());
+        assert_eq!(outcome, (Some(0), ""), "{option}");
+        let calls = watched.assert_told_is_seen(&scratch);
+        let told: Vec<&Call> = calls.iter().filter(|it| it.name() == "pselect").collect();
+        let seen = watched.sender.calls.iter();
+        let seen = seen.filter(|it| it.name() == "pselect6").count();
+        assert_eq!(told.len(), 1, "{option}: {calls:#?}");
+        assert_eq!(told[0].times(), seen, "{option}: {calls:#?}");
+        scratch.assert_nothing_left();
+    }
+}
+
 /// How the listener waits differs from run to run: it may have to sleep after it has spun.
 const WAIT: [&str; 2] = ["sigprocmask", "pselect"];
 
