@@ -21,7 +21,7 @@ use crate::step::Step;
 use crate::sys::proc::{self, Hold, Proc, Reaction};
 use crate::sys::signal::Signal;
 use crate::sys::{Deadline, Key, RunLock, Status};
-use crate::sys::{cleanup, fd, signal, trace};
+use crate::sys::{cleanup, fd, path, signal, trace};
 
 /// How often the sender looks at the segment's status: nobody tells it that it has changed.
 const STATUS_INTERVAL: Duration = Duration::from_millis(2);
@@ -32,6 +32,7 @@ pub fn listen(run: &mut Run) -> Result<()> {
     // From here on, a signal that comes before the handler is registered stays pending.
     signal::block(run.signal)?;
     // Without the file nobody could ever reach this listener.
+    path::ensure_harmless(&run.path)?;
     Key::from_path(&run.path, PROJECT)?;
     if run.signal == Signal::SIGINT {
         note::interrupt_is_caught();

@@ -74,8 +74,8 @@ fn print_line(line: &str) -> Result<()> {
         match write(&stdout, rest) {
             Ok(0) => return Err(Error::call(Call::Write(1, rest.len()), Errno::EIO).into()),
             Ok(written) => rest = &rest[written..],
-            // The last two are what sockets say.
-            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED) => break,
+            // A pipe says the first, and sockets all of them.
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED | Errno::ENOTCONN) => break,
             // The same for a terminal that has gone.
             Err(Errno::EIO) if fd::has_no_reader(&stdout) => break,
             Err(Errno::EINTR) => {}
