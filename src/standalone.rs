@@ -87,8 +87,8 @@ fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
              would be killed or stopped, or would not notice; {hint}"
         ),
         (Ok(Reaction::CleanUp), ..) => bail!(
-            "{program} catches {signal} only to clean up before it ends, as it seems: it catches \
-             SIGXCPU and SIGVTALRM too, as a shell, an editor or a sender does; {hint}"
+            "{program} seems to catch {signal} only to clean up before it ends: it also catches \
+             SIGXCPU and SIGVTALRM, as shells, editors and senders do; {hint}"
         ),
         (Err(unknown), ..) if cfg!(target_os = "linux") => bail!(
             "nobody can tell whether PID {listener} has a handler for {signal}, which may kill it \

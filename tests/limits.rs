@@ -335,7 +335,7 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
                 Some(1) => match said[..] {
                     [error] => error.starts_with("sigshm: error: "),
                     [one, other] => {
-                        let mut starts = [one, other].map(|it| it.splitn(3, ": ").nth(1));
+                        let mut starts = [one, other].map(|it| it.split(": ").nth(1));
                         starts.sort();
                         starts == [Some("error"), Some("not cleaned up")]
                     }

@@ -109,7 +109,10 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
             let policy = if is_refusal(errno) { format!("{POLICY}; ") } else { String::new() };
             return Some(format!("{policy}segment {id} is left: ipcrm -m {id} removes it").into());
         }
-        // These depend on users and modes.
+        // These depend on files, users and modes.
+        (Call::Open(path) | Call::Ftok(path, _), Errno::ENOENT) => {
+            return Some(path::why_missing(path).into());
+        }
         (Call::Open(path), Errno::EACCES) => return path::why_denied(path, true).map(Cow::from),
         (Call::Ftok(path, _), Errno::EACCES) => {
             return path::why_denied(path, false).map(Cow::from);
@@ -163,9 +166,6 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
         (Call::Shmget(..), Errno::ENOSYS) => {
             "this kernel has no System V IPC (CONFIG_SYSVIPC), or a policy hides it (seccomp): run \
              on another kernel, or outside of the sandbox"
-        }
-        (Call::Open(..) | Call::Ftok(..), Errno::ENOENT) => {
-            "ftok needs a file that exists: create it (touch)"
         }
         (Call::Flock(..), Errno::EBADF) => {
             "on NFS an exclusive lock needs a file that is open for writing: use a local file"

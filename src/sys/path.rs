@@ -34,6 +34,17 @@ pub(super) fn unusable(path: &Path, errno: Errno) -> Error {
     Error::UnusableFile(what)
 }
 
+/// Why there is no file, and what to do.
+pub(super) fn why_missing(path: &Path) -> String {
+    match path.parent() {
+        None => "the path is empty".to_owned(),
+        Some(folder) if !folder.as_os_str().is_empty() && fs::metadata(folder).is_err() => {
+            format!("there is no folder {}", quoted(folder))
+        }
+        Some(_) => "ftok needs a file that exists: create it (touch)".to_owned(),
+    }
+}
+
 /// Why this user may not look up the file, or may not open it for reading, as far as the system
 /// tells. The modes are blamed only if they forbid it.
 pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
