@@ -7,8 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::call::Call;
-use super::proc::Proc;
-use super::{path, status};
+use super::{path, proc, status};
 
 /// The cause where users, modes and files do not explain that a call is refused.
 pub(super) const POLICY: &str = "a policy forbids this call (seccomp, Landlock, AppArmor or \
@@ -117,13 +116,11 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
         (Call::Ftok(path, _), Errno::EACCES) => {
             return path::why_denied(path, false).map(Cow::from);
         }
-        (Call::Kill(pid, _), Errno::EPERM) => {
-            match Proc::ours().and_then(|proc| proc.users_allow_signal(*pid)) {
-                Ok(true) => POLICY,
-                Ok(false) => "it is another user's: run both as one user",
-                Err(_) => "it is another user's, or a policy forbids this call (seccomp)",
-            }
-        }
+        (Call::Kill(pid, _), Errno::EPERM) => match proc::users_allow_signal(*pid) {
+            Ok(true) => POLICY,
+            Ok(false) => "it is another user's: run both as one user",
+            Err(_) => "it is another user's, or a policy forbids this call (seccomp)",
+        },
         (Call::IpcStat(id), Errno::EACCES) => match status::may_read(*id) {
             Some(true) => POLICY,
             Some(false) => return None, // whoever asks says whose it is

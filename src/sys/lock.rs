@@ -25,9 +25,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, si
 use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::proc::{self, Proc};
 use super::trace::{self, Call};
-use super::{Deadline, Error, cleanup, path, quoted, signal};
+use super::{Deadline, Error, cleanup, path, proc, quoted, signal};
 
 /// How often the timer fires after its first time.
 const TIMER_INTERVAL: Duration = Duration::from_millis(10);
@@ -100,8 +99,7 @@ fn identity(file: io::Result<Metadata>) -> nix::Result<Option<(u64, u64)>> {
 
 /// Who has locked the file, as far as the system tells.
 fn holder(file: &File) -> String {
-    let holder = Proc::ours().ok().and_then(|proc| proc.lock_holder(file));
-    holder.map_or("another process".to_owned(), proc::describe)
+    proc::lock_holder(file).map_or("another process".to_owned(), proc::describe)
 }
 
 fn flock(file: &File, operation: c_int) -> Result<(), Error> {

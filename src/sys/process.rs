@@ -27,9 +27,8 @@ use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid, write};
 
-use super::proc::Proc;
 use super::trace::{self, Call};
-use super::{Deadline, Error, SelfContained, cleanup, fd, signal};
+use super::{Deadline, Error, SelfContained, cleanup, fd, proc, signal};
 
 /// Which of the two processes this is, and what it has of the other one.
 #[derive(Debug)]
@@ -195,7 +194,7 @@ impl Child {
         match fd::wait_readable(self.end.reads.as_fd(), &mut deadline, &check) {
             Err(Error::TimedOut(what)) => {
                 check()?;
-                Err(match Proc::ours().and_then(|proc| proc.hold(self.pid)) {
+                Err(match proc::hold(self.pid) {
                     Ok(Some(hold)) => Error::Held(format!("{what}: {} it", hold.what)),
                     _ => Error::TimedOut(what),
                 })

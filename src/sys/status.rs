@@ -8,7 +8,7 @@ use nix::unistd::{Pid, Uid};
 
 use super::Error;
 use super::answer::Status;
-use super::proc::{self, Proc};
+use super::proc;
 use super::trace::{self, Call};
 
 /// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
@@ -42,7 +42,7 @@ pub(super) fn status(id: c_int) -> Result<Status, Error> {
 pub(super) fn describe(id: c_int) -> String {
     let unknown = || format!("segment {id} (owner and creator unknown)");
     // (The PIDs in the list are those of the namespace that `/proc` belongs to.)
-    let listed = Proc::ours().ok().and_then(|_| listed(id));
+    let listed = proc::ensure_ours().ok().and_then(|()| listed(id));
     listed.map_or_else(unknown, |status| status.to_string())
 }
 
