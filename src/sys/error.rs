@@ -1,6 +1,5 @@
 //! What can go wrong, in words: the call with its arguments, the errno, and the likely cause.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use nix::errno::Errno;
@@ -12,6 +11,9 @@ use super::{path, proc, status};
 /// The cause where users, modes and files do not explain that a call is refused.
 pub(super) const POLICY: &str = "a policy forbids this call (seccomp, Landlock, AppArmor or \
     SELinux): have it allowed, or run outside of the sandbox";
+
+/// The same where nobody can tell whether users explain it.
+const USER_OR_POLICY: &str = "it is another user's, or a policy forbids this call (seccomp)";
 
 /// Why something could not be done.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Failure {
     pub call: Call,
-    cause: Option<Cow<'static, str>>,
+    cause: Option<String>,
 }
 
 impl Error {
@@ -88,43 +90,43 @@ impl fmt::Display for Error {
                 write!(f, "{call} failed: {} ({errno:?})", errno.desc())?;
                 cause.as_ref().map_or(Ok(()), |cause| write!(f, "; {cause}"))
             }
-            Self::Occupied { what, .. } | Self::TimedOut(what) | Self::Held(what) => {
-                f.write_str(what)
-            }
-            Self::Exited(what) | Self::Unreachable(what) => f.write_str(what),
-            Self::Rejected(what) | Self::Unusable(what) | Self::UnusableFile(what) => {
-                f.write_str(what)
-            }
             Self::Failed(child) => write!(f, "{child} failed"),
             Self::Killed(child, signal) => write!(f, "{child} was killed by {signal}"),
+            Self::Occupied { what, .. }
+            | Self::TimedOut(what)
+            | Self::Held(what)
+            | Self::Unreachable(what)
+            | Self::Rejected(what)
+            | Self::Exited(what)
+            | Self::Unusable(what)
+            | Self::UnusableFile(what) => f.write_str(what),
         }
     }
 }
 
 /// The likely cause, and what to do. For the limits see the calls' pages and proc_sys_kernel(5).
-fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
+fn likely_cause(call: &Call, errno: Errno) -> Option<String> {
+    let is_refusal = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS);
     let cause = match (call, errno) {
         (Call::IpcRmid(id), _) => {
-            let policy = if is_refusal(errno) { format!("{POLICY}; ") } else { String::new() };
-            return Some(format!("{policy}segment {id} is left: ipcrm -m {id} removes it").into());
+            let policy = if is_refusal { format!("{POLICY}; ") } else { String::new() };
+            return Some(format!("{policy}segment {id} is left: ipcrm -m {id} removes it"));
         }
         // These depend on files, users and modes.
         (Call::Open(path) | Call::Ftok(path, _), Errno::ENOENT) => {
-            return Some(path::why_missing(path).into());
+            return Some(path::why_missing(path));
         }
-        (Call::Open(path), Errno::EACCES) => return path::why_denied(path, true).map(Cow::from),
-        (Call::Ftok(path, _), Errno::EACCES) => {
-            return path::why_denied(path, false).map(Cow::from);
-        }
+        (Call::Open(path), Errno::EACCES) => return path::why_denied(path, true),
+        (Call::Ftok(path, _), Errno::EACCES) => return path::why_denied(path, false),
         (Call::Kill(pid, _), Errno::EPERM) => match proc::users_allow_signal(*pid) {
             Ok(true) => POLICY,
             Ok(false) => "it is another user's: run both as one user",
-            Err(_) => "it is another user's, or a policy forbids this call (seccomp)",
+            Err(_) => USER_OR_POLICY,
         },
         (Call::IpcStat(id), Errno::EACCES) => match status::may_read(*id) {
             Some(true) => POLICY,
             Some(false) => return None, // whoever asks says whose it is
-            None => "it is another user's, or a policy forbids this call (seccomp)",
+            None => USER_OR_POLICY,
         },
         (_, Errno::EMFILE) | (Call::Poll(..), Errno::EINVAL) => {
             "no more files may be opened: raise RLIMIT_NOFILE (ulimit -n)"
@@ -185,13 +187,8 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<Cow<'static, str>> {
             "this kernel does not have this call, or a policy hides it (seccomp): run on another \
              kernel, or outside of the sandbox"
         }
-        _ if is_refusal(errno) => POLICY,
+        _ if is_refusal => POLICY,
         _ => return None,
     };
-    Some(cause.into())
-}
-
-/// Whether a policy answers so.
-fn is_refusal(errno: Errno) -> bool {
-    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS)
+    Some(cause.to_owned())
 }

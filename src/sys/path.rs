@@ -52,26 +52,24 @@ pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
     let is_denied = |it: &Path, how| faccessat(AT_FDCWD, it, how, AtFlags::AT_EACCESS).is_err();
     let mode_lacks = |it: &Path, bits: u32| {
         // For its owner the first three bits count, and for all others the rest.
-        let bits = |owner: u32| if owner == us { bits & 0o700 } else { bits & 0o077 };
-        fs::metadata(it).is_ok_and(|file| file.mode() & bits(file.uid()) != bits(file.uid()))
+        let counts = |owner| if owner == us { 0o700 } else { 0o077 };
+        fs::metadata(it).is_ok_and(|file| !file.mode() & bits & counts(file.uid()) != 0)
     };
-    if fs::metadata(path).is_err() {
-        // From the top: in a closed folder nothing can be looked up.
-        let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
-        if let Some(here) = folders.last_mut().filter(|it| it.as_os_str().is_empty()) {
-            *here = Path::new(".");
-        }
-        let is_closed = |it: &&Path| is_denied(it, AccessFlags::X_OK) && mode_lacks(it, 0o111);
-        let closed = folders.into_iter().rev().find(is_closed);
-        // The folders of a link's target have not been looked at.
-        let is_link = |it: &Path| fs::symlink_metadata(it).is_ok_and(|file| file.is_symlink());
-        let policy = || (!path.ancestors().any(is_link)).then(|| POLICY.to_owned());
-        let make = |it| format!("make the folder {} searchable (chmod)", quoted(it));
-        return closed.map(make).or_else(policy);
+    if fs::metadata(path).is_ok() {
+        return Some(match is_opened && is_denied(path, AccessFlags::R_OK) {
+            true if mode_lacks(path, 0o444) => "make the file readable (chmod)".to_owned(),
+            true => format!("an access control list (getfacl) or {POLICY}"),
+            false => POLICY.to_owned(),
+        });
     }
-    Some(match is_opened && is_denied(path, AccessFlags::R_OK) {
-        true if mode_lacks(path, 0o444) => "make the file readable (chmod)".to_owned(),
-        true => format!("an access control list (getfacl) or {POLICY}"),
-        false => POLICY.to_owned(),
-    })
+    // There is one at most: what is in a closed folder has no mode that could be asked for.
+    let is_closed = |it: &&Path| is_denied(it, AccessFlags::X_OK) && mode_lacks(it, 0o111);
+    let folders = path.ancestors().skip(1);
+    let mut folders = folders.map(|it| if it == Path::new("") { Path::new(".") } else { it });
+    if let Some(closed) = folders.find(is_closed) {
+        return Some(format!("make the folder {} searchable (chmod)", quoted(closed)));
+    }
+    // The folders of a link's target have not been looked at.
+    let is_link = |it: &Path| fs::symlink_metadata(it).is_ok_and(|file| file.is_symlink());
+    (!path.ancestors().any(is_link)).then(|| POLICY.to_owned())
 }
