@@ -83,12 +83,11 @@ fn wait_for_enter(link: &mut Link, check: impl Fn() -> Result<bool>) -> Result<b
             // Up to the end of the line and no further: the rest is for the next stop.
             Ok(Some(_)) | Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) if ready.is_ok() => {}
-            Ok(None) | Err(Errno::ECONNRESET) => return link.end_input().map(|()| false),
+            Ok(None) | Err(Errno::ECONNRESET) => break,
             // The terminal has gone.
-            Err(Errno::EIO) if fd::has_no_reader(&stdin) => {
-                return link.end_input().map(|()| false);
-            }
+            Err(Errno::EIO) if fd::has_no_reader(&stdin) => break,
             Err(errno) => return Err(Error::call(Call::Read(0), errno).into()),
         }
     }
+    link.end_input().map(|()| false)
 }

@@ -20,11 +20,11 @@
 //! run waits for ever because of that: the child also ends when its parent's end of the pipe is
 //! closed. What was refused is said: by the handler itself, or else kept as one of the [`failures`].
 
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Mutex;
+use std::cell::RefCell;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::time::Duration;
-use std::{mem, process, ptr};
+use std::{process, ptr};
 
 use libc::c_int;
 use nix::errno::Errno::{self, EIDRM, EINVAL};
@@ -36,44 +36,40 @@ use super::Error;
 use super::signal::change_mask;
 use super::trace::{self, Call};
 
-/// No segment (0 is the identifier of the first one in an IPC namespace), no child (to kill(2), 0 or
-/// less means several processes), and no descriptor.
+/// No segment (0 is the identifier of the first one in an IPC namespace), and no child (to kill(2),
+/// 0 or less means several processes).
 const NO_SEGMENT: c_int = -1;
 const NO_CHILD: c_int = 0;
-const NO_PIPE: c_int = -1;
 
 /// What the handler has to clean up, and whether it is installed.
 static SEGMENT: AtomicI32 = AtomicI32::new(NO_SEGMENT);
 static CHILD: AtomicI32 = AtomicI32::new(NO_CHILD);
-static PIPE: AtomicI32 = AtomicI32::new(NO_PIPE); // to the child: it ends when this is closed
+static PIPE: AtomicI32 = AtomicI32::new(-1); // to the child: it ends when this is closed
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// How long to wait for a child that may not be killed, and how often to look.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(1);
 pub(super) const INTERVAL: Duration = Duration::from_millis(1);
 
-/// What the handler says. It cannot put numbers in: to format them is more than a handler may do.
-macro_rules! line {
+/// Says in the handler what is left. There are no numbers in it: a handler may not format them.
+macro_rules! say {
     ($text:literal) => {
-        concat!(env!("CARGO_PKG_NAME"), ": not cleaned up: ", $text, "\n")
+        write_line(concat!(env!("CARGO_PKG_NAME"), ": not cleaned up: ", $text, "\n"))
     };
 }
-const SEGMENT_IS_LEFT: &str =
-    line!("shmctl(IPC_RMID) was refused, and a segment is left: see ipcs -m, ipcrm -m ID");
-const CHILD_HAS_ENDED: &str = line!("kill(2) was refused, but the child has ended by itself");
-const CHILD_IS_LEFT: &str = line!("kill(2) was refused, and the child may still run");
 
-/// What could not be cleaned up.
-static FAILURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+thread_local! {
+    static FAILURES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
 
-/// What this process could not clean up since this was last asked, and why: for a program to say,
-/// since whoever cleans up (a `drop`) has nobody to return an error to.
+/// What could not be cleaned up since this was last asked, and why: for a program to say, since
+/// whoever cleans up (a `drop`) has nobody to return an error to.
 pub fn failures() -> Vec<String> {
-    FAILURES.lock().map_or_else(|_| Vec::new(), |mut failures| mem::take(&mut *failures))
+    FAILURES.take()
 }
 
 pub(super) fn failed(what: String) {
-    let _ = FAILURES.lock().map(|mut failures| failures.push(what));
+    FAILURES.with_borrow_mut(|failures| failures.push(what));
 }
 
 /// The handler. All signals are blocked while it runs, and it does not return.
@@ -87,7 +83,7 @@ extern "C" fn clean_up_and_die(signal: c_int) {
     // SAFETY: IPC_RMID does not look at its third argument.
     let remove = || unsafe { libc::shmctl(segment, libc::IPC_RMID, ptr::null_mut()) };
     if segment != NO_SEGMENT && remove() != 0 && ![EINVAL, EIDRM].contains(&Errno::last()) {
-        say(SEGMENT_IS_LEFT);
+        say!("shmctl(IPC_RMID) was refused, and a segment is left: see ipcs -m, ipcrm -m ID");
     }
     let child = CHILD.swap(NO_CHILD, SeqCst);
     if child > 0 {
@@ -111,16 +107,18 @@ fn end_child(child: c_int) {
         for _ in 0..LONGEST_WAIT.as_millis() / INTERVAL.as_millis() {
             match libc::waitpid(child, ptr::null_mut(), libc::WNOHANG) {
                 0 => libc::nanosleep(&pause, ptr::null_mut()),
-                reaped if reaped == child => return say(CHILD_HAS_ENDED),
+                reaped if reaped == child => {
+                    return say!("kill(2) was refused, but the child has ended by itself");
+                }
                 _ => break, // that is refused too
             };
         }
     }
-    say(CHILD_IS_LEFT);
+    say!("kill(2) was refused, and the child may still run");
 }
 
 /// Writes a line to standard error, unless nobody reads there. For the handler.
-fn say(line: &str) {
+fn write_line(line: &str) {
     let mut stderr = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
     // SAFETY: the kernel reads and writes no more than this one pollfd, and reads the line.
     unsafe {
@@ -165,7 +163,7 @@ fn ending() -> impl Iterator<Item = Signal> {
 /// handler. With nothing to clean up, the handlers do what the signal does by default.
 pub fn install() -> Result<(), Error> {
     let mask = block(None)?;
-    install_handlers(None, mask)?;
+    install_handlers(mask)?;
     change_mask(SigmaskHow::SIG_SETMASK, mask).map(drop)
 }
 
@@ -176,7 +174,7 @@ pub fn install_if_first() -> Result<(), Error> {
         return Ok(());
     }
     block(None)?;
-    install_handlers(None, SigSet::empty())?;
+    install_handlers(SigSet::empty())?;
     change_mask(SigmaskHow::SIG_SETMASK, SigSet::empty()).map(drop)
 }
 
@@ -185,15 +183,9 @@ pub(super) fn block(more: Option<Signal>) -> Result<SigSet, Error> {
     change_mask(SigmaskHow::SIG_BLOCK, ending().chain(more).collect())
 }
 
-/// Installs the handlers, for a process that may have a child, while [`block`] keeps the signals
-/// out. Those in `mask`, which were blocked before, get none.
-pub(super) fn install_handlers(
-    child: Option<(Pid, Option<&OwnedFd>)>,
-    mask: SigSet,
-) -> Result<(), Error> {
-    let (child, pipe) = child.map_or((NO_CHILD, None), |(pid, pipe)| (pid.as_raw(), pipe));
-    PIPE.store(pipe.map_or(NO_PIPE, |fd| fd.as_raw_fd()), SeqCst);
-    CHILD.store(child, SeqCst);
+/// Installs the handlers, while [`block`] keeps the signals out. Those in `mask`, which were blocked
+/// before, get none.
+pub(super) fn install_handlers(mask: SigSet) -> Result<(), Error> {
     if INSTALLED.swap(true, SeqCst) {
         return Ok(());
     }
@@ -238,6 +230,12 @@ pub(super) fn create_segment(
 /// The segment `id` has been removed. The handler may know of another one, and keeps it.
 pub(super) fn forget_segment(id: c_int) {
     let _ = SEGMENT.compare_exchange(id, NO_SEGMENT, SeqCst, SeqCst);
+}
+
+/// There is a child, and this is the pipe to it.
+pub(super) fn remember_child(child: Pid, pipe: RawFd) {
+    PIPE.store(pipe, SeqCst);
+    CHILD.store(child.as_raw(), SeqCst);
 }
 
 /// The child is about to be reaped.

@@ -45,13 +45,15 @@ pub enum Fork {
 pub(crate) fn fork(name: &'static str, notification: Signal) -> Result<Fork, Error> {
     let (child_reads, parent_writes) = fd::new_pipe()?;
     let (parent_reads, child_writes) = fd::new_pipe()?;
+    let pipe = parent_writes.as_raw_fd();
     let parents = End { reads: parent_reads, writes: Some(parent_writes) };
     let childs = End { reads: child_reads, writes: Some(child_writes) };
     let mut mask = cleanup::block(Some(notification))?;
     let forked = fork_with_ends(name, parents, childs);
     match &forked {
         Ok(Fork::Parent(child)) => {
-            cleanup::install_handlers(Some((child.pid, child.end.writes.as_ref())), mask)?
+            cleanup::remember_child(child.pid, pipe);
+            cleanup::install_handlers(mask)?;
         }
         Ok(Fork::Child(_)) => mask.add(notification),
         Err(_) => {}
@@ -246,14 +248,9 @@ impl Drop for Child {
             return;
         }
         // SIGKILL also ends a stopped child. It is not reaped yet, so the PID is still its own.
-        match signal::send(self.pid, Signal::SIGKILL) {
-            Ok(()) => drop(self.reap()),
-            Err(error) => {
-                let what =
-                    if self.let_go().is_ok() { "has ended by itself" } else { "may still run" };
-                cleanup::failed(format!("{error}; {self} {what}"));
-            }
-        }
+        let Err(error) = signal::send(self.pid, Signal::SIGKILL) else { return drop(self.reap()) };
+        let what = if self.let_go().is_ok() { "has ended by itself" } else { "may still run" };
+        cleanup::failed(format!("{error}; {self} {what}"));
     }
 }
 

@@ -8,32 +8,28 @@ use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcse
 /// is a terminal. That is how terminals usually are; but whoever has used one before may have left
 /// it in another mode (`stty -icrnl`, `stty raw`). Dropping it restores that mode; see termios(3).
 #[derive(Debug)]
-pub struct Keyboard {
-    before: Option<Termios>,
-}
+pub struct Keyboard(Option<Termios>); // the mode to restore, if it was changed
 
 impl Keyboard {
     /// Changes the mode of the terminal, if it is not the usual one.
     pub fn usual() -> Self {
-        let usual = |mode: &Termios| {
-            let mut mode = mode.clone();
-            mode.input_flags.remove(InputFlags::IGNCR | InputFlags::INLCR);
-            mode.input_flags.insert(InputFlags::ICRNL);
-            mode.local_flags.insert(LocalFlags::ISIG);
-            mode
-        };
-        let before = tcgetattr(stdin()).ok().filter(|mode| usual(mode) != *mode);
-        if let Some(mode) = &before {
-            let _ = tcsetattr(stdin(), SetArg::TCSANOW, &usual(mode));
+        let Ok(before) = tcgetattr(stdin()) else { return Self(None) };
+        let mut usual = before.clone();
+        usual.input_flags.remove(InputFlags::IGNCR | InputFlags::INLCR);
+        usual.input_flags.insert(InputFlags::ICRNL);
+        usual.local_flags.insert(LocalFlags::ISIG);
+        if usual == before {
+            return Self(None);
         }
-        Self { before }
+        let _ = tcsetattr(stdin(), SetArg::TCSANOW, &usual);
+        Self(Some(before))
     }
 }
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        if let Some(mode) = &self.before {
-            let _ = tcsetattr(stdin(), SetArg::TCSANOW, mode);
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(stdin(), SetArg::TCSANOW, before);
         }
     }
 }
