@@ -63,8 +63,8 @@ pub fn error(error: &anyhow::Error) {
         Some(Error::Call(failure, errno)) => match (&failure.call, errno) {
             (Call::Read(0), _) => "; --step reads Enter from standard input",
             // There it is not the file.
-            (_, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EPERM | Errno::ENOSYS) => "",
-            (Call::Flock(..), Errno::EACCES) => "",
+            (_, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EPERM | Errno::ENOSYS)
+            | (Call::Flock(..), Errno::EACCES) => "",
             (Call::Open(_) | Call::Flock(..) | Call::Ftok(..), _) => ANOTHER_FILE,
             _ => "",
         },

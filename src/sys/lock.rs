@@ -56,6 +56,7 @@ impl RunLock {
         // O_NONBLOCK: should it have become a FIFO, this does not wait for somebody to write.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let open = || fcntl::open(path, flags, Mode::empty()).map(File::from);
+        let unusable = |why: &str| Error::UnusableFile(format!("{} {why}", quoted(path)));
         loop {
             path::ensure_harmless(path)?;
             let file = trace::traced(|| Call::Open(path.to_owned()), open)?;
@@ -71,19 +72,18 @@ impl RunLock {
             }
             // It may have been replaced while we waited, and the key is made from the new file.
             let look = || Ok((identity(file.metadata())?, identity(fs::metadata(path))?));
-            let found = look().map_err(|errno| path::unusable(path, errno))?;
-            if found.1.is_some() && found.0 == found.1 {
+            let found @ (opened, now) = look().map_err(|errno: Errno| {
+                unusable(&format!("cannot be looked up: {} ({errno:?})", errno.desc()))
+            })?;
+            if now.is_some() && opened == now {
                 return Ok(Self(file));
             }
             // But who replaces it if nobody has waited, or again before the next look?
             odd_rounds += u32::from(!must_wait || look() != Ok(found));
-            let path = quoted(path);
             if odd_rounds == ODD_ROUNDS {
-                return Err(Error::UnusableFile(format!(
-                    "{path} is another file at each look: its inode number changes"
-                )));
+                return Err(unusable("is another file at each look: its inode number changes"));
             }
-            deadline.what = format!("{path} was replaced meanwhile: it was not locked");
+            deadline.what = format!("{} was replaced meanwhile: it was not locked", quoted(path));
             deadline.check()?;
         }
     }

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
@@ -26,12 +25,6 @@ pub fn ensure_harmless(path: &Path) -> Result<(), Error> {
     };
     let what = format!("{} is {kind}, and a regular file or a folder is needed", quoted(path));
     Err(Error::UnusableFile(what))
-}
-
-/// The error of a path at which nothing can be looked up.
-pub(super) fn unusable(path: &Path, errno: Errno) -> Error {
-    let what = format!("{} cannot be looked up: {} ({errno:?})", quoted(path), errno.desc());
-    Error::UnusableFile(what)
 }
 
 /// Why there is no file, and what to do.

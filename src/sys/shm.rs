@@ -136,9 +136,9 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// over, if that can help, and then fails with [`Error::Occupied`].
     pub fn create(key: &Key, timeout: Duration) -> Result<(Self, Option<Status>), Error> {
         let what = format!("somebody creates and removes segments at {key}: it was not free");
-        let (mut deadline, mut rounds) = (Deadline::after(Some(timeout), &what), 0);
+        let mut deadline = Deadline::after(Some(timeout), &what);
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
-        let mut reclaimed = None;
+        let (mut reclaimed, mut was_free) = (None, false);
         loop {
             match cleanup::create_segment(|| shmget(key, size_of::<T>(), flags)) {
                 Err(Error::Call(_, Errno::EEXIST)) => {}
@@ -158,11 +158,11 @@ impl<T: SelfContained> OwnedSegment<T> {
                 outcome => reclaimed = outcome?.or(reclaimed),
             }
             // The key was free for a moment. But it may be taken again, and again.
-            rounds += 1;
-            if rounds > 1 {
+            if was_free {
                 deadline.check()?;
                 trace::sleep(OCCUPIED_INTERVAL);
             }
+            was_free = true;
         }
     }
 
@@ -228,10 +228,11 @@ fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
         Err(Error::Call(_, Errno::ENOENT)) => return Ok(None),
         id => id?,
     };
-    let found = status(id).map(|status| (status, status.obstacle(size)));
-    let (segment, obstacle) = match found {
-        Ok((status, Some(obstacle))) => (status.to_string(), obstacle),
-        Ok((status, None)) => return remove(id).map(|()| Some(status)),
+    let (segment, Obstacle { reason, may_pass }) = match status(id) {
+        Ok(status) => match status.obstacle(size) {
+            Some(obstacle) => (status.to_string(), obstacle),
+            None => return remove(id).map(|()| Some(status)),
+        },
         // We may not ask for it.
         Err(error @ Error::Call(_, Errno::EACCES)) => {
             let reason = match may_read(id) {
@@ -242,7 +243,7 @@ fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
         }
         Err(error) => return Err(error),
     };
-    let (Obstacle { reason, may_pass }, exists) = (obstacle, Errno::EEXIST.desc());
+    let exists = Errno::EEXIST.desc();
     let what = format!(
         "shmget({key}, …) failed: {exists} (EEXIST); {segment} is left alone, because {reason}; if \
          nobody needs it, its owner removes it with: ipcrm -m {id}"

@@ -99,7 +99,7 @@ macro_rules! signal_handler {
                 _: *mut $crate::sys::signal::libc::c_void,
             ) {
                 // SAFETY: the kernel has handed `info` to this very handler.
-                let $signaler = unsafe { $crate::sys::signal::arrived(info) };
+                let $signaler = unsafe { $crate::sys::signal::store_origin(info) };
                 let _ = ($signal, $signaler);
                 $(
                     // Never called: it does not compile if it takes `unsafe` to use this static.
@@ -108,7 +108,7 @@ macro_rules! signal_handler {
                     // SAFETY: it is a static that anybody may use, so it is always there.
                     unsafe { $crate::sys::signal::store(atomic, value) };
                 )+
-                $crate::sys::signal::has_arrived();
+                $crate::sys::signal::count_arrival();
             }
             // SAFETY: it only stores numbers into atomics, which a handler may do. It calls only
             // functions of this crate, and they can take nothing but atomics.
@@ -138,7 +138,7 @@ static ORIGIN: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
 /// # Safety
 /// As for [`signaler`].
 #[doc(hidden)] // For the macro.
-pub unsafe fn arrived(info: *const siginfo_t) -> c_int {
+pub unsafe fn store_origin(info: *const siginfo_t) -> c_int {
     // SAFETY: the caller says that it is there.
     let (code, signaler, user) = unsafe { ((*info).si_code, signaler(info), (*info).si_uid()) };
     for (it, value) in ORIGIN.iter().zip([code, signaler, user as c_int]) {
@@ -150,7 +150,7 @@ pub unsafe fn arrived(info: *const siginfo_t) -> c_int {
 /// Counts a signal. The handler does this last: whoever sees the count, in another thread too, sees
 /// all that it has stored.
 #[doc(hidden)] // For the macro.
-pub fn has_arrived() {
+pub fn count_arrival() {
     ARRIVALS.fetch_add(1, Ordering::Release);
 }
 
@@ -231,13 +231,13 @@ pub fn sleep(
         // Without the width, nix would look at all descriptors for the highest one.
         let (width, limit) = (number.map_or(0, |fd| fd + 1), TimeSpec::from(time.get()));
         let ready = pselect(width, &mut readable, None, None, &limit, &SigSet::empty());
-        if ready == Ok(0) && ARRIVALS.load(Ordering::Relaxed) == 0 {
-            checked = deadline.check();
-            if checked.is_ok() {
-                continue;
-            }
+        if ready != Ok(0) || ARRIVALS.load(Ordering::Relaxed) > 0 {
+            return ready;
         }
-        return ready;
+        checked = deadline.check();
+        if checked.is_err() {
+            return ready;
+        }
     };
     let slept = trace::traced(|| Call::Pselect(number, time.get(), times.get()), sleep);
     checked?;

@@ -104,9 +104,7 @@ impl fmt::Display for Record {
         match call {
             Call::Poll(.., times @ 2..)
             | Call::Pselect(.., times @ 2..)
-            | Call::Arrival(.., times @ 2..) => {
-                write!(f, " (the last of {times})")
-            }
+            | Call::Arrival(.., times @ 2..) => write!(f, " (the last of {times})"),
             _ => Ok(()),
         }
     }
