@@ -18,7 +18,7 @@
 //!
 //! A policy may refuse a call of the cleaning up (a filter that forbids kill(2), for instance). No
 //! run waits for ever because of that: the child also ends when its parent's end of the pipe is
-//! closed. What was refused is said: by the handler itself, or else kept as one of the [`failures`].
+//! closed. What was refused is said by the handler, or else kept as one of the [`failures`].
 
 use std::cell::RefCell;
 use std::os::fd::RawFd;
@@ -95,9 +95,10 @@ extern "C" fn clean_up_and_die(signal: c_int) {
 /// Kills and reaps the child. For the handler.
 fn end_child(child: c_int) {
     let pause = libc::timespec { tv_sec: 0, tv_nsec: INTERVAL.subsec_nanos() as _ };
-    // SAFETY: the child has not been reaped, so this is still its PID. SIGKILL ends it even if it is
-    // stopped, so that wait is short. A null status is not written, and the time is only read. The
-    // pipe is open while the child is not forgotten, and this process ends before it is used again.
+    // SAFETY: the child has not been reaped, so this is still its PID. SIGKILL ends it even if it
+    // is stopped, so that wait is short. A null status is not written, and the time is only read.
+    // The pipe is open while the child is not forgotten, and this process ends before it is used
+    // again.
     unsafe {
         if libc::kill(child, libc::SIGKILL) == 0 {
             libc::waitpid(child, ptr::null_mut(), 0);
@@ -183,8 +184,8 @@ pub(super) fn block(more: Option<Signal>) -> Result<SigSet, Error> {
     change_mask(SigmaskHow::SIG_BLOCK, ending().chain(more).collect())
 }
 
-/// Installs the handlers, while [`block`] keeps the signals out. Those in `mask`, which were blocked
-/// before, get none.
+/// Installs the handlers, while [`block`] keeps the signals out. Those in `mask`, which were
+/// blocked before, get none.
 pub(super) fn install_handlers(mask: SigSet) -> Result<(), Error> {
     if INSTALLED.swap(true, SeqCst) {
         return Ok(());

@@ -11,8 +11,8 @@ use super::error::POLICY;
 use super::{Error, proc, quoted};
 
 /// Makes sure that there is a regular file or a folder at the path, which can be opened without an
-/// effect on anybody: to open a FIFO lets its writer go on, and a device may do anything. Fails with
-/// [`Error::UnusableFile`]. (If there is nothing, open(2) and ftok(3) say so.)
+/// effect on anybody: to open a FIFO lets its writer go on, and a device may do anything. Fails
+/// with [`Error::UnusableFile`]. (If there is nothing, open(2) and ftok(3) say so.)
 pub fn ensure_harmless(path: &Path) -> Result<(), Error> {
     let Ok(file) = fs::metadata(path) else { return Ok(()) };
     let kind = match file.file_type() {

@@ -2,8 +2,8 @@
 //!
 //! A PID means something only in its PID namespace. In a container, `/proc` may be that of another
 //! one, where the same number is another process. So each question makes sure first that `/proc` is
-//! ours. And a kernel or a sandbox may leave out lines. So each answer is a [`Fact`]: known, or else
-//! what is missing. What kill(2) answers needs no `/proc`.
+//! ours. And a kernel or a sandbox may leave out lines. So each answer is a [`Fact`]: known, or
+//! else what is missing. What kill(2) answers needs no `/proc`.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -136,8 +136,8 @@ pub(super) fn lock_holder(file: &File) -> Option<Pid> {
     let mut locks = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let lock = locks.find(|it| it.get(1) == Some(&"FLOCK") && it.get(5) == Some(&&*place))?;
     let pid = Pid::from_raw(lock.get(4)?.parse().ok().filter(|&pid| pid > 0)?);
-    // That process took the lock. If it has ended, its children hold it, and its PID may be ours, or
-    // that of another one that waits.
+    // That process took the lock. If it has ended, its children hold it, and its PID may be ours,
+    // or that of another one that waits.
     let waits = |it: Vec<&str>| it.get(1) == Some(&"->") && it.get(5) == lock.get(4);
     if pid == getpid() || locks.any(waits) {
         return None;
