@@ -33,10 +33,13 @@ fn main() {
 
 /// The one place where an outcome becomes an exit status. (Bad usage is clap's, and is 2.)
 fn status(outcome: Result<()>, run: &mut Run) -> i32 {
-    cleanup::failures().iter().for_each(|what| note::not_cleaned_up(what));
+    let say_what_is_left = || cleanup::failures().iter().for_each(|it| note::cleaning_up(it));
     match outcome.as_ref().err().and_then(|error| error.downcast_ref()) {
         // Somebody has ended the child by this signal: the parent ends by it too.
-        Some(Error::Killed(_, signal)) if cleanup::is_ending(*signal) => cleanup::die_of(*signal),
+        Some(Error::Killed(_, signal)) if cleanup::is_ending(*signal) => {
+            say_what_is_left();
+            cleanup::die_of(*signal)
+        }
         _ => {}
     }
     // A run that has failed is told too, as far as it came.
@@ -45,5 +48,6 @@ fn status(outcome: Result<()>, run: &mut Run) -> i32 {
     if !matches!(error.downcast_ref(), Some(Error::Failed(_))) {
         note::error(&error);
     }
+    say_what_is_left();
     1
 }

@@ -18,7 +18,7 @@ use crate::peer::Peer;
 use crate::run::Run;
 use crate::sender::{self, SharedMessage};
 use crate::step::Step;
-use crate::sys::proc::{self, Hold, Reaction};
+use crate::sys::proc::{self, Hold, Proc, Reaction};
 use crate::sys::signal::Signal;
 use crate::sys::{Deadline, Key, RunLock, Status};
 use crate::sys::{cleanup, fd, path, signal, trace};
@@ -72,14 +72,16 @@ pub fn send(message: &Message, listener: Pid, run: &mut Run) -> Result<()> {
 fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
     let hint =
         "start a listener (sigshm --listen, with the same --signal) and use the PID it prints";
-    let reaction = proc::reaction(listener, signal);
+    let reaction = Proc::ours().and_then(|proc| proc.reaction(listener, signal));
     proc::ensure_exists(listener).map_err(|error| match error.is_exited() {
         true => anyhow!("{error}; {hint}"),
         false => error.into(),
     })?;
     ensure!(listener != getpid(), "PID {listener} is this process itself; {hint}");
     let (program, us) = (proc::describe(listener), proc::own_user());
-    match (reaction, proc::user(listener), proc::shares_ipc(listener)) {
+    let user = Proc::ours().and_then(|proc| proc.user(listener));
+    let shares_ipc = Proc::ours().and_then(|proc| proc.shares_ipc(listener));
+    match (reaction, user, shares_ipc) {
         (Ok(Reaction::Default), ..) => bail!(
             "{program} has no handler for {signal} (SigCgt in /proc/{listener}/status), so it \
              would be killed or stopped, or would not notice; {hint}"
@@ -155,7 +157,7 @@ fn wait_until(
         }
         let cause = || cause(shared, listener, run.signal);
         deadline.check().map_err(|error| anyhow!("{error}: {}", cause()))?;
-        trace::sleep(STATUS_INTERVAL);
+        trace::sleep(STATUS_INTERVAL)?;
     }
 }
 
@@ -164,10 +166,13 @@ fn cause(shared: &SharedMessage, listener: Pid, signal: Signal) -> String {
     let Ok(Status { id, attached, last_pid, .. }) = shared.segment.status() else {
         return "its status cannot be read".to_owned();
     };
-    if let Ok(Some(Hold { what, release })) = proc::hold(listener) {
-        format!("{what} PID {listener}; {release}")
-    } else if proc::is_pending(listener, signal) == Ok(true) {
-        format!("{signal} is still pending: the listener is at a stop, or busy printing")
+    if let Ok(Some(Hold { what, release })) = Proc::ours().and_then(|proc| proc.hold(listener)) {
+        format!("{what} PID {listener}; {release}, and send the message again")
+    } else if Proc::ours().and_then(|proc| proc.is_pending(listener, signal)) == Ok(true) {
+        format!(
+            "{signal} is still pending: the listener waits for Enter (--step), or for somebody to \
+             read its output; send the message again then"
+        )
     } else if last_pid != getpid() {
         let last = proc::describe(last_pid);
         format!("{last} was the last to attach or detach segment {id}, attached now: {attached}")

@@ -404,7 +404,8 @@ fn a_segment_that_is_there_and_is_not_there_again_and_again_ends_a_run_at_its_ti
             refuse(&mut command, [refusal]);
             let finished = start(&mut command).finish_within(SOON);
             let finished = finished.unwrap_or_else(|why| panic!("{option} {is_there}: {why}"));
-            finished.assert_failed_with(&["sigshm: error: somebody creates and removes segments"]);
+            finished
+                .assert_failed_with(&["sigshm: error: others keep creating and removing segments"]);
         }
     }
 }

@@ -337,7 +337,7 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
                     [one, other] => {
                         let mut starts = [one, other].map(|it| it.split(": ").nth(1));
                         starts.sort();
-                        starts == [Some("error"), Some("not cleaned up")]
+                        starts == [Some("cleaning up"), Some("error")]
                     }
                     _ => false,
                 },

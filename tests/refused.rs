@@ -379,9 +379,9 @@ fn a_path_that_leads_nowhere_is_an_error_whose_sentence_is_whole() {
     symlink("loop", scratch.dir().join("loop")).unwrap();
     let long = "n".repeat(300);
     let paths = [
-        ("shared_path/x", "(ENOTDIR); name"),
-        (&long, "(ENAMETOOLONG); name"),
-        ("loop", "(ELOOP); name"),
+        ("shared_path/x", "(ENOTDIR); you can name"),
+        (&long, "(ENAMETOOLONG); you can name"),
+        ("loop", "(ELOOP); you can name"),
         ("missing", "create it (touch)"),
         ("missing/x", "there is no folder"),
     ];

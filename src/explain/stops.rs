@@ -84,7 +84,7 @@ fn wait_for_enter(link: &mut Link, check: impl Fn() -> Result<bool>) -> Result<b
             Ok(Some(_)) | Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) if ready.is_ok() => {}
             Ok(None) | Err(Errno::ECONNRESET) => break,
-            // The terminal has gone.
+            // The terminal is closed.
             Err(Errno::EIO) if fd::has_no_reader(&stdin) => break,
             Err(errno) => return Err(Error::call(Call::Read(0), errno).into()),
         }

@@ -16,7 +16,7 @@ use crate::sys::{Error, Status, fd, quoted};
 /// How long to wait for room on standard error. After that the line is dropped.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-const ANOTHER_FILE: &str = "; name another file with --path";
+const ANOTHER_FILE: &str = "; you can name another file with --path";
 
 thread_local! {
     /// Why there was no message, as it was said.
@@ -33,9 +33,9 @@ pub fn reclaimed(segment: &Status) {
     line(format_args!("sigshm: reclaimed {segment}, which was left behind"));
 }
 
-/// Something of the run is left.
-pub fn not_cleaned_up(what: &str) {
-    line(format_args!("sigshm: not cleaned up: {what}"));
+/// A call of the cleaning up has failed.
+pub fn cleaning_up(what: &str) {
+    line(format_args!("sigshm: cleaning up: {what}"));
 }
 
 /// The listener takes SIGINT as its notification signal.
@@ -70,7 +70,7 @@ pub fn error(error: &anyhow::Error) {
         },
         Some(Error::UnusableFile(_)) => ANOTHER_FILE,
         Some(Error::TimedOut(_)) => "; if it is only slow, wait longer with --timeout",
-        Some(Error::Held(_)) => "; let it go on, and wait longer for that with --timeout",
+        Some(Error::Held(_)) => "; run again, and let it go on before the --timeout is over",
         _ => "",
     };
     line(format_args!("sigshm: error: {error:#}{option}"));

@@ -74,9 +74,9 @@ fn print_line(line: &str) -> Result<()> {
         match write(&stdout, rest) {
             Ok(0) => return Err(Error::call(Call::Write(1, rest.len()), Errno::EIO).into()),
             Ok(written) => rest = &rest[written..],
-            // A pipe says the first, and sockets all of them.
+            // A pipe says EPIPE, and a socket may say any of these.
             Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED | Errno::ENOTCONN) => break,
-            // The same for a terminal that has gone.
+            // The same for a terminal that is closed.
             Err(Errno::EIO) if fd::has_no_reader(&stdout) => break,
             Err(Errno::EINTR) => {}
             // Somebody has made it non-blocking, and there is no room.

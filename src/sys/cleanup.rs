@@ -47,14 +47,16 @@ static CHILD: AtomicI32 = AtomicI32::new(NO_CHILD);
 static PIPE: AtomicI32 = AtomicI32::new(-1); // to the child: it ends when this is closed
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// How long to wait for a child that may not be killed, and how often to look.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long to wait for the child's end: it may be that the kernel has refused to kill it, or that
+/// something keeps it from ending (a debugger, a frozen control group). And how often to look.
+pub(super) const WITHOUT_KILL: Duration = Duration::from_secs(1);
+pub(super) const AFTER_KILL: Duration = Duration::from_secs(5);
 pub(super) const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Says in the handler what is left. There are no numbers in it: a handler may not format them.
 macro_rules! say {
     ($text:literal) => {
-        write_line(concat!(env!("CARGO_PKG_NAME"), ": not cleaned up: ", $text, "\n"))
+        write_line(concat!(env!("CARGO_PKG_NAME"), ": cleaning up: ", $text, "\n"))
     };
 }
 
@@ -95,27 +97,28 @@ extern "C" fn clean_up_and_die(signal: c_int) {
 /// Kills and reaps the child. For the handler.
 fn end_child(child: c_int) {
     let pause = libc::timespec { tv_sec: 0, tv_nsec: INTERVAL.subsec_nanos() as _ };
-    // SAFETY: the child has not been reaped, so this is still its PID. SIGKILL ends it even if it
-    // is stopped, so that wait is short. A null status is not written, and the time is only read.
-    // The pipe is open while the child is not forgotten, and this process ends before it is used
-    // again.
+    // SAFETY: the child has not been reaped, so this is still its PID. A null status is not
+    // written, and the time is only read. The pipe is open while the child is not forgotten, and
+    // this process ends before it is used again.
     unsafe {
-        if libc::kill(child, libc::SIGKILL) == 0 {
-            libc::waitpid(child, ptr::null_mut(), 0);
-            return;
-        }
+        let is_killed = libc::kill(child, libc::SIGKILL) == 0;
+        let limit = if is_killed { AFTER_KILL } else { WITHOUT_KILL };
         libc::close(PIPE.load(SeqCst));
-        for _ in 0..LONGEST_WAIT.as_millis() / INTERVAL.as_millis() {
+        for _ in 0..limit.as_millis() / INTERVAL.as_millis() {
             match libc::waitpid(child, ptr::null_mut(), libc::WNOHANG) {
                 0 => libc::nanosleep(&pause, ptr::null_mut()),
+                reaped if reaped == child && is_killed => return,
                 reaped if reaped == child => {
                     return say!("kill(2) was refused, but the child has ended by itself");
                 }
                 _ => break, // that is refused too
             };
         }
+        match is_killed {
+            true => say!("the child was killed, but has not ended: see ps"),
+            false => say!("kill(2) was refused, and the child may still run: see ps"),
+        }
     }
-    say!("kill(2) was refused, and the child may still run");
 }
 
 /// Writes a line to standard error, unless nobody reads there. For the handler.
@@ -123,7 +126,7 @@ fn write_line(line: &str) {
     let mut stderr = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
     // SAFETY: the kernel reads and writes no more than this one pollfd, and reads the line.
     unsafe {
-        if libc::poll(&mut stderr, 1, LONGEST_WAIT.as_millis() as c_int) != 0 {
+        if libc::poll(&mut stderr, 1, WITHOUT_KILL.as_millis() as c_int) != 0 {
             libc::write(2, line.as_ptr().cast(), line.len());
         }
     }

@@ -6,11 +6,13 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::call::Call;
-use super::{path, proc, status};
+use super::path;
+use super::proc::Proc;
+use super::status::{self, Denial};
 
 /// The cause where users, modes and files do not explain that a call is refused.
-pub(super) const POLICY: &str = "a policy forbids this call (seccomp, Landlock, AppArmor or \
-    SELinux): have it allowed, or run outside of the sandbox";
+pub(super) const POLICY: &str = "a security policy forbids this call (seccomp, Landlock, \
+    AppArmor or SELinux): run outside of the sandbox, or change the policy";
 
 /// The same where nobody can tell whether users explain it.
 const USER_OR_POLICY: &str = "it is another user's, or a policy forbids this call (seccomp)";
@@ -80,6 +82,17 @@ impl Error {
     }
 }
 
+/// The error of a call that is no part of the record.
+pub(super) fn untraced(call: &str, errno: Errno) -> Error {
+    let cause = if is_refusal(errno) { format!("; {POLICY}") } else { String::new() };
+    Error::Unusable(format!("{call} failed: {} ({errno:?}){cause}", errno.desc()))
+}
+
+/// Whether a security policy may have answered so.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS)
+}
+
 impl std::error::Error for Error {}
 
 impl fmt::Display for Error {
@@ -106,27 +119,32 @@ impl fmt::Display for Error {
 
 /// The likely cause, and what to do. For the limits see the calls' pages and proc_sys_kernel(5).
 fn likely_cause(call: &Call, errno: Errno) -> Option<String> {
-    let is_refusal = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS);
     let cause = match (call, errno) {
         (Call::IpcRmid(id), _) => {
-            let policy = if is_refusal { format!("{POLICY}; ") } else { String::new() };
+            let policy = if is_refusal(errno) { format!("{POLICY}; ") } else { String::new() };
             return Some(format!("{policy}segment {id} is left: ipcrm -m {id} removes it"));
         }
-        // These depend on files, users and modes.
+        // For these one has to look at the system.
         (Call::Open(path) | Call::Ftok(path, _), Errno::ENOENT) => {
             return Some(path::why_missing(path));
         }
+        (Call::Open(_), Errno::EWOULDBLOCK) => {
+            "another process has a lease on the file (fcntl(2), F_SETLEASE)"
+        }
         (Call::Open(path), Errno::EACCES) => return path::why_denied(path, true),
         (Call::Ftok(path, _), Errno::EACCES) => return path::why_denied(path, false),
-        (Call::Kill(pid, _), Errno::EPERM) => match proc::users_allow_signal(*pid) {
-            Ok(true) => POLICY,
-            Ok(false) => "it is another user's: run both as one user",
-            Err(_) => USER_OR_POLICY,
-        },
-        (Call::IpcStat(id), Errno::EACCES) => match status::may_read(*id) {
-            Some(true) => POLICY,
-            Some(false) => return None, // whoever asks says whose it is
-            None => USER_OR_POLICY,
+        (Call::Kill(pid, _), Errno::EPERM) => {
+            match Proc::ours().and_then(|proc| proc.users_allow_signal(*pid)) {
+                Ok(true) => POLICY,
+                Ok(false) => "it is another user's: run both as one user",
+                Err(_) => USER_OR_POLICY,
+            }
+        }
+        (Call::IpcStat(id), Errno::EACCES) => match status::denial(*id) {
+            Denial::Anothers => return None, // the caller says whose it is
+            Denial::Mode => "its mode does not let its owner read it",
+            Denial::Policy => POLICY,
+            Denial::Unknown => USER_OR_POLICY,
         },
         (_, Errno::EMFILE) | (Call::Poll(..), Errno::EINVAL) => {
             "no more files may be opened: raise RLIMIT_NOFILE (ulimit -n)"
@@ -187,7 +205,7 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<String> {
             "this kernel does not have this call, or a policy hides it (seccomp): run on another \
              kernel, or outside of the sandbox"
         }
-        _ if is_refusal => POLICY,
+        _ if is_refusal(errno) => POLICY,
         _ => return None,
     };
     Some(cause.to_owned())

@@ -80,7 +80,7 @@ pub(super) fn wait_readable(
 }
 
 /// Whether nobody can read any more what is written here: the other end of the pipe is closed, or
-/// the terminal has gone. See poll(2), POLLERR and POLLHUP.
+/// the terminal is closed. See poll(2), POLLERR and POLLHUP.
 pub fn has_no_reader(fd: impl AsFd) -> bool {
     // Something must be asked for: macOS reports nothing otherwise.
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];

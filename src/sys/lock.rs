@@ -24,9 +24,12 @@ use nix::fcntl::{self, OFlag};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::Pid;
 
+use super::error::untraced;
+use super::proc::{self, Proc};
 use super::trace::{self, Call};
-use super::{Deadline, Error, cleanup, path, proc, quoted, signal};
+use super::{Deadline, Error, cleanup, path, quoted, signal};
 
 /// How often the timer fires after its first time.
 const TIMER_INTERVAL: Duration = Duration::from_millis(10);
@@ -34,8 +37,8 @@ const TIMER_INTERVAL: Duration = Duration::from_millis(10);
 /// The most that every system's timer can hold: 10⁸ seconds, which is three years.
 const LONGEST: Duration = Duration::from_secs(100_000_000);
 
-/// How many rounds a file may be another one than that which was just opened, although nobody can
-/// have replaced it meanwhile. There are file systems where each look finds another inode number.
+/// How often the path may lead to another file than the one just opened, although nobody has had
+/// the time to replace it. There are file systems where each look finds another inode number.
 const ODD_ROUNDS: u32 = 5;
 
 /// The right to use the segment of a file, until this process and its children drop it or end.
@@ -64,7 +67,7 @@ impl RunLock {
             let must_wait = matches!(locked, Err(Error::Call(_, Errno::EWOULDBLOCK)));
             if must_wait {
                 if let Some(on_wait) = on_wait.take() {
-                    on_wait(path, &holder(&file));
+                    on_wait(path, &name(holder(&file)));
                 }
                 wait_for(&file, path, &mut deadline)?;
             } else {
@@ -78,10 +81,14 @@ impl RunLock {
             if now.is_some() && opened == now {
                 return Ok(Self(file));
             }
-            // But who replaces it if nobody has waited, or again before the next look?
+            // To replace it takes time. So it is odd if nobody has waited, and if the next look
+            // finds yet another file.
             odd_rounds += u32::from(!must_wait || look() != Ok(found));
             if odd_rounds == ODD_ROUNDS {
-                return Err(unusable("is another file at each look: its inode number changes"));
+                return Err(unusable(
+                    "is another file at each look: its inode number changes, or somebody keeps \
+                     replacing it",
+                ));
             }
             deadline.what = format!("{} was replaced meanwhile: it was not locked", quoted(path));
             deadline.check()?;
@@ -98,8 +105,12 @@ fn identity(file: io::Result<Metadata>) -> nix::Result<Option<(u64, u64)>> {
 }
 
 /// Who has locked the file, as far as the system tells.
-fn holder(file: &File) -> String {
-    proc::lock_holder(file).map_or("another process".to_owned(), proc::describe)
+fn holder(file: &File) -> Option<Pid> {
+    Proc::ours().ok().and_then(|proc| proc.lock_holder(file))
+}
+
+fn name(holder: Option<Pid>) -> String {
+    holder.map_or("another process".to_owned(), proc::describe)
 }
 
 fn flock(file: &File, operation: c_int) -> Result<(), Error> {
@@ -111,15 +122,18 @@ fn flock(file: &File, operation: c_int) -> Result<(), Error> {
 
 fn wait_for(file: &File, path: &Path, deadline: &mut Deadline) -> Result<(), Error> {
     loop {
-        let alarm = Alarm::start(deadline.left());
+        let alarm = Alarm::start(deadline.left())?;
         let locked = flock(file, libc::LOCK_EX);
         drop(alarm);
         if !matches!(locked, Err(Error::Call(_, Errno::EINTR))) {
             return locked;
         }
         let (holder, path) = (holder(file), quoted(path));
-        deadline.what = format!("{holder} has locked the file {path}: it was not free");
-        deadline.check()?;
+        deadline.what = format!("{} has locked the file {path}: it was not free", name(holder));
+        deadline.check().map_err(|error| match holder {
+            Some(pid) => proc::with_hold(error, pid),
+            None => error,
+        })?;
     }
 }
 
@@ -145,11 +159,12 @@ extern "C" fn interrupt_or_die(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
 }
 
 impl Alarm {
-    /// The timer fires after `time` (never if `None`), and then again and again.
-    fn start(time: Option<Duration>) -> Self {
+    /// The timer fires after `time` (never if `None`), and then again and again. Fails as
+    /// setitimer(2) and sigaction(2) do.
+    fn start(time: Option<Duration>) -> Result<Self, Error> {
         // Before the handler is there: it would swallow the starter's alarm.
         let now = Instant::now();
-        let (left, again) = set_timer(Duration::ZERO, Duration::ZERO);
+        let (left, again) = set_timer(Duration::ZERO, Duration::ZERO)?;
         // SAFETY: without a new action it only writes the old one, for which zeros are valid.
         let is_ignored = unsafe {
             let mut old: libc::sigaction = mem::zeroed();
@@ -159,24 +174,25 @@ impl Alarm {
         let handler = SigHandler::SigAction(if is_ignored { interrupt } else { interrupt_or_die });
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
         // SAFETY: both handlers do nothing that signal-safety(7) forbids.
-        let action = unsafe { sigaction(Signal::SIGALRM, &action) }.expect("it can be caught");
+        let action = unsafe { sigaction(Signal::SIGALRM, &action) }
+            .map_err(|errno| untraced("sigaction(SIGALRM, …)", errno))?;
         let starters = (!left.is_zero()).then_some((now + left, again));
         if let Some(first) = time.into_iter().chain(starters.map(|_| left)).min() {
             // 0 would stop it.
-            set_timer(first.clamp(Duration::from_micros(1), LONGEST), TIMER_INTERVAL);
+            set_timer(first.clamp(Duration::from_micros(1), LONGEST), TIMER_INTERVAL)?;
         }
-        Self { action, starters }
+        Ok(Self { action, starters })
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        set_timer(Duration::ZERO, Duration::ZERO);
+        let _ = set_timer(Duration::ZERO, Duration::ZERO);
         // SAFETY: this puts back what was installed before. It cannot fail with that.
         let _ = unsafe { sigaction(Signal::SIGALRM, &self.action) };
         if let Some((due, again)) = self.starters {
             let left = due.saturating_duration_since(Instant::now());
-            set_timer(if left.is_zero() { again } else { left }, again);
+            let _ = set_timer(if left.is_zero() { again } else { left }, again);
             if left.is_zero() {
                 let _ = raise(Signal::SIGALRM);
             }
@@ -185,15 +201,16 @@ impl Drop for Alarm {
 }
 
 /// Sets the timer; 0 stops it. Returns the first firing and the repetition that were set before.
-/// See setitimer(2), which does not fail with such times.
-fn set_timer(first: Duration, again: Duration) -> (Duration, Duration) {
+/// See setitimer(2), which does not fail with such times, unless a policy refuses it.
+fn set_timer(first: Duration, again: Duration) -> Result<(Duration, Duration), Error> {
     // Rounded up: it must not fire before its time.
     let micros = |time: Duration| time.as_nanos().div_ceil(1000) as i64;
     let value = |time| *TimeVal::microseconds(micros(time)).as_ref();
     let timer = itimerval { it_interval: value(again), it_value: value(first) };
     let mut before = timer;
     // SAFETY: both pointers are to values that live until the call has returned.
-    unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, &mut before) };
+    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, &mut before) };
+    Errno::result(set).map_err(|errno| untraced("setitimer(ITIMER_REAL, …)", errno))?;
     let time = |it| Duration::from_micros(TimeVal::from(it).num_microseconds() as u64);
-    (time(before.it_value), time(before.it_interval))
+    Ok((time(before.it_value), time(before.it_interval)))
 }

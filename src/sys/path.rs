@@ -1,14 +1,15 @@
 //! What stands at a path: whether it can be opened and locked, and why it may not be.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, faccessat};
+use nix::unistd::{AccessFlags, Uid, faccessat};
 
 use super::error::POLICY;
-use super::{Error, proc, quoted};
+use super::{Error, quoted};
 
 /// Makes sure that there is a regular file or a folder at the path, which can be opened without an
 /// effect on anybody: to open a FIFO lets its writer go on, and a device may do anything. Fails
@@ -34,6 +35,8 @@ pub(super) fn why_missing(path: &Path) -> String {
         Some(folder) if !folder.as_os_str().is_empty() && fs::metadata(folder).is_err() => {
             format!("there is no folder {}", quoted(folder))
         }
+        Some(_) if path.as_os_str().as_bytes().ends_with(b"/") => "it is no folder".to_owned(),
+        Some(_) if fs::symlink_metadata(path).is_ok() => "it is a link to no file".to_owned(),
         Some(_) => "ftok needs a file that exists: create it (touch)".to_owned(),
     }
 }
@@ -41,7 +44,7 @@ pub(super) fn why_missing(path: &Path) -> String {
 /// Why this user may not look up the file, or may not open it for reading, as far as the system
 /// tells. The modes are blamed only if they forbid it.
 pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
-    let us = proc::own_user().as_raw();
+    let us = Uid::effective().as_raw(); // fakeroot(1) fakes the owners of files too
     let is_denied = |it: &Path, how| faccessat(AT_FDCWD, it, how, AtFlags::AT_EACCESS).is_err();
     let mode_lacks = |it: &Path, bits: u32| {
         // For its owner the first three bits count, and for all others the rest.
@@ -50,7 +53,7 @@ pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
     };
     if fs::metadata(path).is_ok() {
         return Some(match is_opened && is_denied(path, AccessFlags::R_OK) {
-            true if mode_lacks(path, 0o444) => "make the file readable (chmod)".to_owned(),
+            true if mode_lacks(path, 0o444) => "make the file readable (chmod +r)".to_owned(),
             true => format!("an access control list (getfacl) or {POLICY}"),
             false => POLICY.to_owned(),
         });
@@ -60,7 +63,7 @@ pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
     let folders = path.ancestors().skip(1);
     let mut folders = folders.map(|it| if it == Path::new("") { Path::new(".") } else { it });
     if let Some(closed) = folders.find(is_closed) {
-        return Some(format!("make the folder {} searchable (chmod)", quoted(closed)));
+        return Some(format!("make the folder {} searchable (chmod +x)", quoted(closed)));
     }
     // The folders of a link's target have not been looked at.
     let is_link = |it: &Path| fs::symlink_metadata(it).is_ok_and(|file| file.is_symlink());

@@ -78,9 +78,9 @@ struct End {
 
 fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork, Error> {
     let parent = getpid();
-    // SAFETY: nothing in this crate starts a thread, and whoever calls it has but one (README.md).
-    // So the child finds every lock free and all memory in order, and may call what it likes. (If
-    // a preloaded library has a thread, the C library still sees to its own locks, malloc's too.)
+    // SAFETY: nothing in this crate starts a thread, and its callers have one only (README.md). So
+    // the child finds every lock free and all memory in order, and may call what it likes. (If a
+    // preloaded library has a thread, the C library keeps its own locks in order, malloc's too.)
     let fork = || Errno::result(unsafe { libc::fork() });
     let pid = Pid::from_raw(trace::traced(|| Call::Fork, fork)?);
     if pid.as_raw() != 0 {
@@ -92,9 +92,9 @@ fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork,
     // blocked in a write that nobody reads.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     // If the parent ended before that call, nobody sends the signal, and this process has got
-    // another parent. (0 is a parent in another PID namespace.)
+    // another parent. (0 is a parent in another PID namespace, and -1 is no answer.)
     let pid = getppid();
-    if pid != parent && pid.as_raw() != 0 {
+    if pid != parent && pid.as_raw() > 0 {
         exit(1);
     }
     Ok(Fork::Child(Parent { pid, end: ManuallyDrop::new(childs) }))
@@ -196,10 +196,7 @@ impl Child {
         match fd::wait_readable(self.end.reads.as_fd(), &mut deadline, &check) {
             Err(Error::TimedOut(what)) => {
                 check()?;
-                Err(match proc::hold(self.pid) {
-                    Ok(Some(hold)) => Error::Held(format!("{what}: {} it", hold.what)),
-                    _ => Error::TimedOut(what),
-                })
+                Err(proc::with_hold(Error::TimedOut(what), self.pid))
             }
             outcome => outcome,
         }
@@ -220,17 +217,17 @@ impl Child {
         trace::traced(|| Call::Waitpid(self.pid, flags), || waitpid(self.pid, Some(flags)))
     }
 
-    /// Ends the child although the kernel has refused to kill it: it also ends when its parent's
+    /// Reaps the child, although the kernel has refused to kill it: it also ends when its parent's
     /// end of the connection is closed, unless it is stopped or blocked. So this waits for a second
-    /// and no longer. Fails if the child may still be there.
-    fn let_go(&mut self) -> Result<(), Error> {
+    /// and no longer. Fails if the child may still run.
+    fn end_without_kill(&mut self) -> Result<(), Error> {
         cleanup::forget_child();
         self.end.writes = None;
         let _ = shutdown(self.end.reads.as_raw_fd(), Shutdown::Both); // if it is a socket
-        let mut deadline = Deadline::after(Some(cleanup::LONGEST_WAIT), "");
+        let mut deadline = Deadline::after(Some(cleanup::WITHOUT_KILL), "");
         while self.waitpid(WaitPidFlag::WNOHANG)? == WaitStatus::StillAlive {
             deadline.check()?;
-            trace::sleep(cleanup::INTERVAL);
+            let _ = trace::sleep(cleanup::INTERVAL); // if that is refused, it only looks more often
         }
         Ok(())
     }
@@ -248,17 +245,27 @@ impl Drop for Child {
             return;
         }
         // SIGKILL also ends a stopped child. It is not reaped yet, so the PID is still its own.
-        let Err(error) = signal::send(self.pid, Signal::SIGKILL) else { return drop(self.reap()) };
-        let what = if self.let_go().is_ok() { "has ended by itself" } else { "may still run" };
-        cleanup::failed(format!("{error}; {self} {what}"));
+        if let Err(error) = signal::send(self.pid, Signal::SIGKILL) {
+            let ended = self.end_without_kill();
+            let what = if ended.is_ok() { "has ended by itself" } else { "may still run" };
+            return cleanup::failed(format!("{error}; {self} {what}"));
+        }
+        // But something may keep it from ending: a debugger, or a frozen control group.
+        let what = "was killed, and has not ended";
+        match self.wait_readable(what, Some(cleanup::AFTER_KILL), || Ok(())) {
+            Err(error @ (Error::TimedOut(_) | Error::Held(_))) => {
+                cleanup::failed(error.to_string())
+            }
+            _ => drop(self.reap()),
+        }
     }
 }
 
 /// The processor time that this process has used, in user mode and in the kernel; see getrusage(2).
+/// (0 if a policy refuses to tell.)
 pub fn processor_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("it has no way to fail");
-    let used = usage.user_time() + usage.system_time();
-    Duration::from_micros(used.num_microseconds() as u64)
+    let used = getrusage(UsageWho::RUSAGE_SELF).map(|it| it.user_time() + it.system_time());
+    used.map_or(Duration::ZERO, |used| Duration::from_micros(used.num_microseconds() as u64))
 }
 
 /// Ends this process at once; see _exit(2). (exit(3) would first write out buffers, which in a

@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 
 use super::attach::{Attachment, SHM_RDONLY, WritableAttachment};
 use super::ownership::{HAS_CREATED, Obstacle};
-use super::status::{describe, may_read, status};
+use super::status::{Denial, denial, describe, status};
 use super::trace::{self, Call};
 use super::{Deadline, Error, SelfContained, Status, cleanup, quoted};
 
@@ -85,8 +85,8 @@ impl<T: SelfContained> Segment<T> {
         match status(self.id) {
             Err(error @ Error::Call(_, Errno::EACCES)) => {
                 let segment = describe(self.id);
-                Err(Error::Rejected(match may_read(self.id) {
-                    Some(false) => format!("{segment} is another user's ({error})"),
+                Err(Error::Rejected(match denial(self.id) {
+                    Denial::Anothers => format!("{segment} is another user's ({error})"),
                     _ => format!("{segment}: {error}"),
                 }))
             }
@@ -135,7 +135,7 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// returned beside the new segment. Otherwise this looks again every 10 ms, until `timeout` is
     /// over, if that can help, and then fails with [`Error::Occupied`].
     pub fn create(key: &Key, timeout: Duration) -> Result<(Self, Option<Status>), Error> {
-        let what = format!("somebody creates and removes segments at {key}: it was not free");
+        let what = format!("others keep creating and removing segments at {key}: it was not free");
         let mut deadline = Deadline::after(Some(timeout), &what);
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | MODE;
         let (mut reclaimed, mut was_free) = (None, false);
@@ -150,7 +150,7 @@ impl<T: SelfContained> OwnedSegment<T> {
             }
             match reclaim(key, size_of::<T>()) {
                 Err(Error::Occupied { may_pass: true, .. }) if deadline.check().is_ok() => {
-                    trace::sleep(OCCUPIED_INTERVAL);
+                    trace::sleep(OCCUPIED_INTERVAL)?;
                     continue;
                 }
                 // Somebody else has removed it, between two of our calls.
@@ -160,7 +160,7 @@ impl<T: SelfContained> OwnedSegment<T> {
             // The key was free for a moment. But it may be taken again, and again.
             if was_free {
                 deadline.check()?;
-                trace::sleep(OCCUPIED_INTERVAL);
+                trace::sleep(OCCUPIED_INTERVAL)?;
             }
             was_free = true;
         }
@@ -235,8 +235,8 @@ fn reclaim(key: &Key, size: usize) -> Result<Option<Status>, Error> {
         },
         // We may not ask for it.
         Err(error @ Error::Call(_, Errno::EACCES)) => {
-            let reason = match may_read(id) {
-                Some(false) => "it is another user's".to_owned(),
+            let reason = match denial(id) {
+                Denial::Anothers => "it is another user's".to_owned(),
                 _ => error.to_string(),
             };
             (describe(id), Obstacle { reason, may_pass: false })

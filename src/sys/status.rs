@@ -8,7 +8,7 @@ use nix::unistd::{Pid, Uid};
 
 use super::Error;
 use super::answer::Status;
-use super::proc;
+use super::proc::{self, Proc};
 use super::trace::{self, Call};
 
 /// The bit of the mode that marks a segment as removed: `SHM_DEST` of Linux, see shmctl(2).
@@ -42,16 +42,29 @@ pub(super) fn status(id: c_int) -> Result<Status, Error> {
 pub(super) fn describe(id: c_int) -> String {
     let unknown = || format!("segment {id} (owner and creator unknown)");
     // (The PIDs in the list are those of the namespace that `/proc` belongs to.)
-    let listed = proc::ensure_ours().ok().and_then(|()| listed(id));
+    let listed = Proc::ours().ok().and_then(|_| listed(id));
     listed.map_or_else(unknown, |status| status.to_string())
 }
 
-/// Whether this user may read the segment, as its owner or creator or with a capability, as far as
-/// the system tells. (The list names the users rightly in any `/proc`.)
-pub(super) fn may_read(id: c_int) -> Option<bool> {
-    let (status, us) = (listed(id)?, proc::own_user());
-    let is_ours = status.owner == us || status.creator == us;
-    Some(is_ours && status.mode & 0o400 != 0 || proc::has_capability(proc::CAP_IPC_OWNER))
+/// Why this user may not read the status of a segment.
+pub(super) enum Denial {
+    Anothers, // it is another user's
+    Mode,     // it is ours, and its mode does not let its owner read it
+    Policy,   // neither explains it
+    Unknown,
+}
+
+/// Why the kernel has not told the status of this segment, as far as the system tells. (The list
+/// names the users rightly in any `/proc`.)
+pub(super) fn denial(id: c_int) -> Denial {
+    let us = proc::own_user();
+    match (listed(id), proc::has_capability(proc::CAP_IPC_OWNER)) {
+        (None, _) | (_, Err(_)) => Denial::Unknown,
+        (_, Ok(true)) => Denial::Policy,
+        (Some(status), _) if status.owner != us && status.creator != us => Denial::Anothers,
+        (Some(status), _) if status.mode & 0o400 == 0 => Denial::Mode,
+        _ => Denial::Policy,
+    }
 }
 
 /// The status in the list that Linux keeps for everybody to read; see proc_sysvipc(5).

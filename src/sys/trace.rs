@@ -4,10 +4,11 @@
 //! that names it. While a [`record`] is kept, each call is handed to the recorder as it returns.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::time::{Duration, Instant};
+use std::{fmt, ptr};
 
 use nix::errno::Errno;
+use nix::sys::time::TimeSpec;
 
 pub use super::answer::{Answer, Origin};
 pub use super::call::{Call, shortened};
@@ -59,13 +60,16 @@ where
     outcome.map_err(|errno| Error::call(call(), errno))
 }
 
-/// Sleeps between two looks at the same thing.
-pub fn sleep(time: Duration) {
-    let sleep = || {
-        std::thread::sleep(time);
-        Ok(())
-    };
-    let _ = traced(|| Call::Nanosleep(time), sleep);
+/// Sleeps between two looks at the same thing. Fails as nanosleep(2) does, but not if a signal ends
+/// the sleep. (std::thread::sleep would panic.)
+pub fn sleep(time: Duration) -> Result<(), Error> {
+    let time_spec = TimeSpec::from(time);
+    // SAFETY: the time is only read, and nothing is written through the null pointer.
+    let sleep = || Errno::result(unsafe { libc::nanosleep(time_spec.as_ref(), ptr::null_mut()) });
+    match traced(|| Call::Nanosleep(time), sleep) {
+        Err(Error::Call(_, Errno::EINTR)) => Ok(()),
+        slept => slept.map(drop),
+    }
 }
 
 /// Records what took no system call: a copy, or that a handler has run.
