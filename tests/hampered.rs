@@ -260,6 +260,67 @@ fn a_run_that_may_not_kill_its_waiting_listener_dies_of_an_ending_signal_all_the
     }
 }
 
+#[test]
+fn a_run_whose_kill_has_no_effect_gives_up_and_dies_of_an_ending_signal_all_the_same() {
+    // As if the child were in a frozen control group, or held by a debugger.
+    let without_effect = Refusal::of(libc::SYS_kill, 0);
+    let scratch = Scratch::new();
+    let mut gives_up = hampered(&scratch, PLAIN, &[without_effect]);
+    let gives_up = start(gives_up.arg("--timeout=.3"));
+    let elsewhere = Scratch::new();
+    let dies = before_it_notifies(&elsewhere, &[without_effect]);
+    let listener = children(dies.pid())[0];
+    kill(listener, Signal::SIGSTOP).unwrap();
+    kill(dies.pid(), Signal::SIGTERM).unwrap();
+    let finished = gives_up.finish_within(SOON).unwrap();
+    assert_eq!(finished.code, Some(1), "{finished:#?}");
+    let finished = [finished, dies.finish()];
+    assert_eq!(finished[1].signal, Some(Signal::SIGTERM as i32));
+    for (finished, scratch) in finished.iter().zip([scratch, elsewhere]) {
+        let said =
+            finished.stderr.contains("was killed, ") && finished.stderr.contains("not ended");
+        assert!(said, "{finished:#?}");
+        scratch.assert_nothing_left();
+    }
+}
+
+// Calls without which nothing can be waited for.
+
+#[test]
+fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
+    let timer = Refusal::of(libc::SYS_setitimer, EPERM);
+    let handler = Refusal::of(libc::SYS_rt_sigaction, EPERM).when(0, u32::MAX, 14);
+    for (refusal, name) in [(timer, "setitimer("), (handler, "sigaction(SIGALRM")] {
+        let scratch = Scratch::new();
+        let _lock = take_lock(&scratch);
+        let mut command = hampered(&scratch, PLAIN, &[refusal]);
+        // The demo installs a handler for SIGALRM only when it has the lock.
+        let finished = start(command.arg("--timeout=1"))
+            .finish_within(SOON)
+            .unwrap();
+        assert_eq!(finished.code, Some(1), "{finished:#?}");
+        let error = finished.stderr.lines().last().unwrap();
+        let is_named = error.contains(name) && error.contains("policy");
+        assert!(is_named, "{finished:#?}");
+    }
+    let scratch = Scratch::new();
+    let (listener, mut sender) = listener_and_sender(&scratch);
+    listener.stop();
+    refuse(&mut sender, WAIT[2..].iter().copied());
+    let finished = start(&mut sender).finish_within(SOON).unwrap();
+    finished.assert_failed_with(&["nanosleep(", "EPERM", "policy"]);
+}
+
+#[test]
+fn a_processor_time_that_may_not_be_asked_for_costs_no_message() {
+    let scratch = Scratch::new();
+    let refusal = Refusal::of(libc::SYS_getrusage, EPERM);
+    let finished = run(&mut hampered(&scratch, EXPLAINED, &[refusal]));
+    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+    assert!(finished.text().contains("# Received: Hello, world"));
+    scratch.assert_nothing_left();
+}
+
 // A segment that may not be removed.
 
 /// Standard error names the segment that is left, and how to remove it.

@@ -1,9 +1,11 @@
 //! Calls that a policy refuses: the cause that is named, whatever the call and the errno.
 #![cfg(target_os = "linux")]
+#![allow(unsafe_code)] // To close a segment, and to ask for a lease.
 
 mod support;
 
 use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -371,6 +373,60 @@ fn a_listener_of_another_user_may_not_be_signalled_and_no_policy_is_blamed() {
     let said = ["kill(", "EPERM", "run both as one user"];
     assert_says(&run(&mut command), &said, &["policy", "seccomp"]);
     assert!(listener.is_alive());
+}
+
+#[test]
+fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
+    if !Uid::effective().is_root() {
+        return not_tested(
+            "a mode that closes a segment",
+            "it needs root, to be somebody else",
+        );
+    }
+    let scratch = Scratch::new();
+    let mut killed = as_user(12345, &scratch);
+    let path = scratch.path();
+    killed
+        .arg("--path")
+        .arg(&path)
+        .args(["--step", "Hello, world"]);
+    killed.stdin(Stdio::piped());
+    let mut killed = Program::start(killed);
+    killed.step_to("the sender sends the signal");
+    let id = scratch.segments()[0].id;
+    // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and IPC_SET reads it.
+    unsafe {
+        let mut status: libc::shmid_ds = std::mem::zeroed();
+        assert_eq!(libc::shmctl(id, libc::IPC_STAT, &raw mut status), 0);
+        status.shm_perm.mode = 0;
+        assert_eq!(libc::shmctl(id, libc::IPC_SET, &raw mut status), 0);
+    }
+    kill(killed.pid(), Signal::SIGKILL).unwrap();
+    killed.finish();
+    // Its listener, which has the lock too, ends with it.
+    wait_until("the lock is free", || scratch.processes().is_empty());
+    let mut next = as_user(12345, &scratch);
+    let finished = run(next.arg("--path").arg(&path).arg("Hello, world"));
+    let part = &format!("segment {id} ");
+    assert_says(&finished, &[part, "its mode"], &["another user", "policy"]);
+}
+
+#[test]
+fn a_file_with_a_lease_is_said_to_have_one() {
+    let scratch = Scratch::new();
+    let file = fs::File::create(scratch.path()).unwrap();
+    const F_SETSIG: i32 = 10; // of fcntl(2), which the libc crate does not have
+    // SAFETY: fcntl takes three numbers here. To be told of the opening does nothing: SIGIO would
+    // end this process.
+    let is_leased = unsafe {
+        libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) == 0
+            && libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0
+    };
+    if !is_leased {
+        return not_tested("a lease", "the file system gives none");
+    }
+    let finished = run(&mut scratch.sigshm(["Hello, world"]));
+    assert_says(&finished, &["open(", "lease", "--path"], &["policy"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios};
-use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{SpecialCharacterIndices, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use rexpect::session::{PtySession, spawn_command};
@@ -480,7 +480,7 @@ fn ctrl_d_at_any_stop_lets_the_run_go_on_without_stopping() {
 type Set = fn(&mut Termios);
 
 /// How a terminal may be set: the words of stty(1), and what they change.
-const SETTINGS: [(&str, Set); 8] = [
+const SETTINGS: [(&str, Set); 9] = [
     ("sane", |_| {}),
     ("-icrnl", |it| it.input_flags.remove(InputFlags::ICRNL)),
     ("igncr", |it| it.input_flags.insert(InputFlags::IGNCR)),
@@ -495,6 +495,10 @@ const SETTINGS: [(&str, Set); 8] = [
         it.local_flags.remove(LocalFlags::ISIG);
     }),
     ("raw", cfmakeraw),
+    ("raw min 5", |it| {
+        cfmakeraw(it);
+        it.control_chars[SpecialCharacterIndices::VMIN as usize] = 5;
+    }),
 ];
 
 /// A run on a terminal that was set before, started by a shell, whose terminal it stays.
@@ -583,6 +587,25 @@ fn enter_goes_on_however_the_terminal_is_set_and_that_is_left_as_it_was() {
             scratch.assert_nothing_left();
         }
     }
+}
+
+#[test]
+fn enter_goes_on_although_a_shell_has_set_the_terminal_anew_during_a_stop() {
+    let scratch = Scratch::new();
+    let unset: Set = |it| it.input_flags.remove(InputFlags::ICRNL);
+    let mut typing = Typing::start(&scratch, unset);
+    typing.walk_to(1, "\r");
+    // As after Ctrl-Z and fg.
+    typing.terminal.set(unset);
+    wait_until("it is set for Enter again", || {
+        typing
+            .terminal
+            .settings()
+            .input_flags
+            .contains(InputFlags::ICRNL)
+    });
+    typing.terminal.press("\r");
+    typing.terminal.until_shown(WAITS, 3);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::ptrace;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{self, SigHandler, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, gettid, tcgetpgrp};
 use rexpect::session::spawn_command;
@@ -119,7 +119,7 @@ fn programs_that_catch_signals_to_clean_up_are_refused() {
 
 #[test]
 fn a_sender_of_ours_catches_signals_to_clean_up_and_is_refused() {
-    use Signal::{SIGALRM, SIGTERM, SIGUSR1};
+    use Signal::{SIGALRM, SIGTERM, SIGUSR1, SIGVTALRM, SIGXCPU};
     let options = ["--signal=USR2", "--step", "--color=never"];
     for (signals, is_demo) in [([SIGUSR1, SIGTERM], true), ([SIGUSR1, SIGALRM], false)] {
         let scratch = Scratch::new();
@@ -129,6 +129,12 @@ fn a_sender_of_ours_catches_signals_to_clean_up_and_is_refused() {
             Some(listener) => to(&scratch, listener.pid(), &options[..2]),
         };
         command.stdin(Stdio::piped());
+        // What the starter ignores is no handler. (One of the two that tell is there all the same.)
+        let ignored = if is_demo { SIGXCPU } else { SIGVTALRM };
+        // SAFETY: between fork and exec this makes one system call, and ignoring is nobody's code.
+        unsafe {
+            command.pre_exec(move || Ok(signal::signal(ignored, SigHandler::SigIgn).map(drop)?))
+        };
         let mut sender = Program::start(command);
         sender.step_to(SENDS);
         for signal in signals {
@@ -472,6 +478,21 @@ fn a_listener_that_a_signal_has_stopped_is_said_to_be_stopped() {
     listener.stop();
     let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));
     assert_names(&finished, &["a signal has stopped"]);
+}
+
+#[test]
+fn who_has_the_lock_and_is_stopped_is_said_to_be_stopped() {
+    let scratch = Scratch::new();
+    let mut holder = scratch.sigshm(["--step", "--color=never", "hi"]);
+    holder.stdin(Stdio::piped());
+    let mut holder = Program::start(holder);
+    holder.step_to(SENDS);
+    holder.stop();
+    let waiter = run(&mut scratch.sigshm(["--timeout=.5", "hi"]));
+    let error = waiter.stderr.lines().last().unwrap();
+    let parts = ["has locked the file", "a signal has stopped it"];
+    assert!(parts.iter().all(|it| error.contains(it)), "{waiter:#?}");
+    assert!(!error.contains("only slow"), "{waiter:#?}");
 }
 
 #[test]

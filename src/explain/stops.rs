@@ -47,23 +47,26 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
         return Ok(true);
     }
     text += &out.lesson("", "[Enter goes on]");
-    let _keyboard = Keyboard::usual(); // before Enter is asked for
+    let mut keyboard = Keyboard::usual(); // before Enter is asked for
     out.print(&text)?;
     let listener = known.listener.unwrap_or(Pid::from_raw(0));
-    wait_for_enter(link, || match step {
-        Step::Notifying(segment) => trace::untraced(|| {
-            segment.ensure_reachable(listener)?;
-            Ok(!proc::has_exited(listener))
-        }),
-        // The listener's parent may have ended.
-        _ => Ok(!known.is_child() || Some(getppid()) == known.sender),
+    wait_for_enter(link, || {
+        keyboard.set();
+        match step {
+            Step::Notifying(segment) => trace::untraced(|| {
+                segment.ensure_reachable(listener)?;
+                Ok(!proc::has_exited(listener))
+            }),
+            // The listener's parent may have ended.
+            _ => Ok(!known.is_child() || Some(getppid()) == known.sender),
+        }
     })
 }
 
 /// Waits until Enter is pressed, or until the child has ended. Returns `false` at the end of
 /// standard input. `check` is called once a second: whether there is still something to wait for.
 /// Fails as it does, or as read(2) does.
-fn wait_for_enter(link: &mut Link, check: impl Fn() -> Result<bool>) -> Result<bool> {
+fn wait_for_enter(link: &mut Link, mut check: impl FnMut() -> Result<bool>) -> Result<bool> {
     let stdin = stdin();
     loop {
         let fds = [Some(stdin.as_fd()), link.child()].into_iter().flatten();

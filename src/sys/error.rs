@@ -133,6 +133,7 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<String> {
         }
         (Call::Open(path), Errno::EACCES) => return path::why_denied(path, true),
         (Call::Ftok(path, _), Errno::EACCES) => return path::why_denied(path, false),
+        (Call::Kill(_, Some(Signal::SIGKILL)), Errno::EPERM) => POLICY, // a child is killed, no other
         (Call::Kill(pid, _), Errno::EPERM) => {
             match Proc::ours().and_then(|proc| proc.users_allow_signal(*pid)) {
                 Ok(true) => POLICY,
@@ -163,7 +164,9 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<String> {
              user's (RLIMIT_NPROC, ulimit -u), the control group's (pids.max) or the system's \
              (kernel.threads-max, kernel.pid_max)"
         }
-        (Call::Sigaction(..), Errno::EINVAL) => {
+        (Call::Sigaction(signals, _), Errno::EINVAL)
+            if signals.contains(Signal::SIGKILL) || signals.contains(Signal::SIGSTOP) =>
+        {
             "no process may catch SIGKILL or SIGSTOP: use another signal (kill -l)"
         }
         (Call::Shmat(..), Errno::EINVAL | Errno::EIDRM) => "somebody else has removed the segment",

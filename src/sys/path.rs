@@ -46,6 +46,7 @@ pub(super) fn why_missing(path: &Path) -> String {
 pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
     let us = Uid::effective().as_raw(); // fakeroot(1) fakes the owners of files too
     let is_denied = |it: &Path, how| faccessat(AT_FDCWD, it, how, AtFlags::AT_EACCESS).is_err();
+    let acl_or_policy = || format!("an access control list (getfacl) or {POLICY}");
     let mode_lacks = |it: &Path, bits: u32| {
         // For its owner the first three bits count, and for all others the rest.
         let counts = |owner| if owner == us { 0o700 } else { 0o077 };
@@ -53,17 +54,20 @@ pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
     };
     if fs::metadata(path).is_ok() {
         return Some(match is_opened && is_denied(path, AccessFlags::R_OK) {
-            true if mode_lacks(path, 0o444) => "make the file readable (chmod +r)".to_owned(),
-            true => format!("an access control list (getfacl) or {POLICY}"),
+            true if mode_lacks(path, 0o444) => "make it readable (chmod +r)".to_owned(),
+            true => acl_or_policy(),
             false => POLICY.to_owned(),
         });
     }
     // There is one at most: what is in a closed folder has no mode that could be asked for.
-    let is_closed = |it: &&Path| is_denied(it, AccessFlags::X_OK) && mode_lacks(it, 0o111);
+    let is_closed = |it: &&Path| is_denied(it, AccessFlags::X_OK) && fs::metadata(it).is_ok();
     let folders = path.ancestors().skip(1);
     let mut folders = folders.map(|it| if it == Path::new("") { Path::new(".") } else { it });
     if let Some(closed) = folders.find(is_closed) {
-        return Some(format!("make the folder {} searchable (chmod +x)", quoted(closed)));
+        return Some(match mode_lacks(closed, 0o111) {
+            true => format!("make the folder {} searchable (chmod +x)", quoted(closed)),
+            false => acl_or_policy(),
+        });
     }
     // The folders of a link's target have not been looked at.
     let is_link = |it: &Path| fs::symlink_metadata(it).is_ok_and(|file| file.is_symlink());

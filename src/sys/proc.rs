@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
 
 use libc::{EACCES, major, minor};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, getpid};
 
@@ -86,8 +87,8 @@ impl Proc {
     /// A process that also catches SIGXCPU and SIGVTALRM (or was started with one of the two
     /// ignored) catches what ends a program, in order to clean up before it ends. Shells and
     /// editors do that, and our own senders. There are two exceptions. The runtime of Go catches
-    /// everything, SIGURG too, but not SIGTSTP (which top(1) catches as well). And PID 1 needs a
-    /// handler for each signal that should have an effect; see pid_namespaces(7).
+    /// everything, SIGURG too, but not what stops a program (as top(1) and faked(1) do). And PID 1
+    /// needs a handler for each signal that should have an effect; see pid_namespaces(7).
     pub fn reaction(self, pid: Pid, signal: Signal) -> Fact<Reaction> {
         let status = StatusFile::of(pid)?;
         let catches = |signal| status.has_signal("SigCgt", signal);
@@ -95,7 +96,9 @@ impl Proc {
         let (xcpu, vtalrm) = (catches(Signal::SIGXCPU)?, catches(Signal::SIGVTALRM)?);
         let cleans_up =
             xcpu && (vtalrm || ignores(Signal::SIGVTALRM)) || vtalrm && ignores(Signal::SIGXCPU);
-        let is_go = catches(Signal::SIGURG)? && !catches(Signal::SIGTSTP)?;
+        let stops = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
+        let is_go =
+            catches(Signal::SIGURG)? && !stops.into_iter().any(|it| catches(it) == Ok(true));
         // The last number is the PID in the process's own namespace.
         let last_is_1 = |pids: &str| pids.split('\t').next_back() == Some("1");
         let is_first = status.line("NSpid").map_or(pid.as_raw() == 1, last_is_1);
@@ -182,7 +185,8 @@ fn read(path: &str) -> Fact<String> {
 }
 
 fn unreadable(path: &str, error: io::Error) -> String {
-    format!("{path} cannot be read ({error})")
+    let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+    format!("{path} cannot be read: {} ({errno:?})", errno.desc())
 }
 
 /// The file `status` of a process, see proc_pid_status(5).

@@ -81,18 +81,23 @@ fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork,
     // SAFETY: nothing in this crate starts a thread, and its callers have one only (README.md). So
     // the child finds every lock free and all memory in order, and may call what it likes. (If a
     // preloaded library has a thread, the C library keeps its own locks in order, malloc's too.)
-    let fork = || Errno::result(unsafe { libc::fork() });
+    let fork = || {
+        let pid = Errno::result(unsafe { libc::fork() })?;
+        #[cfg(target_os = "linux")]
+        if pid == 0 {
+            // First of all: until then it would outlive its parent if it were stopped. SIGKILL
+            // also ends a process that is stopped, or blocked in a write that nobody reads.
+            let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+        }
+        Ok(pid)
+    };
     let pid = Pid::from_raw(trace::traced(|| Call::Fork, fork)?);
     if pid.as_raw() != 0 {
         return Ok(Fork::Parent(Child { name, pid, end: parents, reaped: false }));
     }
     drop(parents);
-    #[cfg(target_os = "linux")]
-    // It fails only for a number that is no signal. SIGKILL also ends a process that is stopped, or
-    // blocked in a write that nobody reads.
-    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-    // If the parent ended before that call, nobody sends the signal, and this process has got
-    // another parent. (0 is a parent in another PID namespace, and -1 is no answer.)
+    // If the parent ended before the child asked for the signal at its end, nobody sends it, and this
+    // process has got another parent. (0 is a parent in another PID namespace, and -1 is no answer.)
     let pid = getppid();
     if pid != parent && pid.as_raw() > 0 {
         exit(1);

@@ -263,5 +263,11 @@ fn remove(id: c_int) -> Result<(), Error> {
     let rmid = || Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) });
     let removed = trace::traced(|| Call::IpcRmid(id), rmid);
     cleanup::forget_segment(id);
-    removed.map(drop)
+    match removed {
+        // It is there all the same: that was a policy's answer.
+        Err(error) if error.is_removed() && status(id).is_ok_and(|status| !status.removed) => {
+            Err(Error::Unusable(error.to_string()))
+        }
+        removed => removed.map(drop),
+    }
 }
