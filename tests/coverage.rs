@@ -1,4 +1,4 @@
-//! A build that measures coverage: what both processes have run is written down.
+//! A build that measures coverage records what both processes have run.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -57,7 +57,7 @@ fn built_for_coverage_the_demo_is_the_same_and_the_profile_counts_what_both_proc
     }
 }
 
-/// The program, built for this. `None`, and a word about it, if this compiler cannot.
+/// The program, built for this. `None`, and it says NOT TESTED, if this compiler cannot.
 fn build_with_coverage(scratch: &Path) -> Option<PathBuf> {
     // A folder that is kept: the next time there is nothing to do.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("coverage");
@@ -86,7 +86,7 @@ fn build_with_coverage(scratch: &Path) -> Option<PathBuf> {
     Some(target.join("debug/sigshm"))
 }
 
-/// What the profiles say, as text. `None`, and a word about it, if nobody here can read them.
+/// What the profiles say, as text. `None`, and it says NOT TESTED, if nothing here can read them.
 fn profile(files: &[PathBuf], scratch: &Path) -> Option<String> {
     let rustc = tool(&env::var_os("RUSTC").unwrap_or("rustc".into()))
         .args(["--print", "target-libdir"])

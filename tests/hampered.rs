@@ -1,5 +1,5 @@
-//! The cleaning up that the kernel refuses: a run ends all the same, soon, and says what it could
-//! not do. And loops that end only if a file system, another program or a sandbox lets them.
+//! Runs whose cleaning up is refused: they end soon all the same, and say what they could not do.
+//! And loops whose end depends on a file system, on another program or on a policy.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // To make a segment.
 
@@ -20,8 +20,8 @@ use support::refusal::{Refusal, SYS_POLL, refuse};
 use support::tracer::{Point, Released, Side, freeze};
 use support::*;
 
-/// How soon a run must have ended: it waits for its child a second at most, and each `--timeout`
-/// that is to be reached is a second or less.
+/// The limit for such a run. It waits for its child for five seconds at most, and no `--timeout`
+/// that is reached is longer than a second.
 const SOON: Duration = Duration::from_secs(10);
 
 const EPERM: i32 = libc::EPERM;
@@ -49,7 +49,7 @@ const WAIT: [Refusal; 4] = [
 const PLAIN: &[&str] = &["--color=always"];
 const EXPLAINED: &[&str] = &["--explain"];
 const SOCKET: &[&str] = &["--via=socket"];
-/// At the end of its input it does not stop any more.
+/// Its standard input is at its end, so it does not stop at its steps.
 const STEPS: &[&str] = &["--step"];
 
 /// The listener has begun, and has told the kernel not to let it outlive its parent.
@@ -182,7 +182,7 @@ impl Waiting {
             scratch,
             run,
             signal,
-            // Through sockets there are no handlers: nobody kills, and nobody raises.
+            // Through sockets no signal is caught: the signal itself ends the run.
             may_raise: arguments == SOCKET || !refusals.ends_with(&RAISE),
             says: if arguments == SOCKET { "" } else { "kill" },
         }
@@ -338,7 +338,7 @@ fn assert_names_the_segment(scratch: &Scratch, finished: &Finished) {
 #[test]
 fn a_run_that_may_not_remove_its_segment_names_it_and_how_to_remove_it() {
     let notify = KILL.when(1, u32::MAX, libc::SIGUSR1 as u32);
-    // It fails for another reason before, or only then.
+    // Nothing else is refused, or the run fails before, for another reason.
     for more in [&[][..], &[SHMAT], &[notify], &[KILL]] {
         for arguments in [PLAIN, EXPLAINED, STEPS] {
             let scratch = Scratch::new();
@@ -517,7 +517,7 @@ fn runs_whose_key_somebody_else_uses_again_and_again_deliver_or_fail_in_time() {
 
 #[test]
 fn a_file_that_may_not_be_looked_at_once_it_is_open_ends_a_run() {
-    // By its path, that is: an empty one is for an open file.
+    // Looked up by its path. (With an empty path, statx(2) looks at an open file.)
     let looks = [
         Refusal::of(libc::SYS_statx, libc::EACCES).when(2, u32::MAX, 0),
         Refusal::of(libc::SYS_newfstatat, libc::EACCES).when(3, u32::MAX, 0),

@@ -124,7 +124,7 @@ impl Writer {
 }
 
 #[test]
-fn a_fifo_is_refused_and_who_waits_to_write_into_it_waits_on_and_loses_nothing() {
+fn a_fifo_is_refused_and_its_waiting_writer_goes_on_waiting_and_loses_nothing() {
     let scratch = Scratch::new();
     let fifo = scratch.dir().join("fifo");
     mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();

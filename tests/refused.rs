@@ -1,4 +1,4 @@
-//! Calls that a policy refuses: the cause that is named, whatever the call and the errno.
+//! Calls that are refused: the error names the cause. That is a policy if nothing else explains it.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // To close a segment, and to ask for a lease.
 
@@ -20,8 +20,8 @@ use support::program::Program;
 use support::refusal::{Refusal, SYS_POLL, confine, refuse};
 use support::*;
 
-/// How soon a run must have ended to which something is refused: it waits for nothing longer than
-/// a second, and each `--timeout` here that is to be reached is shorter too.
+/// The limit for a run to which a call is refused. It waits for nothing longer than a second, and
+/// no `--timeout` here that is reached is longer.
 const SOON: Duration = Duration::from_secs(10);
 
 /// What a policy answers with.

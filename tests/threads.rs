@@ -1,8 +1,8 @@
-//! A thread that the program has not started, as a preloaded library may (a profiler's, an
-//! allocator's). The kernel may give the signal to it: then the handler has run, and no call of the
-//! program's own thread was interrupted. So a listener that sleeps looks once a second.
+//! A preloaded library (a profiler's, an allocator's) may have started a thread. The kernel may
+//! give it the signal. Then the handler has run, but no call of the program's own thread was
+//! interrupted. So a listener that sleeps looks once a second.
 #![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // tgkill(2), which nobody wraps.
+#![allow(unsafe_code)] // tgkill(2), which nix does not wrap.
 
 mod support;
 

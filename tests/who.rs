@@ -1,5 +1,5 @@
-//! Who is who: a handler is not yet a listener, what is not known is not false, users are as the
-//! kernel sees them, and what holds a listener is named.
+//! Who is who: which process `--to` takes for a listener, what it does if a fact is unknown, which
+//! user counts, and what holds a process that does not go on.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)] // For what a child does between fork and exec.
 
@@ -461,7 +461,7 @@ fn a_listener_that_a_debugger_holds_is_said_to_be_held_by_it() {
     assert_eq!(state(pid), Some('t'));
     let tracer = format!("PID {}", status(pid, "TracerPid:"));
     let finished = run(&mut to(&scratch, pid, &["--timeout=.5"]));
-    // Let go, it is well.
+    // Without the debugger it goes on.
     ptrace::detach(pid, None).unwrap();
     assert_names(&finished, &[&tracer, "traces"]);
     listener.until_complained("still listening");
