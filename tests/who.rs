@@ -231,6 +231,25 @@ fn whole(command: &Command) -> impl Iterator<Item = &std::ffi::OsStr> {
 
 /// As PID 1, a listener of ours has the handlers that clean up.
 #[test]
+fn a_shell_that_is_pid_1_of_its_namespace_is_refused_all_the_same() {
+    if !is_there("bash") {
+        return;
+    }
+    let options = ["-p", "-f", "--mount-proc", "--kill-child"];
+    let Some(mut outer) = unshare(&options, "exec bash --norc --noprofile -i") else {
+        return;
+    };
+    outer.stdin(Stdio::piped());
+    let outer = Program::start(outer);
+    let mut pid = Pid::from_raw(0);
+    wait_until("the shell catches what ends a program", || {
+        pid = children(outer.pid()).first().copied().unwrap_or(pid);
+        pid.as_raw() > 0 && signals(pid, "SigCgt:") & bit(Signal::SIGVTALRM) != 0
+    });
+    assert_cleans_up(pid, "bash", Signal::SIGUSR1);
+}
+
+#[test]
 fn a_listener_that_is_pid_1_of_its_namespace_is_reached_from_outside_and_from_inside() {
     const OPTIONS: [&str; 4] = ["-p", "-f", "--mount-proc", "--kill-child"];
     let scratch = Scratch::new();

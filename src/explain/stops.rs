@@ -76,7 +76,7 @@ fn wait_for_enter(link: &mut Link, mut check: impl FnMut() -> Result<bool>) -> R
         if ready == Ok(0) && !check()? || child && !link.read_some() {
             return Ok(true);
         }
-        if !enter && ready.is_ok() {
+        if !enter && matches!(ready, Ok(_) | Err(Errno::EINTR)) {
             continue;
         }
         match read_byte(&stdin) {

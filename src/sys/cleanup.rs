@@ -23,7 +23,7 @@
 use std::cell::RefCell;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{process, ptr};
 
 use libc::c_int;
@@ -78,8 +78,8 @@ pub(super) fn failed(what: String) {
 ///
 /// It makes system calls and nothing else: no allocation, no lock. All are on signal-safety(7)'s
 /// list but shmctl(2), which a system may build in a library. On Linux (glibc and musl), macOS and
-/// the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process. (And
-/// nanosleep(2), which is one everywhere.)
+/// the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process. So
+/// it is with nanosleep(2).
 extern "C" fn clean_up_and_die(signal: c_int) {
     let segment = SEGMENT.swap(NO_SEGMENT, SeqCst);
     // SAFETY: IPC_RMID does not look at its third argument.
@@ -97,27 +97,27 @@ extern "C" fn clean_up_and_die(signal: c_int) {
 /// Kills and reaps the child. For the handler.
 fn end_child(child: c_int) {
     let pause = libc::timespec { tv_sec: 0, tv_nsec: INTERVAL.subsec_nanos() as _ };
-    // SAFETY: the child has not been reaped, so this is still its PID. A null status is not
-    // written, and the time is only read. The pipe is open while the child is not forgotten, and
-    // this process ends before it is used again.
-    unsafe {
-        let is_killed = libc::kill(child, libc::SIGKILL) == 0;
-        let limit = if is_killed { AFTER_KILL } else { WITHOUT_KILL };
-        libc::close(PIPE.load(SeqCst));
-        for _ in 0..limit.as_millis() / INTERVAL.as_millis() {
-            match libc::waitpid(child, ptr::null_mut(), libc::WNOHANG) {
-                0 => libc::nanosleep(&pause, ptr::null_mut()),
-                reaped if reaped == child && is_killed => return,
-                reaped if reaped == child => {
-                    return say!("kill(2) was refused, but the child has ended by itself");
-                }
-                _ => break, // that is refused too
-            };
-        }
-        match is_killed {
-            true => say!("the child was killed, but has not ended: see ps"),
-            false => say!("kill(2) was refused, and the child may still run: see ps"),
-        }
+    // SAFETY: the child has not been reaped, so this is still its PID.
+    let is_killed = unsafe { libc::kill(child, libc::SIGKILL) } == 0;
+    let until = Instant::now() + if is_killed { AFTER_KILL } else { WITHOUT_KILL };
+    // SAFETY: it is open while the child is not forgotten, and this process ends before any other
+    // use of it.
+    unsafe { libc::close(PIPE.load(SeqCst)) };
+    let has_ended = loop {
+        // SAFETY: a null status is not written.
+        match unsafe { libc::waitpid(child, ptr::null_mut(), libc::WNOHANG) } {
+            0 if Instant::now() > until => break Some(false),
+            // SAFETY: the time is only read.
+            0 => unsafe { libc::nanosleep(&pause, ptr::null_mut()) },
+            reaped if reaped == child => break Some(true),
+            _ => break None, // that is refused too
+        };
+    };
+    match (is_killed, has_ended) {
+        (true, Some(true) | None) => {}
+        (true, Some(false)) => say!("the child was killed, and has not ended: see ps"),
+        (false, Some(true)) => say!("kill(2) was refused, but the child has ended by itself"),
+        (false, _) => say!("kill(2) was refused, and the child may still run: see ps"),
     }
 }
 
