@@ -1,5 +1,6 @@
 //! What stands at a path: whether it can be opened and locked, and why it may not be.
 
+use std::env;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -61,9 +62,9 @@ pub(super) fn why_denied(path: &Path, is_opened: bool) -> Option<String> {
     }
     // There is one at most: what is in a closed folder has no mode that could be asked for.
     let is_closed = |it: &&Path| is_denied(it, AccessFlags::X_OK) && fs::metadata(it).is_ok();
-    let folders = path.ancestors().skip(1);
-    let mut folders = folders.map(|it| if it == Path::new("") { Path::new(".") } else { it });
-    if let Some(closed) = folders.find(is_closed) {
+    // The whole path: of a closed folder that one is in, `.` cannot be looked up either.
+    let whole = env::current_dir().unwrap_or_default().join(path);
+    if let Some(closed) = whole.ancestors().skip(1).find(is_closed) {
         return Some(match mode_lacks(closed, 0o111) {
             true => format!("make the folder {} searchable (chmod +x)", quoted(closed)),
             false => acl_or_policy(),
