@@ -5,12 +5,14 @@
 
 mod support;
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -284,6 +286,21 @@ fn a_run_whose_kill_has_no_effect_gives_up_and_dies_of_an_ending_signal_all_the_
     }
 }
 
+#[test]
+fn a_run_whose_kill_has_no_effect_on_a_stopped_listener_gives_up_all_the_same() {
+    let scratch = Scratch::new();
+    let mut command = hampered(&scratch, PLAIN, &[Refusal::of(libc::SYS_kill, 0)]);
+    let released = with_stopped_listener(command.arg("--timeout=.3"), NOT_READY);
+    let listener = released.listener().unwrap().to_string();
+    let finished = released.finish_unreaped(SOON);
+    assert_eq!(finished.code, Some(1), "{finished:#?}");
+    let left = finished.stderr.lines().last().unwrap();
+    for part in ["was killed", "not ended", "has stopped", &listener] {
+        assert!(left.contains(part), "no {part:?} in {finished:#?}");
+    }
+    scratch.assert_nothing_left();
+}
+
 // Calls without which nothing can be waited for.
 
 #[test]
@@ -312,13 +329,18 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn a_processor_time_that_may_not_be_asked_for_costs_no_message() {
-    let scratch = Scratch::new();
-    let refusal = Refusal::of(libc::SYS_getrusage, EPERM);
-    let finished = run(&mut hampered(&scratch, EXPLAINED, &[refusal]));
-    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
-    assert!(finished.text().contains("# Received: Hello, world"));
-    scratch.assert_nothing_left();
+fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
+    for (arguments, call) in [
+        (EXPLAINED, libc::SYS_getrusage),
+        (SOCKET, libc::SYS_getppid),
+    ] {
+        let scratch = Scratch::new();
+        let refusal = Refusal::of(call, EPERM);
+        let finished = run(&mut hampered(&scratch, arguments, &[refusal]));
+        assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+        assert!(finished.text().contains("# Received: Hello, world"));
+        scratch.assert_nothing_left();
+    }
 }
 
 // A segment that may not be removed.
@@ -345,6 +367,24 @@ fn a_run_that_may_not_remove_its_segment_names_it_and_how_to_remove_it() {
             let mut command = hampered(&scratch, arguments, &[&[RMID], more].concat());
             let finished = start(&mut command).finish_within(SOON).unwrap();
             assert_names_the_segment(&scratch, &finished);
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_is_said_to_have_been_removed_and_is_there_is_named() {
+    for errno in [Errno::EINVAL, Errno::EIDRM] {
+        let refusal = Refusal::of(libc::SYS_shmctl, errno as i32);
+        let refusal = refusal.when(1, 0xff, libc::IPC_RMID as u32);
+        for more in [&[][..], &[SHMAT]] {
+            let scratch = Scratch::new();
+            let finished = run(&mut hampered(&scratch, PLAIN, &[&[refusal], more].concat()));
+            assert_eq!(finished.code, Some(1), "{finished:#?}");
+            let remove = format!(
+                "({errno:?}); segment {0} is left: ipcrm -m {0}",
+                scratch.segments()[0].id
+            );
+            assert!(finished.stderr.contains(&remove), "{finished:#?}");
         }
     }
 }
@@ -394,6 +434,47 @@ fn a_sender_that_dies_of_a_signal_and_may_not_remove_its_segment_says_that_it_is
         assert_eq!(finished.stderr.lines().count(), 1, "{finished:#?}");
         assert_eq!(scratch.segments().len(), 1);
     }
+}
+
+#[test]
+fn a_run_that_fails_or_dies_does_not_speak_of_a_segment_that_somebody_else_has_removed() {
+    for signal in [None, Some(Signal::SIGTERM)] {
+        let scratch = Scratch::new();
+        let mut command = hampered(&scratch, PLAIN, &[]);
+        // While it was attached, it could be removed twice.
+        let frozen = freeze(&mut command, Point::Call(Side::Parent, libc::SYS_shmat));
+        let frozen = frozen.expect("it has a segment");
+        remove_segment(scratch.segments()[0].id);
+        if let Some(signal) = signal {
+            kill(frozen.parent(), signal).unwrap();
+        }
+        let finished = frozen.release().finish(TIMEOUT);
+        assert_eq!(finished.signal, signal.map(|it| it as i32));
+        match signal {
+            None => finished.assert_failed_with(&["shmat(", "somebody else has removed"]),
+            Some(_) => assert_eq!(finished.stderr, ""),
+        }
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_sender_that_dies_of_a_signal_does_not_wait_for_a_reader_of_standard_error() {
+    let scratch = Scratch::new();
+    let (listener, mut sender) = listener_and_sender(&scratch);
+    listener.stop();
+    refuse(&mut sender, [RMID]);
+    let (_reader, writer) = full_pipe();
+    sender.arg("--timeout=60").stdout(Stdio::null());
+    let mut sender = sender.stderr(writer).spawn().unwrap();
+    wait_until("it has notified", || is_pending(listener.pid()));
+    kill(Pid::from_raw(sender.id() as i32), Signal::SIGTERM).unwrap();
+    let mut ended = None;
+    wait_until("it ends", || {
+        ended = sender.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().signal(), Some(libc::SIGTERM));
 }
 
 // Loops whose end depends on somebody else.

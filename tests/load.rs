@@ -273,6 +273,20 @@ fn a_run_whose_file_is_replaced_while_it_waits_takes_the_lock_on_the_new_one() {
 }
 
 #[test]
+fn a_run_whose_file_is_removed_while_it_waits_is_told_to_create_one() {
+    let scratch = Scratch::new();
+    let lock = take_lock(&scratch);
+    let run = waiting(&scratch, scratch.sigshm(["--timeout=1000", "Hello, world"]));
+    fs::remove_file(scratch.path()).unwrap();
+    drop(lock);
+    let finished = run.finish();
+    let error = finished.stderr.strip_prefix(&note(&scratch)).unwrap();
+    assert!(error.starts_with("sigshm: error: open("), "{error}");
+    assert!(error.contains("create it (touch)"), "{error}");
+    assert_eq!(finished.code, Some(1), "{finished:#?}");
+}
+
+#[test]
 fn a_run_whose_file_is_replaced_again_and_again_still_gives_up_at_the_deadline() {
     let scratch = Scratch::new();
     let mut lock = take_lock(&scratch);

@@ -96,6 +96,39 @@ fn under_the_proc_of_another_pid_namespace_a_sender_refuses_and_signals_nobody()
     scratch.assert_nothing_left();
 }
 
+/// In the script: a Python program that starts a program with the same PID in both namespaces; see
+/// clone(2), `set_tid`. It fails with the status 77 if that may not be.
+const WITH_THE_SAME_PID: &str = "python3 -c 'if True:
+    import ctypes, os, sys
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.write(write, os.readlink(\"/proc/self\").encode())
+        os._exit(0)
+    os.wait()
+    pid = int(os.read(read, 20))
+    pids = (ctypes.c_int * 2)(pid, pid)
+    address = ctypes.addressof(pids)
+    arguments = (ctypes.c_uint64 * 11)(0, 0, 0, 0, 17, 0, 0, 0, address, 2)
+    made = ctypes.CDLL(None).syscall(435, ctypes.byref(arguments), 88)
+    if made == 0:
+        os.execv(sys.argv[1], sys.argv[1:])
+    sys.exit(77 if made < 0 else os.waitpid(made, 0)[1] >> 8)
+' ";
+
+#[test]
+fn the_proc_of_another_pid_namespace_is_known_by_its_pids_even_if_ours_is_the_same_there() {
+    let scratch = Scratch::new();
+    let script = format!("{WITH_THE_SAME_PID} $S --to 1 hello; exit $?");
+    let Some(mut command) = in_namespaces(&scratch, &["-p", "-f", "--kill-child"], &script) else {
+        return;
+    };
+    let finished = run(&mut command);
+    if finished.code == Some(77) {
+        return not_tested("the same PID in two namespaces", "it may not be chosen");
+    }
+    finished.assert_failed_with(&["nobody can tell", "there is no /proc of this PID namespace"]);
+}
+
 #[test]
 fn under_the_proc_of_its_own_pid_namespace_a_sender_delivers() {
     let scratch = Scratch::new();

@@ -6,7 +6,7 @@ mod support;
 
 use std::fs::{self, Permissions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -315,6 +315,19 @@ fn a_file_that_its_mode_opens_and_landlock_does_not_is_refused_by_a_policy() {
     }
 }
 
+#[test]
+fn a_file_of_ours_that_a_policy_closes_to_every_look_is_not_to_be_opened_by_chmod() {
+    let scratch = Scratch::new();
+    fs::set_permissions(scratch.path(), Permissions::from_mode(0o600)).unwrap();
+    let mut command = scratch.sigshm(["Hello, world"]);
+    let new_file = libc::O_NONBLOCK as u32;
+    let open = any(libc::SYS_openat, Errno::EACCES).when(2, new_file, new_file);
+    let looks = [libc::SYS_faccessat, libc::SYS_faccessat2].map(|it| any(it, Errno::EACCES));
+    refuse(&mut command, [open].into_iter().chain(looks));
+    let said = ["open(", "EACCES", "policy"];
+    assert_says(&run(&mut command), &said, &["chmod"]);
+}
+
 // Where users, modes and files are the cause.
 
 /// A copy of the program, for a user for whom modes count.
@@ -359,6 +372,71 @@ fn a_file_that_its_mode_or_its_folders_mode_closes_is_to_be_opened_by_chmod() {
 }
 
 #[test]
+fn the_current_folder_that_its_mode_closes_is_to_be_opened_by_chmod() {
+    let scratch = Scratch::new();
+    let program = as_user(12345, &scratch);
+    let folder = scratch.dir().join("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+    // It must be open while one goes there.
+    let script = r#"touch file; "$0" 0 "$1"; shift; exec "$@" --path file Hello"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "chmod"]).arg(&folder);
+    command.arg(program.get_program()).current_dir(&folder);
+    if Uid::effective().is_root() {
+        chown(&folder, Some(12345), Some(12345)).unwrap();
+        command.uid(12345).gid(12345);
+    }
+    let finished = run(&mut command);
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    let said = ["open(", "EACCES", "folder", "chmod"];
+    assert_says(&finished, &said, &["policy", "seccomp"]);
+}
+
+#[test]
+fn nobody_is_blamed_for_what_a_link_leads_to_and_cannot_be_looked_at() {
+    let scratch = Scratch::new();
+    let folder = scratch.dir().join("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("file"), "").unwrap();
+    let link = scratch.dir().join("link");
+    symlink(folder.join("file"), &link).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o0)).unwrap();
+    let mut command = as_user(12345, &scratch);
+    let finished = run(command.arg("--path").arg(&link).arg("Hello"));
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    assert_says(&finished, &["open(", "EACCES"], &["policy", "chmod"]);
+}
+
+#[test]
+fn a_file_or_a_folder_that_an_access_control_list_closes_is_not_to_be_opened_by_chmod() {
+    let scratch = Scratch::new();
+    let folder = scratch.dir().join("folder");
+    let file = folder.join("file");
+    fs::create_dir(&folder).unwrap();
+    fs::write(&file, "").unwrap();
+    if !Uid::effective().is_root() {
+        return not_tested(
+            "an access control list",
+            "it needs root, to be somebody else",
+        );
+    }
+    for (closed, mode) in [(&file, 0o644), (&folder, 0o755)] {
+        fs::set_permissions(closed, Permissions::from_mode(mode)).unwrap();
+        let mut setfacl = Command::new("sh");
+        setfacl.args(["-c", r#"setfacl "$@""#, "sh", "-m", "u:12345:---"]);
+        let set = run(setfacl.arg(closed));
+        if set.code != Some(0) {
+            return not_tested("an access control list", &set.stderr);
+        }
+        let mut command = as_user(12345, &scratch);
+        let finished = run(command.arg("--path").arg(&file).arg("Hello"));
+        run(Command::new("setfacl").arg("-b").arg(closed));
+        assert_says(&finished, &["EACCES", "getfacl"], &["chmod"]);
+    }
+}
+
+#[test]
 fn a_listener_of_another_user_may_not_be_signalled_and_no_policy_is_blamed() {
     if !Uid::effective().is_root() {
         return not_tested("a listener of another user", "it needs root");
@@ -372,6 +450,27 @@ fn a_listener_of_another_user_may_not_be_signalled_and_no_policy_is_blamed() {
     command.args(["--to", &listener.pid().to_string(), "Hello, world"]);
     let said = ["kill(", "EPERM", "run both as one user"];
     assert_says(&run(&mut command), &said, &["policy", "seccomp"]);
+
+    // Root might, and is refused by a policy.
+    let to = ["--to", &listener.pid().to_string(), "Hello, world"].map(str::to_owned);
+    let mut command = scratch.sigshm(&to);
+    refuse(&mut command, [any(libc::SYS_kill, Errno::EPERM)]);
+    assert_says(&run(&mut command), &["kill(", "EPERM", "policy"], &["user"]);
+
+    // Root of a namespace may not, and where users have no number nobody can tell.
+    for (option, part) in [("-r", "run both as one user"), ("-U", "or a policy")] {
+        let program = scratch.sigshm(&to);
+        let mut command = Command::new("unshare");
+        command.arg(option);
+        if run(command.arg("true")).code != Some(0) {
+            not_tested("root of a user namespace", "there are none");
+            continue;
+        }
+        let mut command = Command::new("unshare");
+        command.arg(option).arg(program.get_program());
+        let finished = run(command.args(program.get_args()));
+        assert_says(&finished, &["kill(", "EPERM", "user's", part], &["sandbox"]);
+    }
     assert!(listener.is_alive());
 }
 
@@ -394,21 +493,40 @@ fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
     let mut killed = Program::start(killed);
     killed.step_to("the sender sends the signal");
     let id = scratch.segments()[0].id;
-    // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and IPC_SET reads it.
-    unsafe {
-        let mut status: libc::shmid_ds = std::mem::zeroed();
-        assert_eq!(libc::shmctl(id, libc::IPC_STAT, &raw mut status), 0);
-        status.shm_perm.mode = 0;
-        assert_eq!(libc::shmctl(id, libc::IPC_SET, &raw mut status), 0);
-    }
+    let set = |mode, owner| {
+        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and IPC_SET reads it.
+        unsafe {
+            let mut status: libc::shmid_ds = std::mem::zeroed();
+            assert_eq!(libc::shmctl(id, libc::IPC_STAT, &raw mut status), 0);
+            (status.shm_perm.mode, status.shm_perm.uid) = (mode, owner);
+            assert_eq!(libc::shmctl(id, libc::IPC_SET, &raw mut status), 0);
+        }
+    };
     kill(killed.pid(), Signal::SIGKILL).unwrap();
     killed.finish();
     // Its listener, which has the lock too, ends with it.
     wait_until("the lock is free", || scratch.processes().is_empty());
-    let mut next = as_user(12345, &scratch);
-    let finished = run(next.arg("--path").arg(&path).arg("Hello, world"));
     let part = &format!("segment {id} ");
-    assert_says(&finished, &[part, "its mode"], &["another user", "policy"]);
+    // And who has created it may look at it too: that is a policy, then.
+    for (mode, owner, cause, others) in [
+        (0, 12345, "its mode", "policy"),
+        (0o600, 12345, "policy", "its mode"),
+        (0o600, 54321, "policy", "its mode"),
+    ] {
+        set(mode, owner);
+        let mut next = as_user(12345, &scratch);
+        next.arg("--path").arg(&path).arg("Hello, world");
+        if mode != 0 {
+            refuse(&mut next, [shmctl(libc::IPC_STAT, Errno::EACCES)]);
+        }
+        let unsaid = ["it is another user", others];
+        assert_says(&run(&mut next), &[part, cause], &unsaid);
+    }
+
+    // Root may look at anybody's, and is refused by a policy.
+    let mut next = scratch.sigshm(["Hello, world"]);
+    refuse(&mut next, [shmctl(libc::IPC_STAT, Errno::EACCES)]);
+    assert_says(&run(&mut next), &[part, "policy"], &["it is another user"]);
 }
 
 #[test]
@@ -433,6 +551,7 @@ fn a_file_with_a_lease_is_said_to_have_one() {
 fn a_path_that_leads_nowhere_is_an_error_whose_sentence_is_whole() {
     let scratch = Scratch::new();
     symlink("loop", scratch.dir().join("loop")).unwrap();
+    symlink("missing", scratch.dir().join("nowhere")).unwrap();
     let long = "n".repeat(300);
     let paths = [
         ("shared_path/x", "(ENOTDIR); you can name"),
@@ -440,6 +559,8 @@ fn a_path_that_leads_nowhere_is_an_error_whose_sentence_is_whole() {
         ("loop", "(ELOOP); you can name"),
         ("missing", "create it (touch)"),
         ("missing/x", "there is no folder"),
+        ("missing/", "it is no folder"),
+        ("nowhere", "it is a link to no file"),
     ];
     for (path, part) in paths {
         for argument in ["Hello, world", "--listen"] {

@@ -15,8 +15,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::{Pid, close, pipe2, write};
@@ -235,6 +236,18 @@ fn a_full_device_is_an_error_for_every_command() {
     match writable("/dev/full") {
         Ok(full) => assert_each_ends(ALL_BUT_THE_DEMO, Some("ENOSPC"), |_| copy(&full)),
         Err(error) => not_tested("a full device", &format!("/dev/full: {error}")),
+    }
+}
+
+#[test]
+fn a_memory_file_that_is_sealed_is_an_error_for_every_command() {
+    let sealed = memfd_create("output", MFdFlags::MFD_ALLOW_SEALING).and_then(|file| {
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE))?;
+        Ok(File::from(file))
+    });
+    match sealed {
+        Ok(sealed) => assert_each_ends(&COMMANDS, Some("sealed"), |_| copy(&sealed)),
+        Err(errno) => not_tested("a sealed memory file", errno.desc()),
     }
 }
 

@@ -14,10 +14,11 @@ use std::process::{Command, Stdio};
 use nix::sys::ptrace;
 use nix::sys::signal::{self, SigHandler, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, gettid, tcgetpgrp};
+use nix::unistd::{Pid, Uid, gettid, setresuid, tcgetpgrp};
 use rexpect::session::spawn_command;
 
 use support::program::Program;
+use support::refusal::{Refusal, refuse};
 use support::tracer::{Point, Side, freeze};
 use support::*;
 
@@ -79,17 +80,23 @@ fn programs_that_catch_signals_to_clean_up_are_refused() {
     let editor = ["vim", "-N", "-u", "NONE", "-i", "NONE", "-n"].as_slice();
     // It catches SIGURG too, as a program in Go does. (That of busybox catches nothing.)
     let monitor = ["top"].as_slice();
-    let is_procps = |top: &mut Command| {
-        let version = top.arg("-v").output();
-        version.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("procps"))
+    let is_procps = |top: &str| {
+        // It was -v before version 4.
+        let is_procps = ["-V", "-v"].iter().any(|option| {
+            let version = Command::new(top).arg(option).output();
+            version.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("procps"))
+        });
+        if !is_procps {
+            not_tested(top, "it is not that of procps");
+        }
+        is_procps
     };
     for (program, end, status) in [
         (shell, "exit 42", 42),
         (editor, ":q!", 0),
         (monitor, "q", 0),
     ] {
-        if !is_there(program[0]) || program == monitor && !is_procps(&mut Command::new(program[0]))
-        {
+        if !is_there(program[0]) || program == monitor && !is_procps(program[0]) {
             continue;
         }
         let mut command = Command::new(program[0]);
@@ -328,6 +335,23 @@ fn a_line_that_the_proc_of_the_listener_lacks_is_named_or_not_asked_for() {
     scratch.assert_nothing_left();
 }
 
+#[test]
+fn a_sender_of_ours_whose_proc_lacks_its_pids_is_not_taken_for_pid_1() {
+    let scratch = Scratch::new();
+    let mut target = scratch.sigshm(["--signal=USR2", "--step", "--color=never", "hi"]);
+    target.stdin(Stdio::piped());
+    let mut target = Program::start(target);
+    target.step_to(SENDS);
+    let elsewhere = Scratch::new();
+    let script = without("NSpid", &target.pid().to_string());
+    let sender = to(&elsewhere, target.pid(), &["--timeout=2"]);
+    if let Some(mut sender) = with_mount(&sender, &script, elsewhere.dir()) {
+        run(&mut sender).assert_failed_with(&["SIGXCPU and SIGVTALRM", "clean"]);
+    }
+    target.enter_for_ever();
+    target.finish_well();
+}
+
 #[track_caller]
 fn assert_lacks(scratch: &Scratch, finished: &Finished, process: &str, line: &str) {
     let lacks = format!("/proc/{process}/status has no line {line}");
@@ -349,6 +373,16 @@ fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
     // Whose /proc it is cannot be told. It is not said to be somebody else's.
     assert_lacks(&scratch, &run(&mut without_nspid), "self", "NSpid");
     assert!(listener.is_alive() && !is_pending(listener.pid()));
+    // The same where a policy hides it.
+    let mut without_link = to(&scratch, listener.pid(), &[]);
+    let refusals = [libc::SYS_readlink, libc::SYS_readlinkat];
+    refuse(
+        &mut without_link,
+        refusals.map(|it| Refusal::of(it, libc::EACCES)),
+    );
+    let finished = run(&mut without_link);
+    finished.assert_failed_with(&["/proc/self cannot be read", "EACCES"]);
+    assert!(!finished.stderr.contains("mount it"), "{finished:#?}");
     assert_delivered(&mut own(&sender, "Uid").unwrap(), listener);
 
     // The demo and a listener need not know who anybody else is.
@@ -410,6 +444,40 @@ fn a_program_that_is_told_that_it_is_root_and_one_that_is_not_reach_each_other()
 }
 
 #[test]
+fn it_is_the_effective_user_that_counts_and_not_the_real_one() {
+    if !Uid::effective().is_root() {
+        return not_tested("a real user that is not the effective one", "it needs root");
+    }
+    const REAL: u32 = 54321;
+    for is_listener in [true, false] {
+        let scratch = Scratch::new();
+        // As one whose file has the set-user-ID bit.
+        let start_by_another = |command: &mut Command| {
+            let (real, user) = (Uid::from_raw(REAL), Uid::from_raw(USER));
+            // SAFETY: between fork and exec this makes one system call.
+            unsafe {
+                command
+                    .uid(0)
+                    .pre_exec(move || Ok(setresuid(real, user, user)?))
+            };
+        };
+        let mut listener = as_user(&scratch, false, &["--listen"]);
+        if is_listener {
+            start_by_another(&mut listener);
+        }
+        let listener = Program::start(listener);
+        listener.until_printed("# Registering");
+        let to = listener.pid().to_string();
+        let mut sender = as_user(&scratch, false, &["--color=never", "--to", &to, "hi"]);
+        if !is_listener {
+            start_by_another(&mut sender);
+        }
+        assert_delivered(&mut sender, listener);
+        scratch.assert_nothing_left();
+    }
+}
+
+#[test]
 fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
     for (killed, next) in [(false, true), (true, false), (true, true)] {
         let scratch = Scratch::new();
@@ -419,6 +487,11 @@ fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
         kill(killed.pid(), Signal::SIGKILL).unwrap();
         killed.finish();
         let id = scratch.segments()[0].id;
+        let mut hampered = as_user(&scratch, next, &["--timeout=2", "hi"]);
+        let ask = Refusal::of(libc::SYS_shmctl, libc::EACCES);
+        refuse(&mut hampered, [ask.when(1, 0xff, libc::IPC_STAT as u32)]);
+        let finished = run(&mut hampered);
+        assert!(finished.stderr.contains("policy"), "{finished:#?}");
         let finished = run(&mut as_user(&scratch, next, &["--timeout=2", "hi"]));
         finished.assert_delivered(2, "hi");
         let reclaimed = format!("segment {id}");
