@@ -88,7 +88,8 @@ struct Arguments {
 
     /// The file that ftok(3) takes [default: ./shared_path]
     ///
-    /// It must exist, and is not changed. Runs with the same file take turns.
+    /// A regular file or a folder, which must exist and is not changed.
+    /// Runs with the same file take turns.
     #[arg(long, value_name = "PATH", verbatim_doc_comment)]
     path: Option<PathBuf>,
 

@@ -332,6 +332,7 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
 fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
     for (arguments, call) in [
         (EXPLAINED, libc::SYS_getrusage),
+        (PLAIN, libc::SYS_getppid),
         (SOCKET, libc::SYS_getppid),
     ] {
         let scratch = Scratch::new();

@@ -64,8 +64,8 @@ thread_local! {
     static FAILURES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What could not be cleaned up since this was last asked, and why: for a program to say, since
-/// whoever cleans up (a `drop`) has nobody to return an error to.
+/// What could not be cleaned up since this was last asked, and why. It is for the program to say: a
+/// `drop`, which cleans up, cannot return an error.
 pub fn failures() -> Vec<String> {
     FAILURES.take()
 }

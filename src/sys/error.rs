@@ -133,7 +133,8 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<String> {
         }
         (Call::Open(path), Errno::EACCES) => return path::why_denied(path, true),
         (Call::Ftok(path, _), Errno::EACCES) => return path::why_denied(path, false),
-        (Call::Kill(_, Some(Signal::SIGKILL)), Errno::EPERM) => POLICY, // a child is killed, no other
+        // Only our own child is ever killed.
+        (Call::Kill(_, Some(Signal::SIGKILL)), Errno::EPERM) => POLICY,
         (Call::Kill(pid, _), Errno::EPERM) => {
             match Proc::ours().and_then(|proc| proc.users_allow_signal(*pid)) {
                 Ok(true) => POLICY,

@@ -96,10 +96,10 @@ fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork,
         return Ok(Fork::Parent(Child { name, pid, end: parents, reaped: false }));
     }
     drop(parents);
-    // If the parent ended before the child asked for the signal at its end, nobody sends it, and this
-    // process has got another parent. (0 is a parent in another PID namespace, and -1 is no answer.)
-    let pid = getppid();
-    if pid != parent && pid.as_raw() > 0 {
+    // If the parent ended before that call, nobody sends the signal, and this process has got
+    // another parent. (0 is a parent in another PID namespace, and -1 is no answer.)
+    let pid = Some(getppid()).filter(|pid| pid.as_raw() >= 0).unwrap_or(parent);
+    if pid != parent && pid.as_raw() != 0 {
         exit(1);
     }
     Ok(Fork::Child(Parent { pid, end: ManuallyDrop::new(childs) }))

@@ -147,8 +147,8 @@ pub unsafe fn store_origin(info: *const siginfo_t) -> c_int {
     signaler
 }
 
-/// Counts a signal. The handler does this last: whoever sees the count, in another thread too, sees
-/// all that it has stored.
+/// Counts a signal. The handler does this last: a thread that sees the count also sees all
+/// that the handler has stored.
 #[doc(hidden)] // For the macro.
 pub fn count_arrival() {
     ARRIVALS.fetch_add(1, Ordering::Release);

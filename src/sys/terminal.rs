@@ -6,8 +6,8 @@ use nix::sys::termios::SpecialCharacterIndices::{VMIN, VTIME};
 use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 /// While it is there, Enter ends a line and the interrupt character sends SIGINT, if standard input
-/// is a terminal. That is how terminals usually are; but whoever has used one before may have left
-/// it in another mode (`stty -icrnl`, `stty raw`). Dropping it restores that mode; see termios(3).
+/// is a terminal. That is how terminals usually are, but the program before may have left it in
+/// another mode (`stty -icrnl`, `stty raw`). Dropping this restores that mode; see termios(3).
 #[derive(Debug)]
 pub struct Keyboard(Option<Termios>); // the mode to restore, if it was changed
 
