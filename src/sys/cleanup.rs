@@ -78,8 +78,8 @@ pub(super) fn failed(what: String) {
 ///
 /// It makes system calls and nothing else: no allocation, no lock. All are on signal-safety(7)'s
 /// list but shmctl(2), which a system may build in a library. On Linux (glibc and musl), macOS and
-/// the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process. So
-/// it is with nanosleep(2).
+/// the BSDs it is a bare system call, and IPC_RMID looks at no memory of this process. The
+/// same goes for nanosleep(2).
 extern "C" fn clean_up_and_die(signal: c_int) {
     let segment = SEGMENT.swap(NO_SEGMENT, SeqCst);
     // SAFETY: IPC_RMID does not look at its third argument.
