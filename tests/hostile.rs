@@ -273,13 +273,13 @@ fn a_segment_that_changes_while_it_is_read_yields_a_checked_message_or_none() {
     });
 }
 
-/// Whether a terminal would obey the character, or let it turn the reading direction around.
+/// Whether a terminal would obey the character, it ends a line, or it turns the reading direction.
 fn is_obeyed(character: char) -> bool {
     let code = u32::from(character);
     code < 0x20
         || (0x7f..0xa0).contains(&code)
         || [0x61c, 0x200e, 0x200f].contains(&code)
-        || (0x202a..=0x202e).contains(&code)
+        || (0x2028..=0x202e).contains(&code)
         || (0x2066..=0x2069).contains(&code)
 }
 
@@ -312,7 +312,7 @@ fn any_harmful_bytes() -> impl Strategy<Value = Vec<u8>> {
         obeyed(0x7f..=0x9f),
         obeyed(0x61c..=0x61c),
         obeyed(0x200e..=0x200f),
-        obeyed(0x202a..=0x202e),
+        obeyed(0x2028..=0x202e),
         obeyed(0x2066..=0x2069),
         (0x80..=u8::MAX).prop_map(|byte| vec![byte]),
     ]
