@@ -231,10 +231,8 @@ fn a_run_that_may_not_kill_its_stopped_listener_dies_of_an_ending_signal_all_the
 
 /// The run, which stops at its steps, before it notifies. Its listener waits.
 fn before_it_notifies(scratch: &Scratch, refusals: &[Refusal]) -> Program {
-    let mut command = hampered(scratch, STEPS, refusals);
-    command.stdin(Stdio::piped());
-    let mut run = Program::start(command);
-    run.step_to("the sender sends the signal");
+    let command = hampered(scratch, STEPS, refusals);
+    let run = Program::start_at(command, "the sender sends the signal");
     assert_eq!(scratch.segments().len(), 1);
     run
 }

@@ -257,10 +257,8 @@ fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_s
         // At the stop, and right after it.
         for enter in [false, true] {
             let (scratch, other) = (Scratch::new(), Scratch::new());
-            let mut command = scratch.sigshm(["--step", "--color=never", "Hello, world"]);
-            command.stdin(Stdio::piped());
-            let mut demo = Program::start(command);
-            demo.step_to(SENDS);
+            let command = scratch.sigshm(["--step", "--color=never", "Hello, world"]);
+            let mut demo = Program::start_at(command, SENDS);
             change(&scratch, &other);
             if enter {
                 demo.enter();
@@ -273,16 +271,14 @@ fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_s
         let (scratch, other) = (Scratch::new(), Scratch::new());
         let listener = listen(&scratch, &[]);
         listener.stop();
-        let mut command = scratch.sigshm([
+        let command = scratch.sigshm([
             "--step",
             "--color=never",
             "--to",
             &listener.pid().to_string(),
             "hi",
         ]);
-        command.stdin(Stdio::piped());
-        let mut sender = Program::start(command);
-        sender.step_to(SENDS);
+        let mut sender = Program::start_at(command, SENDS);
         sender.enter();
         wait_until("the signal is sent", || is_pending(listener.pid()));
         change(&scratch, &other);
@@ -298,10 +294,8 @@ fn a_sender_at_a_stop_whose_listener_has_ended_ends_soon_without_enter() {
     let scratch = Scratch::new();
     let listener = listen(&scratch, &[]);
     let to = listener.pid().to_string();
-    let mut command = scratch.sigshm(["--step", "--color=never", "--to", &to, "hi"]);
-    command.stdin(Stdio::piped());
-    let mut sender = Program::start(command);
-    sender.step_to(SENDS);
+    let command = scratch.sigshm(["--step", "--color=never", "--to", &to, "hi"]);
+    let sender = Program::start_at(command, SENDS);
     drop(listener);
     assert_ends_soon(sender, &["ended before it had read the message"]);
     scratch.assert_nothing_left();

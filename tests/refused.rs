@@ -8,6 +8,7 @@ use std::fs::{self, Permissions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -343,6 +344,15 @@ fn as_user(user: u32, scratch: &Scratch) -> Command {
     command
 }
 
+/// A folder, and a file in it.
+fn folder_with_file(scratch: &Scratch) -> (PathBuf, PathBuf) {
+    let folder = scratch.dir().join("folder");
+    let file = folder.join("file");
+    fs::create_dir(&folder).unwrap();
+    fs::write(&file, "").unwrap();
+    (folder, file)
+}
+
 #[track_caller]
 fn assert_says(finished: &Finished, said: &[&str], unsaid: &[&str]) {
     finished.assert_failed_with(said);
@@ -353,10 +363,7 @@ fn assert_says(finished: &Finished, said: &[&str], unsaid: &[&str]) {
 #[test]
 fn a_file_that_its_mode_or_its_folders_mode_closes_is_to_be_opened_by_chmod() {
     let scratch = Scratch::new();
-    let folder = scratch.dir().join("folder");
-    let file = folder.join("file");
-    fs::create_dir(&folder).unwrap();
-    fs::write(&file, "").unwrap();
+    let (folder, file) = folder_with_file(&scratch);
     for (closed, to_listen) in [(&file, false), (&folder, false), (&folder, true)] {
         let mode = fs::metadata(closed).unwrap().permissions();
         fs::set_permissions(closed, Permissions::from_mode(0o0)).unwrap();
@@ -396,11 +403,9 @@ fn the_current_folder_that_its_mode_closes_is_to_be_opened_by_chmod() {
 #[test]
 fn nobody_is_blamed_for_what_a_link_leads_to_and_cannot_be_looked_at() {
     let scratch = Scratch::new();
-    let folder = scratch.dir().join("folder");
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("file"), "").unwrap();
+    let (folder, file) = folder_with_file(&scratch);
     let link = scratch.dir().join("link");
-    symlink(folder.join("file"), &link).unwrap();
+    symlink(&file, &link).unwrap();
     fs::set_permissions(&folder, Permissions::from_mode(0o0)).unwrap();
     let mut command = as_user(12345, &scratch);
     let finished = run(command.arg("--path").arg(&link).arg("Hello"));
@@ -411,10 +416,7 @@ fn nobody_is_blamed_for_what_a_link_leads_to_and_cannot_be_looked_at() {
 #[test]
 fn a_file_or_a_folder_that_an_access_control_list_closes_is_not_to_be_opened_by_chmod() {
     let scratch = Scratch::new();
-    let folder = scratch.dir().join("folder");
-    let file = folder.join("file");
-    fs::create_dir(&folder).unwrap();
-    fs::write(&file, "").unwrap();
+    let (folder, file) = folder_with_file(&scratch);
     if !Uid::effective().is_root() {
         return not_tested(
             "an access control list",
@@ -489,9 +491,7 @@ fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
         .arg("--path")
         .arg(&path)
         .args(["--step", "Hello, world"]);
-    killed.stdin(Stdio::piped());
-    let mut killed = Program::start(killed);
-    killed.step_to("the sender sends the signal");
+    let killed = Program::start_at(killed, "the sender sends the signal");
     let id = scratch.segments()[0].id;
     let set = |mode, owner| {
         // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and IPC_SET reads it.

@@ -454,10 +454,8 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
 fn a_step_ends_with_the_other_process() {
     let scratch = Scratch::new();
     for next in ["the sender sends the message", "the listener waits at"] {
-        let mut command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
-        command.stdin(Stdio::piped());
-        let mut run = Program::start(command);
-        run.step_to(next);
+        let command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
+        let run = Program::start_at(command, next);
         let listener = children(run.pid())[0];
         kill(listener, Signal::SIGKILL).unwrap();
         let finished = run.finish();

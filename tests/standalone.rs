@@ -214,8 +214,10 @@ fn a_process_that_ignores_sigusr1_is_refused_and_sent_nothing() {
 #[test]
 fn a_listener_that_has_no_handler_yet_is_refused_and_reached_later() {
     let scratch = Scratch::new();
-    let mut listener = step_by_step(scratch.sigshm(["--listen", "--step"]));
-    listener.step_to("the listener tells its PID");
+    let mut listener = Program::start_at(
+        scratch.sigshm(["--listen", "--step"]),
+        "the listener tells its PID",
+    );
     let early = send(&scratch, listener.pid(), &[], "too early").finish();
     early.assert_failed_with(&["no handler for SIGUSR1"]);
     assert_eq!((early.text(), scratch.segments()), ("", vec![]));
@@ -355,8 +357,10 @@ fn explained_both_tell_of_the_same_key_segment_and_processes() {
 #[test]
 fn step_by_step_each_stops_until_enter_and_the_segment_can_be_looked_at_meanwhile() {
     let scratch = Scratch::new();
-    let mut listener = step_by_step(scratch.sigshm(["--listen", "--step"]));
-    listener.step_to("the listener tells its PID");
+    let mut listener = Program::start_at(
+        scratch.sigshm(["--listen", "--step"]),
+        "the listener tells its PID",
+    );
     assert_eq!(without_explanations(&listener.printed()), "");
     assert!(!has_handler(listener.pid()));
     listener.step_to("its handler is in place");
@@ -365,7 +369,8 @@ fn step_by_step_each_stops_until_enter_and_the_segment_can_be_looked_at_meanwhil
     listener.until_printed("# Registering");
 
     let to = listener.pid().to_string();
-    let mut sender = step_by_step(scratch.sigshm(["--step", "--to", &to, "Hello, world"]));
+    let mut sender =
+        Program::start_stepping(scratch.sigshm(["--step", "--to", &to, "Hello, world"]));
     for next in [
         "the sender measures its argument",
         "the sender fills in the struct",
@@ -469,7 +474,7 @@ fn on_a_terminal_the_sender_goes_on_with_each_enter() {
 #[test]
 fn a_signal_that_comes_before_the_listener_waits_for_it_is_in_the_timeline_too() {
     let scratch = Scratch::new();
-    let mut listener = step_by_step(scratch.sigshm(["--listen", "--step"]));
+    let mut listener = Program::start_stepping(scratch.sigshm(["--listen", "--step"]));
     // The handler is in place, and what the listener waits for is Enter.
     listener.step_to("its handler is in place");
     let pid = listener.pid();
@@ -504,8 +509,10 @@ fn a_listener_woken_early_while_the_sender_stops_has_read_the_message() {
     let scratch = Scratch::new();
     let listener = listen(&scratch, &[]);
     let to = listener.pid().to_string();
-    let mut sender = step_by_step(scratch.sigshm(["--step", "--to", &to, "Hello, world"]));
-    sender.step_to("the sender sends the signal");
+    let mut sender = Program::start_at(
+        scratch.sigshm(["--step", "--to", &to, "Hello, world"]),
+        "the sender sends the signal",
+    );
     // The message lies there, and anybody's signal makes the listener look. The sender's stop
     // suggests to try that.
     let pid = listener.pid();
@@ -1183,12 +1190,6 @@ fn listen(scratch: &Scratch, options: &[&str]) -> Program {
 fn send(scratch: &Scratch, listener: Pid, options: &[&str], message: &str) -> Program {
     let mut command = scratch.sigshm(options);
     command.args(["--to", &listener.to_string(), "--", message]);
-    Program::start(command)
-}
-
-/// Waits for Enter at each of its steps.
-fn step_by_step(mut command: Command) -> Program {
-    command.stdin(Stdio::piped());
     Program::start(command)
 }
 

@@ -29,8 +29,8 @@ fn threads(pid: Pid) -> Vec<Pid> {
     ids.into_iter().map(Pid::from_raw).collect()
 }
 
-/// A listener that sleeps, and that has such a thread, which sleeps too. `None`, and a word about
-/// it, if the program loads no library.
+/// A listener that sleeps, and that has such a thread, which sleeps too. `None`, and it says NOT
+/// TESTED, if the program loads no library.
 fn listener_with_thread(scratch: &Scratch, options: &[&str]) -> Option<(Program, Pid)> {
     let mut command = scratch.sigshm(options);
     preload(command.arg("--listen"), "THREAD");

@@ -135,15 +135,13 @@ fn a_sender_of_ours_catches_signals_to_clean_up_and_is_refused() {
             None => scratch.sigshm([&options[..], &["hi"]].concat()),
             Some(listener) => to(&scratch, listener.pid(), &options[..2]),
         };
-        command.stdin(Stdio::piped());
         // What the starter ignores is no handler. (One of the two that tell is there all the same.)
         let ignored = if is_demo { SIGXCPU } else { SIGVTALRM };
         // SAFETY: between fork and exec this makes one system call, and ignoring is nobody's code.
         unsafe {
             command.pre_exec(move || Ok(signal::signal(ignored, SigHandler::SigIgn).map(drop)?))
         };
-        let mut sender = Program::start(command);
-        sender.step_to(SENDS);
+        let mut sender = Program::start_at(command, SENDS);
         for signal in signals {
             assert_cleans_up(sender.pid(), "sigshm", signal);
         }
@@ -338,10 +336,8 @@ fn a_line_that_the_proc_of_the_listener_lacks_is_named_or_not_asked_for() {
 #[test]
 fn a_sender_of_ours_whose_proc_lacks_its_pids_is_not_taken_for_pid_1() {
     let scratch = Scratch::new();
-    let mut target = scratch.sigshm(["--signal=USR2", "--step", "--color=never", "hi"]);
-    target.stdin(Stdio::piped());
-    let mut target = Program::start(target);
-    target.step_to(SENDS);
+    let target = scratch.sigshm(["--signal=USR2", "--step", "--color=never", "hi"]);
+    let mut target = Program::start_at(target, SENDS);
     let elsewhere = Scratch::new();
     let script = without("NSpid", &target.pid().to_string());
     let sender = to(&elsewhere, target.pid(), &["--timeout=2"]);
@@ -422,6 +418,12 @@ fn as_user(scratch: &Scratch, is_fake: bool, options: &[&str]) -> Command {
     command
 }
 
+/// Whether the program has loaded the library. (A static one would not.)
+fn is_faked(program: &Program) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", program.pid())).unwrap();
+    maps.contains("fake_user.so")
+}
+
 fn become_user(command: &mut Command) {
     command.env_remove("NO_COLOR").stdin(Stdio::piped());
     if Uid::effective().is_root() {
@@ -434,8 +436,10 @@ fn become_user(command: &mut Command) {
 fn a_program_that_is_told_that_it_is_root_and_one_that_is_not_reach_each_other() {
     for (listener, sender) in [(false, true), (true, false), (true, true)] {
         let scratch = Scratch::new();
-        let listener = Program::start(as_user(&scratch, listener, &["--listen"]));
+        let is_fake = listener;
+        let listener = Program::start(as_user(&scratch, is_fake, &["--listen"]));
         listener.until_printed("# Registering");
+        assert_eq!(is_faked(&listener), is_fake);
         let to = listener.pid().to_string();
         let options = ["--color=never", "--to", &to, "hi"];
         assert_delivered(&mut as_user(&scratch, sender, &options), listener);
@@ -481,9 +485,10 @@ fn it_is_the_effective_user_that_counts_and_not_the_real_one() {
 fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
     for (killed, next) in [(false, true), (true, false), (true, true)] {
         let scratch = Scratch::new();
-        let killed = as_user(&scratch, killed, &["--step", "--color=never", "hi"]);
-        let mut killed = Program::start(killed);
-        killed.step_to(SENDS);
+        let is_fake = killed;
+        let killed = as_user(&scratch, is_fake, &["--step", "--color=never", "hi"]);
+        let killed = Program::start_at(killed, SENDS);
+        assert_eq!(is_faked(&killed), is_fake);
         kill(killed.pid(), Signal::SIGKILL).unwrap();
         killed.finish();
         let id = scratch.segments()[0].id;
@@ -573,12 +578,10 @@ fn a_listener_that_a_signal_has_stopped_is_said_to_be_stopped() {
 }
 
 #[test]
-fn who_has_the_lock_and_is_stopped_is_said_to_be_stopped() {
+fn a_holder_of_the_lock_that_a_signal_has_stopped_is_said_to_be_stopped() {
     let scratch = Scratch::new();
-    let mut holder = scratch.sigshm(["--step", "--color=never", "hi"]);
-    holder.stdin(Stdio::piped());
-    let mut holder = Program::start(holder);
-    holder.step_to(SENDS);
+    let holder = scratch.sigshm(["--step", "--color=never", "hi"]);
+    let holder = Program::start_at(holder, SENDS);
     holder.stop();
     let waiter = run(&mut scratch.sigshm(["--timeout=.5", "hi"]));
     let error = waiter.stderr.lines().last().unwrap();
@@ -590,10 +593,8 @@ fn who_has_the_lock_and_is_stopped_is_said_to_be_stopped() {
 #[test]
 fn a_listener_at_a_stop_is_said_to_have_the_signal_pending() {
     let scratch = Scratch::new();
-    let mut command = scratch.sigshm(["--listen", "--step", "--color=never"]);
-    command.stdin(Stdio::piped());
-    let mut listener = Program::start(command);
-    listener.step_to("its handler is in place");
+    let command = scratch.sigshm(["--listen", "--step", "--color=never"]);
+    let listener = Program::start_at(command, "its handler is in place");
     let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));
     assert!(is_pending(listener.pid()));
     finished.assert_failed_with(&[&format!("PID {}", listener.pid()), "pending"]);

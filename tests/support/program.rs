@@ -36,10 +36,23 @@ impl Program {
         }
     }
 
-    /// Starts a program that stops, with an Enter for each of its stops, and more.
-    pub fn start_with_enters(mut command: Command) -> Self {
+    /// Starts a program that stops at its steps, and waits there for [`enter`](Self::enter).
+    pub fn start_stepping(mut command: Command) -> Self {
         command.stdin(Stdio::piped());
-        let mut program = Self::start(command);
+        Self::start(command)
+    }
+
+    /// Starts a program that stops at its steps, and presses Enter until it stops before this one.
+    #[track_caller]
+    pub fn start_at(command: Command, next: &str) -> Self {
+        let mut program = Self::start_stepping(command);
+        program.step_to(next);
+        program
+    }
+
+    /// Starts a program that stops, with an Enter for each of its stops, and more.
+    pub fn start_with_enters(command: Command) -> Self {
+        let mut program = Self::start_stepping(command);
         let stdin = program.child.stdin.as_mut().unwrap();
         stdin.write_all("\n".repeat(100).as_bytes()).unwrap();
         program
