@@ -51,7 +51,7 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
     out.print(&text)?;
     let listener = known.listener.unwrap_or(Pid::from_raw(0));
     wait_for_enter(link, || {
-        keyboard.set();
+        keyboard.set(); // after Ctrl-Z and fg
         match step {
             Step::Notifying(segment) => trace::untraced(|| {
                 segment.ensure_reachable(listener)?;

@@ -16,6 +16,7 @@ use crate::sys::{Error, Status, fd, quoted};
 /// How long to wait for room on standard error. After that the line is dropped.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// What helps if the file cannot be used.
 const ANOTHER_FILE: &str = "; you can name another file with --path";
 
 thread_local! {
@@ -62,7 +63,7 @@ pub fn error(error: &anyhow::Error) {
     let option = match error.downcast_ref() {
         Some(Error::Call(failure, errno)) => match (&failure.call, errno) {
             (Call::Read(0), _) => "; --step reads Enter from standard input",
-            // There it is not the file.
+            // Another file would fail in the same way.
             (_, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EPERM | Errno::ENOSYS)
             | (Call::Flock(..), Errno::EACCES) => "",
             (Call::Open(_) | Call::Flock(..) | Call::Ftok(..), _) => ANOTHER_FILE,

@@ -1,10 +1,9 @@
 //! What stands at a path: whether it can be opened and locked, and why it may not be.
 
-use std::env;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::{env, fs};
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, Uid, faccessat};

@@ -86,10 +86,11 @@ impl Proc {
     ///
     /// A process that also catches SIGXCPU and SIGVTALRM (or was started with one of the two
     /// ignored) catches what ends a program, in order to clean up before it ends. Shells and
-    /// editors do that, and our own senders. There are two exceptions. The runtime of Go catches
-    /// everything, SIGURG too, but not what stops a program (as top(1) and faked(1) do). And PID 1
-    /// needs a handler for each signal that should have an effect, see pid_namespaces(7): there our
-    /// own listener catches what ends a program. (But not SIGTRAP, as a shell does.)
+    /// editors do that, and our own senders. There are two exceptions:
+    /// - A program in Go. Its runtime catches everything, SIGURG too, but not the signals that stop
+    ///   a program. (top(1) and faked(1) catch those as well.)
+    /// - Our own listener, if it is PID 1: there a signal without a handler has no effect, see
+    ///   pid_namespaces(7). (A shell catches SIGTRAP too.)
     pub fn reaction(self, pid: Pid, signal: Signal) -> Fact<Reaction> {
         let status = StatusFile::of(pid)?;
         let catches = |signal| status.has_signal("SigCgt", signal);
@@ -103,10 +104,10 @@ impl Proc {
         // The last number is the PID in the process's own namespace.
         let last_is_1 = |pids: &str| pids.split('\t').next_back() == Some("1");
         let is_first = status.line("NSpid").map_or(pid.as_raw() == 1, last_is_1);
-        let is_our_kind = is_first && !catches(Signal::SIGTRAP)?;
+        let is_our_listener = is_first && !catches(Signal::SIGTRAP)?;
         Ok(match catches(signal)? {
             false => Reaction::Default,
-            true if cleans_up && !is_go && !is_our_kind => Reaction::CleanUp,
+            true if cleans_up && !is_go && !is_our_listener => Reaction::CleanUp,
             true => Reaction::Handler,
         })
     }

@@ -133,7 +133,8 @@ impl<T: SelfContained> OwnedSegment<T> {
     /// A segment that is there already is removed first if it is certainly abandoned: owned and
     /// created by this user, as large as a `T`, attached by nobody, its creator dead. Its status is
     /// returned beside the new segment. Otherwise this looks again every 10 ms, until `timeout` is
-    /// over, if that can help, and then fails with [`Error::Occupied`].
+    /// over, if that can help, and then fails with [`Error::Occupied`]; or with
+    /// [`Error::TimedOut`], if others create segments there again and again.
     pub fn create(key: &Key, timeout: Duration) -> Result<(Self, Option<Status>), Error> {
         let what = format!("others keep creating and removing segments at {key}: it was not free");
         let mut deadline = Deadline::after(Some(timeout), &what);
@@ -213,7 +214,7 @@ impl<T> Deref for OwnedSegment<T> {
 
 impl<T> Drop for OwnedSegment<T> {
     fn drop(&mut self) {
-        // We are here because something else has failed already.
+        // Something else has failed already, and is the error. This one is kept beside it.
         match remove(self.segment.id) {
             Err(error) if !error.is_removed() => cleanup::failed(error.to_string()),
             _ => {}
