@@ -65,11 +65,7 @@ fn captured_its_first_lines_appear_twice() {
     let scratch = Scratch::new();
     let output = captured_delivery(&scratch);
     assert!(output.contains("# Received: "), "the message was lost");
-    for line in [
-        "# Message size is: ",
-        "# Creating message object.\n",
-        "# Forking...\n",
-    ] {
+    for line in ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"] {
         let times = output.matches(line).count();
         println!("Captured, the article's program says {line:?} {times} times.");
         assert_eq!(times, 2, "{line:?}");
@@ -129,10 +125,7 @@ fn article(scratch: &Scratch, message: &str) -> Command {
         std::os::unix::fs::symlink(compile_peer("article"), &name).unwrap();
     }
     let mut command = Command::new(name);
-    command
-        .arg(message)
-        .current_dir(scratch.dir())
-        .stdin(Stdio::null());
+    command.arg(message).current_dir(scratch.dir()).stdin(Stdio::null());
     with_default_signals(&mut command);
     command
 }
@@ -154,9 +147,7 @@ fn captured_delivery(scratch: &Scratch) -> String {
     let pid = Pid::from_raw(sender.0.id() as i32);
     wait_until("the listener has its handler", || {
         let listener = children(pid);
-        listener
-            .first()
-            .is_some_and(|listener| catches_sigusr1(listener.as_raw()))
+        listener.first().is_some_and(|listener| catches_sigusr1(listener.as_raw()))
     });
     let (tell, hear) = mpsc::channel();
     thread::spawn(move || {

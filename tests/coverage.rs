@@ -104,8 +104,7 @@ fn profile(files: &[PathBuf], scratch: &Path) -> Option<String> {
     merge.arg("merge").args(files).arg("-o").arg(&merged);
     assert_eq!(run(&mut merge).code, Some(0), "{merge:?}");
     let mut show = Command::new(&reader);
-    show.args(["show", "--all-functions", "--counts"])
-        .arg(&merged);
+    show.args(["show", "--all-functions", "--counts"]).arg(&merged);
     Some(run(&mut show).text().to_owned())
 }
 

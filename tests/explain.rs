@@ -49,10 +49,7 @@ fn without_the_extra_lines_it_is_the_transcript() {
     for (message, shown) in [
         ("Hello, world", "Hello, world"),
         ("", ""),
-        (
-            "    sender    kill(1, SIGKILL) = 0",
-            "    sender    kill(1, SIGKILL) = 0",
-        ),
+        ("    sender    kill(1, SIGKILL) = 0", "    sender    kill(1, SIGKILL) = 0"),
         ("\n    \x1b[2mlistener\n", r"\n    \x1b[2mlistener\n"),
         // As what the listener hands to the sender begins.
         ("1 2 3\n1 2 3\n", r"1 2 3\n1 2 3\n"),
@@ -86,12 +83,7 @@ fn each_extra_line_starts_and_ends_its_own_style_and_lessons_have_none() {
     let mut styles: HashMap<&str, usize> = HashMap::new();
     let mut lesson = false;
     for line in finished.text().lines().filter(|line| is_explanation(line)) {
-        let is_heading = [
-            "    The ",
-            "    field ",
-            "          us ",
-            "              PID ",
-        ];
+        let is_heading = ["    The ", "    field ", "          us ", "              PID "];
         let is_heading = is_heading.iter().any(|start| line.starts_with(start));
         lesson = line.starts_with("    * ") || lesson && line.starts_with("      ") || is_heading;
         if lesson {
@@ -99,21 +91,12 @@ fn each_extra_line_starts_and_ends_its_own_style_and_lessons_have_none() {
             continue;
         }
         // The process in its role's colour, and then the call, which is dim; the signal is not.
-        let (sender, listener) = (
-            format!("{SENDER}    sender    \x1b[0m"),
-            format!("{LISTENER}    listener  \x1b[0m"),
-        );
+        let (sender, listener) =
+            (format!("{SENDER}    sender    \x1b[0m"), format!("{LISTENER}    listener  \x1b[0m"));
         let call = line.strip_prefix(&sender).or(line.strip_prefix(&listener));
         if let Some(call) = call {
-            let style = if call.contains("--- SIG") {
-                RECEIVER
-            } else {
-                "\x1b[2m"
-            };
-            assert!(
-                call.starts_with(style) && call.ends_with("\x1b[0m"),
-                "{line:?}"
-            );
+            let style = if call.contains("--- SIG") { RECEIVER } else { "\x1b[2m" };
+            assert!(call.starts_with(style) && call.ends_with("\x1b[0m"), "{line:?}");
             assert_eq!(call.matches('\x1b').count(), 2, "{line:?}");
             continue;
         }
@@ -149,10 +132,7 @@ fn only_lines_of_the_transcript_are_wider_than_80_columns() {
         (long.clone(), &longest),
     ] {
         let mut command = sigshm();
-        command
-            .args(["--explain", "--path"])
-            .arg(&path)
-            .arg(message);
+        command.args(["--explain", "--path"]).arg(&path).arg(message);
         let finished = run(&mut command);
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
         let extra = explanations(finished.text());
@@ -177,24 +157,16 @@ fn lessons_are_broken_between_words_and_long_words_within() {
     let x = |count: usize| "x".repeat(count);
     for (text, expected) in [
         // 74 letters have room beside the margin; these are 74 up to the last space.
-        (
-            format!("{} {} {}", x(36), x(37), x(5)),
-            vec![format!("{} {}", x(36), x(37)), x(5)],
-        ),
+        (format!("{} {} {}", x(36), x(37), x(5)), vec![format!("{} {}", x(36), x(37)), x(5)]),
         // Only the space at which the line is broken is dropped.
-        (
-            format!("a  b   {}", x(70)),
-            vec!["a  b  ".to_owned(), x(70)],
-        ),
+        (format!("a  b   {}", x(70)), vec!["a  b  ".to_owned(), x(70)]),
         (x(150), vec![x(74), x(74), x(2)]),
         // Too long for what the space leaves of the first line: it begins on the next one.
         (format!("b {}", x(100)), vec!["b".to_owned(), x(74), x(26)]),
         (String::new(), vec![String::new()]),
     ] {
         let margins = std::iter::once("    * ").chain(std::iter::repeat("      "));
-        let lines = margins
-            .zip(&expected)
-            .map(|(margin, line)| format!("{margin}{line}\n"));
+        let lines = margins.zip(&expected).map(|(margin, line)| format!("{margin}{line}\n"));
         assert_eq!(stdout.lesson("* ", &text), lines.collect::<String>());
     }
 }
@@ -237,23 +209,11 @@ fn each_call_is_told_under_the_line_that_it_belongs_to() {
         ("sender flock(3, LOCK_EX|LOCK_NB)", "# Message size is: 12"),
         ("sender fork()", "# Forking..."),
         ("listener fork()", "# Forking..."),
-        (
-            "listener sigaction(SIGUSR1, ",
-            "# Registering signal handler for SIGUSR1",
-        ),
+        ("listener sigaction(SIGUSR1, ", "# Registering signal handler for SIGUSR1"),
         ("sender ftok(", "\ttext:Hello, world."),
-        (
-            &format!("sender kill({listener}, SIGUSR1)"),
-            "\ttext:Hello, world.",
-        ),
-        (
-            "listener ftok(",
-            &format!("# PID={listener} received signal {}", libc::SIGUSR1),
-        ),
-        (
-            &format!("sender waitpid({listener}, [",),
-            "# Received: Hello, world",
-        ),
+        (&format!("sender kill({listener}, SIGUSR1)"), "\ttext:Hello, world."),
+        ("listener ftok(", &format!("# PID={listener} received signal {}", libc::SIGUSR1)),
+        (&format!("sender waitpid({listener}, [",), "# Received: Hello, world"),
     ] {
         assert_eq!(under.get(call).map(String::as_str), Some(line), "{call}");
     }
@@ -264,14 +224,8 @@ fn each_call_is_told_under_the_line_that_it_belongs_to() {
             format!("listener shmat({id}, NULL, SHM_RDONLY)"),
             format!("# PID={listener} received signal {}", libc::SIGUSR1),
         ),
-        (
-            format!("sender shmat({id}, NULL, 0)"),
-            "\ttext:Hello, world.".to_owned(),
-        ),
-        (
-            format!("sender shmctl({id}, IPC_RMID, NULL)"),
-            "# All done. Freeing memory.".to_owned(),
-        ),
+        (format!("sender shmat({id}, NULL, 0)"), "\ttext:Hello, world.".to_owned()),
+        (format!("sender shmctl({id}, IPC_RMID, NULL)"), "# All done. Freeing memory.".to_owned()),
     ] {
         assert_eq!(under.get(&call), Some(&line), "{call}");
     }
@@ -291,17 +245,10 @@ fn the_rounds_that_were_spun_stand_before_what_ended_the_spinning() {
                 Told::Words(words) => words.starts_with(what),
                 _ => false,
             };
-            told.iter()
-                .position(is_it)
-                .unwrap_or_else(|| panic!("{what}: {told:#?}"))
+            told.iter().position(is_it).unwrap_or_else(|| panic!("{what}: {told:#?}"))
         };
-        let order = [
-            "sigprocmask(SIG_UNBLOCK",
-            "(spun ",
-            "sigprocmask(SIG_BLOCK",
-            "pselect(",
-            "a signal",
-        ];
+        let order =
+            ["sigprocmask(SIG_UNBLOCK", "(spun ", "sigprocmask(SIG_BLOCK", "pselect(", "a signal"];
         let order = order.map(at);
         assert!(order.is_sorted(), "{order:?} in {}", finished.text());
     }
@@ -321,13 +268,11 @@ fn a_signal_that_the_starter_ignores_is_told_to_be_ignored() {
     };
     let finished = run(&mut command);
     let calls = told_calls(finished.text());
-    let caught = calls.iter().position(|call| {
-        call.words
-            .starts_with("sigaction([HUP INT QUIT …], {sa_handler=0x")
-    });
-    let ignored = calls
+    let caught = calls
         .iter()
-        .position(|call| call.words == "sigaction(SIGHUP, {sa_handler=SIG_IGN, …}, …)");
+        .position(|call| call.words.starts_with("sigaction([HUP INT QUIT …], {sa_handler=0x"));
+    let ignored =
+        calls.iter().position(|call| call.words == "sigaction(SIGHUP, {sa_handler=SIG_IGN, …}, …)");
     assert!(caught.is_some() && caught < ignored, "{calls:#?}");
     scratch.assert_nothing_left();
 }
@@ -377,11 +322,7 @@ fn its_keys_ids_pids_and_addresses_agree() {
 
     // The segment is removed, and then detached.
     for (index, call) in named(&calls, "shmctl", 4).iter().enumerate() {
-        let command = if index == 3 {
-            "IPC_RMID, NULL)"
-        } else {
-            "IPC_STAT, {"
-        };
+        let command = if index == 3 { "IPC_RMID, NULL)" } else { "IPC_STAT, {" };
         let words = format!("shmctl({id}, {command}");
         assert!(call.words.starts_with(&words), "{call:?}");
         assert_eq!(call.returned, "0");
@@ -389,10 +330,7 @@ fn its_keys_ids_pids_and_addresses_agree() {
 
     let fork = named(&calls, "fork", 2);
     assert_eq!(who(&fork), ["sender", "listener"]);
-    assert_eq!(
-        (&fork[0].returned, fork[1].returned.as_str()),
-        (&listener, "0")
-    );
+    assert_eq!((&fork[0].returned, fork[1].returned.as_str()), (&listener, "0"));
     let kill = named(&calls, "kill", 1)[0];
     assert_eq!(kill.who, "sender");
     assert_eq!(kill.words, format!("kill({listener}, SIGUSR1)"));
@@ -503,21 +441,14 @@ fn the_timeline_is_in_order_and_causes_come_before_effects() {
         let names = ("sender".to_owned(), String::new(), "listener".to_owned());
         assert_eq!(heads(&rows[0]), names);
         assert_eq!(rows[0].time, "us");
-        let pids = (
-            format!("PID {sender}"),
-            String::new(),
-            format!("PID {listener}"),
-        );
+        let pids = (format!("PID {sender}"), String::new(), format!("PID {listener}"));
         assert_eq!(heads(&rows[1]), pids);
 
         let events = events(text);
         let times: Vec<u64> = events.iter().map(|event| event.0).collect();
         assert!(times.is_sorted(), "{times:?}");
         // The run is no longer than the program.
-        assert!(
-            times.last() <= Some(&(lasted.as_micros() as u64)),
-            "{times:?}"
-        );
+        assert!(times.last() <= Some(&(lasted.as_micros() as u64)), "{times:?}");
         assert_whole_story(text);
     }
     scratch.assert_nothing_left();
@@ -550,24 +481,12 @@ fn assert_whole_story(text: &str) {
             ("listener", "says: ready", "<- ready"),
             ("sender", "reads: ready", ""),
             ("sender", &format!("shmget() = {id}"), ""),
-            (
-                "sender",
-                "copies the message in",
-                &format!("segment {id} ->")
-            ),
+            ("sender", "copies the message in", &format!("segment {id} ->")),
             ("sender", "kill()", "SIGUSR1 ->"),
             ("listener", "the handler stores it", ""),
-            (
-                "listener",
-                "copies the message out",
-                &format!("segment {id} ->")
-            ),
+            ("listener", "copies the message out", &format!("segment {id} ->")),
             ("listener", "ends", ""),
-            (
-                "sender",
-                &format!("waitpid() = {listener}"),
-                "<- exit status 0"
-            ),
+            ("sender", &format!("waitpid() = {listener}"), "<- exit status 0"),
             ("sender", "removes the segment", ""),
         ],
         "{text}"
@@ -607,10 +526,7 @@ fn a_run_of_ten_hours_fits_80_columns_too() {
     let at = Duration::from_secs(36_000);
     let event = |who, what: &str| {
         let crosses = "segment 2147483647".to_owned();
-        Entry {
-            crosses,
-            ..Entry::new(at, who, Kind::ToListener, what)
-        }
+        Entry { crosses, ..Entry::new(at, who, Kind::ToListener, what) }
     };
     let events = [
         event(Who::Sender, "shmget() = 2147483647"),
@@ -664,17 +580,7 @@ fn strace_sees_the_calls_that_are_told_and_no_others() {
     );
     assert_eq!(
         names("listener"),
-        [
-            "fork",
-            "sigaction",
-            "write",
-            "ftok",
-            "shmget",
-            "shmctl",
-            "shmat",
-            "shmctl",
-            "shmdt",
-        ]
+        ["fork", "sigaction", "write", "ftok", "shmget", "shmctl", "shmat", "shmctl", "shmdt",]
     );
 
     // The signal that kill has sent is the one that came, and it came from the sender.
@@ -771,11 +677,7 @@ fn strace_sees_as_many_polls_as_are_told_and_the_last_of_them_as_it_is_told() {
         let seen = seen.filter(|it| it.name() == "poll" && !it.words.contains("fd=0,"));
         let seen: Vec<&Call> = seen.collect();
         let waits: Vec<&[&Call]> = seen.split_inclusive(|it| it.returned == "1").collect();
-        assert_eq!(
-            (told.len(), waits.len()),
-            (2, 2),
-            "{case}: {told:#?} {seen:#?}"
-        );
+        assert_eq!((told.len(), waits.len()), (2, 2), "{case}: {told:#?} {seen:#?}");
         for (told, seen) in told.iter().zip(&waits) {
             assert_eq!(told.times(), seen.len(), "{case}: {told:?} {seen:#?}");
             assert_eq!(told.words, seen[seen.len() - 1].words, "{case}");
@@ -834,12 +736,7 @@ fn strace_sees_the_calls_that_fail_too() {
     let calls = watched.assert_told_is_seen(&scratch);
     let [exists, removes] = ["shmget", "shmctl"].map(|name| {
         let mut named = calls.iter().filter(|call| call.name() == name);
-        if name == "shmget" {
-            named.next()
-        } else {
-            named.nth(1)
-        }
-        .unwrap()
+        if name == "shmget" { named.next() } else { named.nth(1) }.unwrap()
     });
     assert!(exists.returned.starts_with("-1 EEXIST"), "{exists:?}");
     assert_eq!(removes.words, format!("shmctl({left}, IPC_RMID, NULL)"));
@@ -935,11 +832,7 @@ fn an_explained_run_makes_the_calls_of_a_plain_run_in_the_same_order() {
     type Prepare<'a> = &'a dyn Fn() -> Option<Segment>;
     let cases: [(&str, Prepare<'_>, i32); 3] = [
         ("nothing is in the way", &|| None, 0),
-        (
-            "a segment was left behind",
-            &|| Some(leave_behind(&scratch)),
-            0,
-        ),
+        ("a segment was left behind", &|| Some(leave_behind(&scratch)), 0),
         ("a segment is somebody's", &|| somebodys(&scratch), 1),
     ];
     for (case, prepare, code) in cases {
@@ -955,9 +848,7 @@ fn an_explained_run_makes_the_calls_of_a_plain_run_in_the_same_order() {
                 remove_segment(segment.id);
             }
         }
-        let [plain, explained] = &outlines[..] else {
-            unreachable!()
-        };
+        let [plain, explained] = &outlines[..] else { unreachable!() };
         assert_same(&plain.0, &explained.0, &format!("{case}: the sender"));
         if code == 0 {
             assert_same(&plain.1, &explained.1, &format!("{case}: the listener"));
@@ -1041,11 +932,7 @@ fn explained_programs_make_the_calls_of_plain_ones_with_strays_too() {
         let taken = Watched::new(&scratch, "listener", listener.finish());
         let names = |watched: &Watched| -> Vec<String> {
             assert_eq!(watched.finished.code, Some(0), "{:#?}", watched.finished);
-            let calls = watched
-                .sender
-                .calls
-                .iter()
-                .filter(|call| !is_free(call, &[]));
+            let calls = watched.sender.calls.iter().filter(|call| !is_free(call, &[]));
             let names = calls.map(|call| match call.words.split_once(' ') {
                 _ if call.words.starts_with("SIGUSR1 ") => "SIGUSR1".to_owned(),
                 Some((_, rest)) if call.name() == "shmctl" => {
@@ -1060,10 +947,7 @@ fn explained_programs_make_the_calls_of_plain_ones_with_strays_too() {
     }
     assert_same(&outlines[0].0, &outlines[1].0, "the sender");
     assert_same(&outlines[0].1, &outlines[1].1, "the listener");
-    assert!(
-        outlines[0].1.iter().filter(|it| *it == "SIGUSR1").count() == 4,
-        "{outlines:#?}"
-    );
+    assert!(outlines[0].1.iter().filter(|it| *it == "SIGUSR1").count() == 4, "{outlines:#?}");
 }
 
 #[test]
@@ -1097,10 +981,7 @@ fn with_shm_rmid_forced_the_calls_that_are_told_are_seen_and_all_of_them_succeed
         outlines.push(watched.outlines(None));
         if option == "--explain" {
             let calls = watched.assert_told_is_seen(&scratch);
-            assert!(
-                calls.iter().all(|call| !call.returned.starts_with('-')),
-                "{calls:#?}"
-            );
+            assert!(calls.iter().all(|call| !call.returned.starts_with('-')), "{calls:#?}");
         }
     }
     assert_same(&outlines[0].0, &outlines[1].0, "the sender");
@@ -1145,11 +1026,8 @@ fn each_manual_page_is_named_once_where_its_call_first_appears() {
             "waitpid(2)",
         ];
         // (Whether the listener has to sleep differs from run to run.)
-        let pages: BTreeSet<&str> = named
-            .iter()
-            .map(String::as_str)
-            .filter(|it| *it != "pselect(2)")
-            .collect();
+        let pages: BTreeSet<&str> =
+            named.iter().map(String::as_str).filter(|it| *it != "pselect(2)").collect();
         assert_eq!(pages, BTreeSet::from(expected), "{text}");
         named.retain(|page| page != "pselect(2)");
         assert_eq!(named.len(), expected.len(), "one is named twice: {named:?}");
@@ -1160,11 +1038,7 @@ fn each_manual_page_is_named_once_where_its_call_first_appears() {
 /// The two lists are the same; if not, says where they part.
 #[track_caller]
 fn assert_same(plain: &[String], explained: &[String], whose: &str) {
-    let same = plain
-        .iter()
-        .zip(explained)
-        .take_while(|(a, b)| a == b)
-        .count();
+    let same = plain.iter().zip(explained).take_while(|(a, b)| a == b).count();
     let [plain_rest, explained_rest] = [plain, explained].map(|it| &it[same..]);
     let [plain_next, explained_next] =
         [plain_rest, explained_rest].map(|it| &it[..it.len().min(5)]);
@@ -1204,10 +1078,7 @@ fn nothing_is_told_before_the_run_is_over_and_no_reader_holds_it_up() {
     let expected = plain(&transcript(listener_in(&text), 12, "Hello, world"));
     assert_eq!(without_explanations(&text), expected);
     let last = events(&text).last().unwrap().0;
-    assert!(
-        u128::from(last) <= over.as_micros(),
-        "{last} µs of {over:?}"
-    );
+    assert!(u128::from(last) <= over.as_micros(), "{last} µs of {over:?}");
     scratch.assert_nothing_left();
 }
 
@@ -1219,17 +1090,10 @@ fn a_reader_who_leaves_after_the_first_line_is_no_failure() {
     // leaves.
     let page = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     let whole = explain(&scratch, "always", "Hello, world").stdout.len();
-    assert!(
-        whole > page as usize + 1000,
-        "{whole} bytes fit into the pipe"
-    );
+    assert!(whole > page as usize + 1000, "{whole} bytes fit into the pipe");
 
     let mut command = scratch.sigshm(["--explain", "Hello, world"]);
-    let mut child = command
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
     drop(command);
     let mut line = Vec::new();
     // One byte at a time, so that nothing beyond the line is taken.
@@ -1280,9 +1144,7 @@ fn assert_told_in_order(text: &str) {
     let calls = told_calls(text);
     // The last one of its kind: the listener may have looked before, and found nothing.
     let position = |who: &str, start: &str| {
-        let found = calls
-            .iter()
-            .rposition(|call| call.who == who && call.words.starts_with(start));
+        let found = calls.iter().rposition(|call| call.who == who && call.words.starts_with(start));
         found.unwrap_or_else(|| panic!("{who} {start} in {text}"))
     };
     let order = [
@@ -1314,10 +1176,8 @@ fn strays_are_one_line_with_their_number_and_the_message_arrives() {
         assert_eq!(outcome, (Some(0), ""), "{strays}: {text}");
         let expected = plain(&transcript(listener_in(text), 12, "Hello, world"));
         assert_eq!(without_explanations(text), expected);
-        let said: Vec<Told> = told(text)
-            .into_iter()
-            .filter(|told| matches!(told, Told::Looks(_)))
-            .collect();
+        let said: Vec<Told> =
+            told(text).into_iter().filter(|told| matches!(told, Told::Looks(_))).collect();
         let count = (strays > 1).then(|| Told::Looks(strays - 1));
         assert_eq!(said, Vec::from_iter(count), "{text}");
         // The first look is told as it was, and the one that has found the message. No others.
@@ -1344,24 +1204,13 @@ fn assert_strays_in_their_place(text: &str, strays: usize) {
     let count = at(&|it| matches!(it, Told::Looks(_)));
     let writes = at(&|it| matches!(it, Told::Line(it) if it.starts_with("# Writing")));
     assert_eq!(reason.is_some(), strays > 0, "{text}");
-    assert_eq!(
-        count,
-        reason.filter(|_| strays > 1).map(|at| at + 1),
-        "{text}"
-    );
+    assert_eq!(count, reason.filter(|_| strays > 1).map(|at| at + 1), "{text}");
     assert!(reason < writes, "{text}");
     let events = events(text);
-    let mut rows = events
-        .iter()
-        .map(|(_, who, what, crosses)| (*who, &**what, &**crosses));
+    let mut rows = events.iter().map(|(_, who, what, crosses)| (*who, &**what, &**crosses));
     let stray = ("listener", "a signal, no message", "");
-    assert_eq!(
-        rows.clone().filter(|row| *row == stray).count(),
-        strays.min(1)
-    );
-    let before = rows
-        .by_ref()
-        .take_while(|row| !row.1.starts_with("shmget()"));
+    assert_eq!(rows.clone().filter(|row| *row == stray).count(), strays.min(1));
+    let before = rows.by_ref().take_while(|row| !row.1.starts_with("shmget()"));
     assert_eq!(before.filter(|row| *row == stray).count(), strays.min(1));
 }
 
@@ -1375,9 +1224,7 @@ fn explain_with_strays(scratch: &Scratch, strays: usize) -> Finished {
     let run = frozen.release();
     let (sender, listener) = (run.parent(), run.listener().unwrap());
     let sleeps = || state(listener) == Some('S') && !is_pending(listener);
-    wait_until("the listener has spun and sleeps", || {
-        state(sender) == Some('T') && sleeps()
-    });
+    wait_until("the listener has spun and sleeps", || state(sender) == Some('T') && sleeps());
     for _ in 0..strays {
         kill(listener, Signal::SIGUSR1).unwrap();
         // Taken first, asleep again then: in this order they cannot both be from before.
@@ -1401,10 +1248,7 @@ fn a_run_that_fails_is_told_as_far_as_it_came_and_then_names_the_error() {
 
     let finished = run(&mut scratch.sigshm(["--explain", "Hello, world"]));
     finished.assert_failed_with(&["shmget", "EEXIST", "its size is not ours"]);
-    assert!(
-        finished.stderr.contains(&format!("ipcrm -m {id}")),
-        "{finished:#?}"
-    );
+    assert!(finished.stderr.contains(&format!("ipcrm -m {id}")), "{finished:#?}");
     // What was told is the transcript's beginning, and the calls up to the one that failed.
     let text = finished.text();
     let whole = transcript(listener_in(text), 12, "Hello, world");
@@ -1422,12 +1266,7 @@ fn a_run_that_fails_is_told_as_far_as_it_came_and_then_names_the_error() {
     // Nothing has crossed that has not.
     for (_, _, what, crosses) in events(text) {
         let never = ["copies", "SIGUSR1", "exit status", "removes"];
-        assert!(
-            !never
-                .iter()
-                .any(|it| what.contains(it) || crosses.contains(it)),
-            "{text}"
-        );
+        assert!(!never.iter().any(|it| what.contains(it) || crosses.contains(it)), "{text}");
     }
 
     assert_eq!(scratch.processes(), [0; 0]);
@@ -1455,44 +1294,37 @@ fn a_listener_killed_at_any_step_ends_the_run_which_is_told_as_far_as_it_came() 
 fn assert_told_as_far_as_it_came(stride: usize, fault: impl Fn(&Frozen) + Sync, error: &[&str]) {
     let whole = listener_names(explain(&Scratch::new(), "never", "Hello, world").text());
     let begun = Mutex::new(BTreeSet::new());
-    at_each_step(
-        Side::Child,
-        stride,
-        &["--timeout=0.5"],
-        |scratch, step, frozen| {
-            let call = call_at_hand(frozen.listener().unwrap());
-            fault(&frozen);
-            let finished = frozen.release().finish(TIMEOUT);
-            let text = finished.text();
-            if finished.code == Some(0) {
-                assert_eq!(call, Some("_exit"), "step {step}: {text}");
-                return true;
-            }
-            finished.assert_failed_with(error);
-            assert!(!text.contains("# All done"), "step {step}: {text}");
-            let transcript = match text.contains("# Listening") {
-                true => plain(&transcript(listener_in(text), 12, "Hello, world")),
-                false => {
-                    "# Message size is: 12\n# Creating message object.\n# Forking...\n".to_owned()
-                }
-            };
-            let lines = without_explanations(text);
-            assert!(transcript.starts_with(&lines), "step {step}: {text}");
-            assert_eq!(scratch.segments(), [], "step {step}");
+    at_each_step(Side::Child, stride, &["--timeout=0.5"], |scratch, step, frozen| {
+        let call = call_at_hand(frozen.listener().unwrap());
+        fault(&frozen);
+        let finished = frozen.release().finish(TIMEOUT);
+        let text = finished.text();
+        if finished.code == Some(0) {
+            assert_eq!(call, Some("_exit"), "step {step}: {text}");
+            return true;
+        }
+        finished.assert_failed_with(error);
+        assert!(!text.contains("# All done"), "step {step}: {text}");
+        let transcript = match text.contains("# Listening") {
+            true => plain(&transcript(listener_in(text), 12, "Hello, world")),
+            false => "# Message size is: 12\n# Creating message object.\n# Forking...\n".to_owned(),
+        };
+        let lines = without_explanations(text);
+        assert!(transcript.starts_with(&lines), "step {step}: {text}");
+        assert_eq!(scratch.segments(), [], "step {step}");
 
-            let names = listener_names(text);
-            assert!(whole.starts_with(&names), "step {step}: {names:?}");
-            // A call that had begun or returned was not recorded yet; but all before it was. (The
-            // last word to the parent is a byte too.)
-            let is_last = |call: &&str| *call == "write" && names.iter().any(|name| name == call);
-            if let Some(call) = call.filter(|call| *call != "_exit" && !is_last(call)) {
-                let next = whole.get(names.len()).map(String::as_str);
-                assert_eq!(next, Some(call), "step {step}: {names:?}");
-                begun.lock().unwrap().insert(call);
-            }
-            true
-        },
-    );
+        let names = listener_names(text);
+        assert!(whole.starts_with(&names), "step {step}: {names:?}");
+        // A call that had begun or returned was not recorded yet; but all before it was. (The
+        // last word to the parent is a byte too.)
+        let is_last = |call: &&str| *call == "write" && names.iter().any(|name| name == call);
+        if let Some(call) = call.filter(|call| *call != "_exit" && !is_last(call)) {
+            let next = whole.get(names.len()).map(String::as_str);
+            assert_eq!(next, Some(call), "step {step}: {names:?}");
+            begun.lock().unwrap().insert(call);
+        }
+        true
+    });
     let begun = begun.into_inner().unwrap();
     assert!(begun.len() >= 2, "{begun:?}");
 }
@@ -1527,10 +1359,10 @@ fn listener_names(text: &str) -> Vec<String> {
 #[test]
 fn a_run_that_is_interrupted_tells_nothing() {
     // Ctrl-C sends the signal to both processes. And one of them may get it alone.
-    let interrupt: [&(dyn Fn(&Frozen) + Sync); 2] = [
-        &|frozen| killpg(frozen.parent(), Signal::SIGINT).unwrap(),
-        &|frozen| kill(frozen.parent(), Signal::SIGINT).unwrap(),
-    ];
+    let interrupt: [&(dyn Fn(&Frozen) + Sync); 2] =
+        [&|frozen| killpg(frozen.parent(), Signal::SIGINT).unwrap(), &|frozen| {
+            kill(frozen.parent(), Signal::SIGINT).unwrap()
+        }];
     let interrupted = AtomicUsize::new(0);
     at_each_step(Side::Parent, 5, &[], |scratch, step, frozen| {
         // From here on the run is over, and what it tells is cut off somewhere.
@@ -1713,11 +1545,7 @@ fn assert_told_in_part(text: &str, scratch: &Scratch, message: &str) {
 fn explain(scratch: &Scratch, color: &str, message: impl AsRef<OsStr>) -> Finished {
     let mut command = scratch.sigshm(["--explain", "--color", color, "--"]);
     let finished = run(command.arg(message));
-    assert_eq!(
-        (finished.code, finished.stderr.as_str()),
-        (Some(0), ""),
-        "{finished:#?}"
-    );
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:#?}");
     finished
 }
 
@@ -1874,11 +1702,7 @@ impl Process {
         // What comes before is the start-up of the program.
         let first = calls.iter().position(|it| it.name() == "rt_sigprocmask");
         calls.drain(..first.unwrap_or_default());
-        Self {
-            pid,
-            calls,
-            signals,
-        }
+        Self { pid, calls, signals }
     }
 
     /// The pipes and pairs of sockets that it has made, by their descriptors.
@@ -1900,17 +1724,8 @@ fn ends(call: &Call) -> [i32; 2] {
 /// The descriptor that a call is about, if it is about one.
 fn descriptor(call: &Call) -> Option<i32> {
     let (name, arguments) = call.words.split_once('(')?;
-    let of_one = [
-        "read",
-        "write",
-        "close",
-        "fcntl",
-        "lseek",
-        "fstat",
-        "statx",
-        "newfstatat",
-        "fcntl64",
-    ];
+    let of_one =
+        ["read", "write", "close", "fcntl", "lseek", "fstat", "statx", "newfstatat", "fcntl64"];
     let (first, _) = arguments.split_once([',', ')'])?;
     of_one.contains(&name).then(|| first.parse().ok())?
 }
@@ -1964,10 +1779,7 @@ impl Watched {
         let pipes = self.sender.pipes().concat();
         let listens_alone = self.listener.is_none() && self.finished.text().contains("# Listening");
         let parent = if listens_alone { "listener" } else { "sender" };
-        for (who, process) in [
-            (parent, Some(&self.sender)),
-            ("listener", self.listener.as_ref()),
-        ] {
+        for (who, process) in [(parent, Some(&self.sender)), ("listener", self.listener.as_ref())] {
             let Some(process) = process else { continue };
             let seen: Vec<String> = process
                 .calls
@@ -1975,9 +1787,7 @@ impl Watched {
                 .enumerate()
                 // How long it waits for the lock, with a timer and SIGALRM, is not of the story.
                 .filter(|(index, call)| {
-                    let before = process.calls[..*index]
-                        .last()
-                        .map(|call| call.words.as_str());
+                    let before = process.calls[..*index].last().map(|call| call.words.as_str());
                     let is_one_of_many = before.is_some_and(|words| {
                         words.starts_with("rt_sigaction(") && !words.contains("(SIGALRM, ")
                     });
@@ -2020,11 +1830,7 @@ impl Watched {
             }
             for (index, (told, seen)) in told.iter().zip(seen).enumerate() {
                 if let Some(told) = told {
-                    assert_eq!(
-                        told,
-                        &with_fields_of(told, seen),
-                        "call {index} of the {who}"
-                    );
+                    assert_eq!(told, &with_fields_of(told, seen), "call {index} of the {who}");
                 }
             }
             let counts = (told.len(), seen.len());
@@ -2037,11 +1843,7 @@ impl Watched {
     /// what an explained run may do otherwise: printing, handing over its records, clocks, memory.
     fn outlines(&self, other: Option<&Segment>) -> (Vec<String>, Vec<String>) {
         let is_explained = self.finished.text().contains("    sender    ");
-        let records = if is_explained {
-            self.records()
-        } else {
-            Vec::new()
-        };
+        let records = if is_explained { self.records() } else { Vec::new() };
         let mut names: Vec<(String, String)> = vec![(self.sender.pid.to_string(), "SENDER".into())];
         let listener = self.listener.as_ref().expect("there was a listener");
         names.push((listener.pid.to_string(), "LISTENER".into()));
@@ -2072,11 +1874,8 @@ impl Watched {
         let mut listened = outline(listener);
         if let Some(ready) = listened.iter().position(|it| it.starts_with("write(PIPE")) {
             let rest = &listened[ready..];
-            let wait = ready
-                + rest
-                    .iter()
-                    .position(|it| it.starts_with("rt_sig"))
-                    .unwrap_or(rest.len());
+            let wait =
+                ready + rest.iter().position(|it| it.starts_with("rt_sig")).unwrap_or(rest.len());
             let ends = rest.iter().position(|it| it.starts_with("newfstatat"));
             let end = ends.map_or(listened.len(), |end| ready + end);
             let waited: Vec<String> = listened.drain(wait..end).collect();
@@ -2112,11 +1911,7 @@ impl Process {
 fn told_by(text: &str, who: &str) -> Vec<Told> {
     let mut told = told(text);
     // In the runs that are watched, only one process looks again: the sender, or a listener alone.
-    let looks = if text.contains("    sender    ") {
-        "sender"
-    } else {
-        "listener"
-    };
+    let looks = if text.contains("    sender    ") { "sender" } else { "listener" };
     told.retain(|it| match it {
         Told::Call(call) => call.who == who && (call.name() != "fork" || who == "sender"),
         Told::Looks(_) => who == looks,
@@ -2128,9 +1923,7 @@ fn told_by(text: &str, who: &str) -> Vec<Told> {
 
 /// A call, without the words for its errno. Of a path, only that it is one: a long one is cut.
 fn without_cause(call: &Call) -> String {
-    let Call {
-        words, returned, ..
-    } = call;
+    let Call { words, returned, .. } = call;
     let (returned, _) = returned.split_once(" (").unwrap_or((returned, ""));
     let words = match words.split('"').collect::<Vec<_>>()[..] {
         [start @ ("open(" | "ftok("), _, rest] => format!("{start}PATH{rest}"),
@@ -2195,9 +1988,7 @@ fn cut(signals: &str) -> String {
 /// A call that strace(1) has seen, in the words in which it is told; `None` if it is not of the
 /// story.
 fn as_it_is_told(call: &Call, scratch: &Scratch, records: &[i32], pipes: &[i32]) -> Option<String> {
-    let Call {
-        words, returned, ..
-    } = call;
+    let Call { words, returned, .. } = call;
     let path = format!("\"{}\"", scratch.path().display());
     if words.starts_with("SIG") {
         return Some(words.clone());
@@ -2231,12 +2022,10 @@ fn as_it_is_told(call: &Call, scratch: &Scratch, records: &[i32], pipes: &[i32])
             }
         }
         "shmctl" => words.clone(),
-        "wait4" => words
-            .replace("wait4(", "waitpid(")
-            .replace(", 0, NULL)", ", 0)"),
-        "openat" if words.contains(&path) => words
-            .replace("openat(AT_FDCWD, ", "open(")
-            .replace(&path, "PATH"),
+        "wait4" => words.replace("wait4(", "waitpid(").replace(", 0, NULL)", ", 0)"),
+        "openat" if words.contains(&path) => {
+            words.replace("openat(AT_FDCWD, ", "open(").replace(&path, "PATH")
+        }
         "newfstatat" | "stat" if words.contains(&path) => {
             return Some(format!("ftok(PATH, 1) = 0x{:08x}", scratch.key()));
         }
@@ -2308,15 +2097,9 @@ fn is_free(call: &Call, records: &[i32]) -> bool {
 fn outline(call: &Call, names: &[(String, String)], pipes: &[i32]) -> String {
     let mut returned = call.returned.as_str();
     // Some PIDs are also sizes.
-    let sizes = [
-        ("(512 ", "(SMALL "),
-        ("(1024 ", "(SIZE "),
-        (", 1024,", ", SIZE,"),
-    ];
+    let sizes = [("(512 ", "(SMALL "), ("(1024 ", "(SIZE "), (", 1024,", ", SIZE,")];
     let words = call.words.clone();
-    let words = sizes
-        .iter()
-        .fold(words, |words, (size, name)| words.replace(size, name));
+    let words = sizes.iter().fold(words, |words, (size, name)| words.replace(size, name));
     let until = |mark: &str| words.split(mark).next().unwrap().to_owned();
     let words = match call.name() {
         // The times in them differ, and the timeout that is left.
@@ -2401,10 +2184,8 @@ fn assert_pictured(scratch: &Scratch, message: &[u8]) {
     let mut expected = vec![("id", 0, "= 1"), ("padding", 4, ""), ("size", 8, &size)];
     expected.push(("text", 16, &shown));
     expected.push(("unused", end, ""));
-    let fields: Vec<(&str, usize, &str)> = fields
-        .iter()
-        .map(|(name, at, text)| (name.as_str(), *at, text.as_str()))
-        .collect();
+    let fields: Vec<(&str, usize, &str)> =
+        fields.iter().map(|(name, at, text)| (name.as_str(), *at, text.as_str())).collect();
     assert_eq!(fields, expected);
 }
 

@@ -36,10 +36,8 @@ const SEND: Refusal = Refusal::of(libc::SYS_sendto, EPERM);
 /// Some machines add a bit to the command.
 const RMID: Refusal = Refusal::of(libc::SYS_shmctl, EPERM).when(1, 0xff, libc::IPC_RMID as u32);
 /// What raise(3) is made of.
-const RAISE: [Refusal; 2] = [
-    Refusal::of(libc::SYS_tgkill, EPERM),
-    Refusal::of(libc::SYS_tkill, EPERM),
-];
+const RAISE: [Refusal; 2] =
+    [Refusal::of(libc::SYS_tgkill, EPERM), Refusal::of(libc::SYS_tkill, EPERM)];
 /// What waiting for a child is made of.
 const WAIT: [Refusal; 4] = [
     Refusal::of(libc::SYS_wait4, EPERM),
@@ -239,11 +237,7 @@ fn before_it_notifies(scratch: &Scratch, refusals: &[Refusal]) -> Program {
 
 #[test]
 fn a_run_that_may_not_kill_its_waiting_listener_dies_of_an_ending_signal_all_the_same() {
-    let refusals = [
-        vec![KILL],
-        [&[KILL][..], &WAIT].concat(),
-        [&[KILL][..], &RAISE].concat(),
-    ];
+    let refusals = [vec![KILL], [&[KILL][..], &WAIT].concat(), [&[KILL][..], &RAISE].concat()];
     for refusals in refusals {
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             let scratch = Scratch::new();
@@ -310,9 +304,7 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
         let _lock = take_lock(&scratch);
         let mut command = hampered(&scratch, PLAIN, &[refusal]);
         // The demo installs a handler for SIGALRM only when it has the lock.
-        let finished = start(command.arg("--timeout=1"))
-            .finish_within(SOON)
-            .unwrap();
+        let finished = start(command.arg("--timeout=1")).finish_within(SOON).unwrap();
         assert_eq!(finished.code, Some(1), "{finished:#?}");
         let error = finished.stderr.lines().last().unwrap();
         let is_named = error.contains(name) && error.contains("policy");
@@ -328,11 +320,9 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
 
 #[test]
 fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
-    for (arguments, call) in [
-        (EXPLAINED, libc::SYS_getrusage),
-        (PLAIN, libc::SYS_getppid),
-        (SOCKET, libc::SYS_getppid),
-    ] {
+    for (arguments, call) in
+        [(EXPLAINED, libc::SYS_getrusage), (PLAIN, libc::SYS_getppid), (SOCKET, libc::SYS_getppid)]
+    {
         let scratch = Scratch::new();
         let refusal = Refusal::of(call, EPERM);
         let finished = run(&mut hampered(&scratch, arguments, &[refusal]));
@@ -348,9 +338,7 @@ fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
 #[track_caller]
 fn assert_names_the_segment(scratch: &Scratch, finished: &Finished) {
     assert_eq!(finished.code, Some(1), "{finished:#?}");
-    let [segment] = &scratch.segments()[..] else {
-        panic!("nothing was left")
-    };
+    let [segment] = &scratch.segments()[..] else { panic!("nothing was left") };
     for part in ["EPERM", &format!("ipcrm -m {}", segment.id)] {
         assert!(finished.stderr.contains(part), "no {part:?}: {finished:#?}");
     }
@@ -379,10 +367,8 @@ fn a_segment_that_is_said_to_have_been_removed_and_is_there_is_named() {
             let scratch = Scratch::new();
             let finished = run(&mut hampered(&scratch, PLAIN, &[&[refusal], more].concat()));
             assert_eq!(finished.code, Some(1), "{finished:#?}");
-            let remove = format!(
-                "({errno:?}); segment {0} is left: ipcrm -m {0}",
-                scratch.segments()[0].id
-            );
+            let remove =
+                format!("({errno:?}); segment {0} is left: ipcrm -m {0}", scratch.segments()[0].id);
             assert!(finished.stderr.contains(&remove), "{finished:#?}");
         }
     }
@@ -528,10 +514,7 @@ fn a_segment_that_is_there_and_is_not_there_again_and_again_ends_a_run_at_its_ti
         (false, exists),
         (true, status(libc::EIDRM)),
         (true, status(libc::EINVAL)),
-        (
-            true,
-            Refusal::of(libc::SYS_shmctl, 0).when(1, 0xff, libc::IPC_RMID as u32),
-        ),
+        (true, Refusal::of(libc::SYS_shmctl, 0).when(1, 0xff, libc::IPC_RMID as u32)),
     ];
     for (is_there, refusal) in cases {
         // With --step it takes five seconds, so once is enough.
@@ -588,10 +571,7 @@ fn runs_whose_key_somebody_else_uses_again_and_again_deliver_or_fail_in_time() {
         let steps = scratch.sigshm(["--step", "--color=never", "Hello, world"]);
         let finished = Program::start_with_enters(steps).finish();
         assert!(matches!(finished.code, Some(0 | 1)), "{finished:#?}");
-        assert_eq!(
-            finished.code == Some(1),
-            finished.stderr.contains("sigshm: error: ")
-        );
+        assert_eq!(finished.code == Some(1), finished.stderr.contains("sigshm: error: "));
     }
 }
 
@@ -617,10 +597,7 @@ fn a_standard_output_that_takes_nothing_is_an_error() {
     let scratch = Scratch::new();
     let mut command = scratch.sigshm(["Hello, world"]);
     // "0 bytes are written", and no error.
-    refuse(
-        &mut command,
-        [Refusal::of(libc::SYS_write, 0).when(0, u32::MAX, 1)],
-    );
+    refuse(&mut command, [Refusal::of(libc::SYS_write, 0).when(0, u32::MAX, 1)]);
     let finished = start(&mut command).finish_within(SOON).unwrap();
     finished.assert_failed_with(&["write(1, "]);
     scratch.assert_nothing_left();
@@ -634,14 +611,9 @@ fn a_full_standard_output_that_does_not_block_and_may_not_be_waited_for_is_an_er
         fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         let mut command = scratch.sigshm(["Hello, world"]);
         // Of one descriptor: the standard library looks at its three first.
-        refuse(
-            &mut command,
-            [Refusal::of(SYS_POLL, errno).when(1, u32::MAX, 1)],
-        );
+        refuse(&mut command, [Refusal::of(SYS_POLL, errno).when(1, u32::MAX, 1)]);
         let run = start_into(&mut command, writer);
-        run.finish_within(SOON)
-            .unwrap()
-            .assert_failed_with(&["sigshm: error: "]);
+        run.finish_within(SOON).unwrap().assert_failed_with(&["sigshm: error: "]);
         scratch.assert_nothing_left();
     }
 }

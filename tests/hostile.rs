@@ -54,10 +54,8 @@ fn any_bytes(length: usize) -> impl Strategy<Value = Vec<u8>> {
             let state = state ^ state >> 7;
             Some(state ^ state << 17)
         });
-        let mut bytes: Vec<u8> = states
-            .take(length.div_ceil(8))
-            .flat_map(u64::to_ne_bytes)
-            .collect();
+        let mut bytes: Vec<u8> =
+            states.take(length.div_ceil(8)).flat_map(u64::to_ne_bytes).collect();
         bytes.truncate(length);
         bytes
     })
@@ -144,9 +142,7 @@ fn a_segment_with_arbitrary_content_is_read_as_exactly_the_message_it_holds_or_r
     let seen = RefCell::new(BTreeMap::new());
 
     holds_for(&any_segment(), |bytes| {
-        let raw = Raw {
-            bytes: bytes.clone().try_into().unwrap(),
-        };
+        let raw = Raw { bytes: bytes.clone().try_into().unwrap() };
         attached.borrow_mut().write(&raw);
         // As the listener does it, which knows nothing but the key.
         let found = Segment::<Message>::find(&key).expect("the segment is there");
@@ -239,11 +235,7 @@ fn a_segment_that_changes_while_it_is_read_yields_a_checked_message_or_none() {
                 let mut bytes = [0; MESSAGE_SIZE];
                 let text = texts[round % 2];
                 bytes[0] = u8::from(round % 3 != 0);
-                let size = if round % 5 == 0 {
-                    usize::MAX
-                } else {
-                    text.len()
-                };
+                let size = if round % 5 == 0 { usize::MAX } else { text.len() };
                 bytes[SIZE_AT..TEXT_AT].copy_from_slice(&size.to_ne_bytes());
                 bytes[TEXT_AT..TEXT_AT + text.len()].copy_from_slice(text);
                 attached.write(&Raw { bytes });
@@ -286,12 +278,8 @@ fn is_obeyed(character: char) -> bool {
 /// As many characters, of those up to U+20FF: all that are obeyed are among them.
 fn any_text(length: usize) -> impl Strategy<Value = Vec<u8>> {
     any_bytes(2 * length).prop_map(|bytes| {
-        let codes = bytes
-            .chunks(2)
-            .map(|two| u32::from(two[0]) << 8 | u32::from(two[1]));
-        let text: String = codes
-            .filter_map(|code| char::from_u32(code % 0x2100))
-            .collect();
+        let codes = bytes.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1]));
+        let text: String = codes.filter_map(|code| char::from_u32(code % 0x2100)).collect();
         text.into_bytes()
     })
 }
@@ -343,11 +331,7 @@ fn what_needs_no_escape_is_shown_as_it_is() {
         for (harmless, harmful) in &pieces {
             bytes.extend([harmless.as_bytes(), harmful].concat());
             let escape = Escaped(harmful).to_string();
-            prop_assert!(
-                escape.starts_with('\\') && escape.is_ascii(),
-                "{:?}",
-                escape
-            );
+            prop_assert!(escape.starts_with('\\') && escape.is_ascii(), "{:?}", escape);
             expected.extend([&harmless[..], &escape]);
         }
         prop_assert_eq!(Escaped(&bytes).to_string(), expected);

@@ -50,12 +50,8 @@ fn the_longest_message_may_end_in_a_character_of_several_bytes() {
 #[test]
 fn characters_of_several_bytes_are_shown_as_they_are_and_counted_in_bytes() {
     // Two, three and four bytes each, and one that is made of several characters.
-    for message in [
-        "Zażółć gęślą jaźń",
-        "日本語のメッセージ",
-        "🦀🐚",
-        "👩‍🚀 e\u{301}",
-    ] {
+    for message in ["Zażółć gęślą jaźń", "日本語のメッセージ", "🦀🐚", "👩‍🚀 e\u{301}"]
+    {
         assert_ne!(message.len(), message.chars().count());
         assert_shown(message, message);
     }
@@ -64,10 +60,7 @@ fn characters_of_several_bytes_are_shown_as_they_are_and_counted_in_bytes() {
 #[test]
 fn bytes_that_are_not_utf8_are_delivered_and_shown_escaped() {
     assert_shown(OsStr::from_bytes(b"\xff"), r"\xff");
-    assert_shown(
-        OsStr::from_bytes(b"a\xc3(\xe2\x82b\x80"),
-        r"a\xc3(\xe2\x82b\x80",
-    );
+    assert_shown(OsStr::from_bytes(b"a\xc3(\xe2\x82b\x80"), r"a\xc3(\xe2\x82b\x80");
     // An encoded surrogate, and an overlong slash.
     assert_shown(OsStr::from_bytes(b"\xed\xa0\x80"), r"\xed\xa0\x80");
     assert_shown(OsStr::from_bytes(b"\xc0\xaf"), r"\xc0\xaf");
@@ -95,10 +88,7 @@ fn control_characters_and_escape_sequences_are_shown_and_not_obeyed() {
         // Clear the screen, set the title, move the cursor up and rewrite the line.
         ("\x1b[2J\x1b[H", r"\x1b[2J\x1b[H"),
         ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
-        (
-            "\x1b[Aforged\r\n# All done.",
-            r"\x1b[Aforged\r\n# All done.",
-        ),
+        ("\x1b[Aforged\r\n# All done.", r"\x1b[Aforged\r\n# All done."),
         // Colours that would never end, and an end to ours.
         ("\x1b[31mred", r"\x1b[31mred"),
         ("\x1b[0m", r"\x1b[0m"),
@@ -106,10 +96,7 @@ fn control_characters_and_escape_sequences_are_shown_and_not_obeyed() {
         ("\u{9b}2J", r"\u{9b}2J"),
         ("\u{9d}0;title\u{9c}", r"\u{9d}0;title\u{9c}"),
         ("\u{85}", r"\u{85}"),
-        (
-            "back\x08space, DEL\x7f, bell\x07",
-            r"back\x08space, DEL\x7f, bell\x07",
-        ),
+        ("back\x08space, DEL\x7f, bell\x07", r"back\x08space, DEL\x7f, bell\x07"),
         ("\ttab", r"\ttab"),
     ] {
         assert_shown(message, shown);
@@ -120,10 +107,7 @@ fn control_characters_and_escape_sequences_are_shown_and_not_obeyed() {
 fn bidirectional_overrides_and_isolates_are_shown_and_not_obeyed() {
     for code in (0x202a..=0x202e).chain(0x2066..=0x2069) {
         let control = char::from_u32(code).unwrap();
-        assert_shown(
-            format!("abc{control}def"),
-            &format!("abc\\u{{{code:x}}}def"),
-        );
+        assert_shown(format!("abc{control}def"), &format!("abc\\u{{{code:x}}}def"));
     }
     // Writing from right to left is not the same as overriding the direction.
     assert_shown("שלום", "שלום");
@@ -173,11 +157,7 @@ fn whoever_splits_lines_as_unicode_does_sees_the_lines_that_are_printed() {
         (scratch.sigshm([ends("--explian")]), 2, Some(0)),
         (scratch.sigshm(["one".into(), ends("two")]), 2, Some(0)),
         (scratch.sigshm([ends("--color="), "hi".into()]), 2, Some(0)),
-        (
-            scratch.sigshm([ends("--timeout="), "hi".into()]),
-            2,
-            Some(0),
-        ),
+        (scratch.sigshm([ends("--timeout="), "hi".into()]), 2, Some(0)),
         (scratch.sigshm([ends("--signal="), "hi".into()]), 2, Some(0)),
         (scratch.sigshm([ends("--to="), "hi".into()]), 2, Some(0)),
     ] {
@@ -231,11 +211,7 @@ fn no_message_is_bad_usage() {
     let scratch = Scratch::new();
     assert_bad_usage(
         scratch.sigshm([""; 0]),
-        &[
-            "required arguments were not provided",
-            "<MESSAGE>",
-            "Usage: sigshm",
-        ],
+        &["required arguments were not provided", "<MESSAGE>", "Usage: sigshm"],
     );
     scratch.assert_nothing_left();
 }
@@ -319,15 +295,7 @@ fn a_misspelt_option_is_answered_with_the_right_one() {
 #[test]
 fn a_message_with_a_dash_in_front_is_bad_usage_and_the_advice_is_to_put_two_before_it() {
     let scratch = Scratch::new();
-    for message in [
-        "-5",
-        "-5 degrees",
-        "-say hello",
-        "- item",
-        "--quiet",
-        "-x",
-        "--=",
-    ] {
+    for message in ["-5", "-5 degrees", "-say hello", "- item", "--quiet", "-x", "--="] {
         let parts = [&format!("'{message}'"), "two dashes", "sigshm -- -5"];
         let finished = assert_bad_usage(scratch.sigshm([message]), &parts);
         assert!(!finished.stderr.contains("similar"), "{finished:#?}");
@@ -363,16 +331,8 @@ fn errors_show_a_long_path_or_argument_without_its_middle() {
         let finished = run(sigshm().args([option, &long, "Hello, world"]));
         assert_eq!(finished.code, Some(2), "{finished:#?}");
         let parts = ["error: invalid value '/folder/", "…", option];
-        assert!(
-            parts.iter().all(|part| finished.stderr.contains(part)),
-            "{finished:#?}"
-        );
-        assert!(
-            finished
-                .stderr
-                .lines()
-                .all(|line| line.chars().count() <= 300)
-        );
+        assert!(parts.iter().all(|part| finished.stderr.contains(part)), "{finished:#?}");
+        assert!(finished.stderr.lines().all(|line| line.chars().count() <= 300));
     }
 }
 
@@ -527,10 +487,7 @@ fn the_long_help_says_more_and_ends_with_five_examples_that_make_sense() {
         let command = example.trim().split("   ").next().unwrap();
         let command = command.trim_end_matches(" | less -R");
         let quoted: Vec<&str> = command.split('"').collect();
-        let words = quoted[0]
-            .split_whitespace()
-            .skip(1)
-            .chain(quoted.get(1).copied());
+        let words = quoted[0].split_whitespace().skip(1).chain(quoted.get(1).copied());
         // Here there is no such file: it comes that far if the usage is right.
         let scratch = Scratch::new();
         let missing = scratch.dir().join("missing");
@@ -542,11 +499,7 @@ fn the_long_help_says_more_and_ends_with_five_examples_that_make_sense() {
 #[track_caller]
 fn help(option: &str) -> String {
     let finished = run(sigshm().arg(option));
-    assert_eq!(
-        (finished.code, finished.stderr.as_str()),
-        (Some(0), ""),
-        "{finished:#?}"
-    );
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:#?}");
     let help = finished.text();
     for option in [
         "[MESSAGE]",
@@ -577,19 +530,13 @@ fn help(option: &str) -> String {
 fn the_version_is_the_packages() {
     for option in ["--version", "-V"] {
         let finished = run(sigshm().arg(option));
-        assert_eq!(
-            finished.text(),
-            concat!("sigshm ", env!("CARGO_PKG_VERSION"), "\n")
-        );
+        assert_eq!(finished.text(), concat!("sigshm ", env!("CARGO_PKG_VERSION"), "\n"));
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
     }
 }
 
 /// What the kernel refuses, and what nobody so much as tries.
-#[cfg(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod with_a_filter {
     use super::*;
 
@@ -632,11 +579,7 @@ mod with_a_filter {
         for (code, mut command) in refused {
             kill_what_creates(&mut command);
             let finished = run(&mut command);
-            assert_eq!(
-                (finished.code, finished.signal),
-                (Some(code), None),
-                "{finished:#?}"
-            );
+            assert_eq!((finished.code, finished.signal), (Some(code), None), "{finished:#?}");
             assert_eq!(finished.text(), "");
         }
         // The filter does what it is for: good input does not get away with it.
@@ -665,21 +608,12 @@ mod with_a_filter {
         let calls = [libc::SYS_clone, libc::SYS_clone3, libc::SYS_shmget];
         answer(command, &calls, SECCOMP_RET_KILL_PROCESS);
         #[cfg(target_arch = "x86_64")]
-        answer(
-            command,
-            &[libc::SYS_fork, libc::SYS_vfork],
-            SECCOMP_RET_KILL_PROCESS,
-        );
+        answer(command, &[libc::SYS_fork, libc::SYS_vfork], SECCOMP_RET_KILL_PROCESS);
     }
 
     /// Has the kernel give `answer` to each of `calls` that the program makes; see seccomp(2).
     fn answer(command: &mut Command, calls: &[c_long], answer: u32) {
-        let step = |code: u32, k: u32, jf: u8| sock_filter {
-            code: code as u16,
-            jt: 0,
-            jf,
-            k,
-        };
+        let step = |code: u32, k: u32, jf: u8| sock_filter { code: code as u16, jt: 0, jf, k };
         // The number of the call is the first field of what a filter is given.
         let mut filter = vec![step(BPF_LD | BPF_W | BPF_ABS, 0, 0)];
         for &call in calls {
@@ -689,10 +623,7 @@ mod with_a_filter {
         filter.push(step(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0));
 
         let install = move || {
-            let program = sock_fprog {
-                len: filter.len() as u16,
-                filter: filter.as_mut_ptr(),
-            };
+            let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
             // Needed by whoever is not root.
             // SAFETY: the call takes numbers only.
             let made = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
@@ -727,9 +658,7 @@ fn assert_shown(message: impl AsRef<OsStr>, shown: &str) {
     for code in ours {
         text = text.replace(code, "");
     }
-    text = text
-        .replacen("\tid=", "id=", 1)
-        .replacen("\ttext:", "text:", 1);
+    text = text.replacen("\tid=", "id=", 1).replacen("\ttext:", "text:", 1);
     assert_defused(&text);
     scratch.assert_nothing_left();
 }
@@ -750,17 +679,9 @@ fn assert_defused(text: &str) {
 #[track_caller]
 fn assert_bad_usage(mut command: Command, parts: &[&str]) -> Finished {
     let finished = run(&mut command);
-    assert_eq!(
-        (finished.code, finished.text()),
-        (Some(2), ""),
-        "{finished:#?}"
-    );
+    assert_eq!((finished.code, finished.text()), (Some(2), ""), "{finished:#?}");
     for part in parts {
-        assert!(
-            finished.stderr.contains(part),
-            "{part:?} is not in {:?}",
-            finished.stderr
-        );
+        assert!(finished.stderr.contains(part), "{part:?} is not in {:?}", finished.stderr);
     }
     finished
 }

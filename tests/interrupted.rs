@@ -219,9 +219,7 @@ fn block_in_write_of(line: &str, mut command: Command) -> (Running, OwnedFd) {
     let (run, reader) = start_with_room_for(room, command.process_group(0));
     wait_until("the run is blocked in a write", || {
         let processes = descendants(run.pid());
-        processes
-            .into_iter()
-            .any(|pid| is_blocked_in(pid, libc::SYS_write))
+        processes.into_iter().any(|pid| is_blocked_in(pid, libc::SYS_write))
     });
     (run, reader)
 }
@@ -269,9 +267,7 @@ fn a_run_that_is_blocked_in_a_write_dies_of_an_ending_signal() {
 
 /// Waits until the run is blocked in flock(2).
 fn until_blocked(pid: Pid) {
-    wait_until("the run waits for the lock", || {
-        is_blocked_in(pid, libc::SYS_flock)
-    });
+    wait_until("the run waits for the lock", || is_blocked_in(pid, libc::SYS_flock));
 }
 
 fn is_waiting_line(stderr: &str) -> bool {
@@ -354,18 +350,11 @@ fn set_alarm_after(time: Duration) -> io::Result<()> {
         tv_sec: time.as_secs() as libc::time_t,
         tv_usec: time.subsec_micros() as libc::suseconds_t,
     };
-    let timer = libc::itimerval {
-        it_interval: timeval(Duration::ZERO),
-        it_value: timeval(time),
-    };
+    let timer = libc::itimerval { it_interval: timeval(Duration::ZERO), it_value: timeval(time) };
     // SAFETY: the timer lives until the call has returned, and what was set before is not asked
     // for.
     let result = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[test]
@@ -406,9 +395,7 @@ fn freeze_until_alarm_is_due(
     let frozen = freeze(&mut command, point).inspect_err(assert_ended_by_alarm)?;
     // It comes, unless the run has stopped the timer already, and will set it again.
     let begun = Instant::now();
-    wait_until("the alarm is due", || {
-        is_alarm_pending(&frozen) || begun.elapsed() > time
-    });
+    wait_until("the alarm is due", || is_alarm_pending(&frozen) || begun.elapsed() > time);
     Ok(frozen)
 }
 
@@ -421,10 +408,7 @@ fn assert_ended_by_alarm(finished: &Finished) {
     assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
     assert_eq!(finished.text(), "");
     let stderr = &finished.stderr;
-    assert!(
-        stderr.is_empty() || is_waiting_line(stderr),
-        "{finished:#?}"
-    );
+    assert!(stderr.is_empty() || is_waiting_line(stderr), "{finished:#?}");
 }
 
 #[test]
@@ -435,10 +419,7 @@ fn an_alarm_that_comes_just_before_the_run_stops_the_timer_ends_it() {
     let mut frozen =
         alarm_times().filter_map(|time| freeze_until_alarm_is_due(&scratch, time, point).ok());
     let frozen = frozen.next().expect("it stops the timer first");
-    assert!(
-        is_alarm_pending(&frozen),
-        "nobody has stopped the timer yet"
-    );
+    assert!(is_alarm_pending(&frozen), "nobody has stopped the timer yet");
     assert_ended_by_alarm(&frozen.release().finish(SOON));
     scratch.assert_nothing_left();
 }
@@ -562,10 +543,7 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
         drop(lock);
         let finished = released.finish(TIMEOUT);
         finished.assert_delivered(12, "Hello, world");
-        assert!(
-            is_waiting_line(&finished.stderr),
-            "step {step} {finished:?}"
-        );
+        assert!(is_waiting_line(&finished.stderr), "step {step} {finished:?}");
         scratch.assert_nothing_left();
         if is_blocking {
             assert!(step > 5, "{step}");
@@ -589,9 +567,7 @@ fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
             let scratch = Scratch::new();
             let mut command = hello(&scratch);
             let signal = signal_for(step, 0);
-            started_by(&mut command, move || {
-                Ok(SigSet::from(signal).thread_block()?)
-            });
+            started_by(&mut command, move || Ok(SigSet::from(signal).thread_block()?));
             match end_at(&scratch, &mut command, point(step), target, signal) {
                 Some(died) => deaths += usize::from(died),
                 None => break,

@@ -55,10 +55,7 @@ fn kill_at(
         };
         if !kill_them(&frozen) {
             // Nobody is there to be killed at this step: the run goes on undisturbed.
-            frozen
-                .release()
-                .finish(TIMEOUT)
-                .assert_delivered(5, "first");
+            frozen.release().finish(TIMEOUT).assert_delivered(5, "first");
             scratch.assert_nothing_left();
             continue;
         }
@@ -85,15 +82,9 @@ fn the_next_run_delivers(scratch: &Scratch, killed: i32) -> bool {
     match &left[..] {
         [] => assert_eq!(next.stderr, ""),
         [segment] => {
-            let parts = [
-                "reclaimed",
-                &format!("segment {} ", segment.id),
-                &format!("PID {killed})"),
-            ];
-            assert!(
-                parts.iter().all(|part| next.stderr.contains(part)),
-                "{next:#?}"
-            );
+            let parts =
+                ["reclaimed", &format!("segment {} ", segment.id), &format!("PID {killed})")];
+            assert!(parts.iter().all(|part| next.stderr.contains(part)), "{next:#?}");
             assert_eq!(next.stderr.lines().count(), 1, "{next:#?}");
         }
         many => panic!("one run has left {many:?}"),
@@ -117,10 +108,7 @@ fn kill_parent(frozen: &Frozen) -> bool {
 }
 
 fn kill_listener(frozen: &Frozen) -> bool {
-    frozen
-        .living_listener()
-        .map(|listener| kill(listener, Signal::SIGKILL).unwrap())
-        .is_some()
+    frozen.living_listener().map(|listener| kill(listener, Signal::SIGKILL).unwrap()).is_some()
 }
 
 fn kill_both(frozen: &Frozen) -> bool {
@@ -141,9 +129,7 @@ fn the_parent_says_so(finished: &Finished, scene: &Scene) {
     assert_eq!(finished.stderr, line, "{scene:?}");
     assert_eq!(finished.code, Some(1), "{scene:?}");
     // The parent was there, so it has reaped its child: nobody is left to be waited for.
-    wait_until("the listener is reaped", || {
-        is_gone(Pid::from_raw(listener))
-    });
+    wait_until("the listener is reaped", || is_gone(Pid::from_raw(listener)));
 }
 
 #[test]
@@ -230,12 +216,8 @@ fn when_a_listener_that_sleeps_is_killed_the_parent_says_so() {
 }
 
 /// The beginnings of the lines that the listener prints.
-const LISTENER_PRINTS: [&str; 4] = [
-    "\x1b[35m# Listening on",
-    "\x1b[35m# Registering",
-    "\x1b[33m# PID=",
-    "\x1b[33m# Received",
-];
+const LISTENER_PRINTS: [&str; 4] =
+    ["\x1b[35m# Listening on", "\x1b[35m# Registering", "\x1b[33m# PID=", "\x1b[33m# Received"];
 
 /// A run whose listener is blocked in the write of one of its lines, and what must be kept
 /// meanwhile.
@@ -257,12 +239,7 @@ fn block_in_write_of(line: &str) -> Blocked {
         listener = children(run.pid()).first().copied();
         listener.is_some_and(|listener| is_blocked_in(listener, libc::SYS_write))
     });
-    Blocked {
-        scratch,
-        run,
-        listener: listener.unwrap(),
-        _reader: reader,
-    }
+    Blocked { scratch, run, listener: listener.unwrap(), _reader: reader }
 }
 
 #[test]
@@ -278,9 +255,7 @@ fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stop
             kill(parent, Signal::SIGKILL).unwrap();
             let finished = blocked.run.finish();
             assert_eq!(finished.signal, Some(libc::SIGKILL), "{line:?}");
-            wait_until("the listener has ended", || {
-                matches!(state(listener), None | Some('Z'))
-            });
+            wait_until("the listener has ended", || matches!(state(listener), None | Some('Z')));
             assert_eq!(finished.stderr, "", "{line:?}");
             the_next_run_delivers(&blocked.scratch, parent.as_raw());
         }

@@ -81,11 +81,7 @@ fn assert_accepted(scratch: &Scratch, path: &Path) {
     let listener = Program::start(with_path(scratch, path, &["--listen"]));
     let pid = listener.pid();
     listener.until_printed(&registered(pid));
-    let sender = run(&mut with_path(
-        scratch,
-        path,
-        &["--to", &pid.to_string(), HELLO],
-    ));
+    let sender = run(&mut with_path(scratch, path, &["--to", &pid.to_string(), HELLO]));
     assert_eq!(sender.text(), sent(HELLO.len(), HELLO), "{path:?}");
     assert_eq!(listener.finish_well(), received(pid, HELLO), "{path:?}");
     scratch.assert_nothing_left();
@@ -257,12 +253,7 @@ fn a_folder_and_a_link_to_a_folder_or_a_file_are_accepted() {
 fn somebody_elses_file_is_accepted_if_it_can_be_read() {
     const NOBODY: u32 = 65534;
     // (Root of a user namespace may have nobody else in it.)
-    if Command::new("true")
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .status()
-        .is_err()
-    {
+    if Command::new("true").uid(NOBODY).gid(NOBODY).status().is_err() {
         return not_tested("somebody else's file", "it takes root to be two users");
     }
     let scratch = Scratch::new();
@@ -285,13 +276,7 @@ fn somebody_elses_file_is_accepted_if_it_can_be_read() {
 /// All that the system tells of a file: whose it is, its mode, its size, its times.
 fn facts(path: &Path) -> Vec<i64> {
     let file = fs::metadata(path).unwrap();
-    let numbers = [
-        file.dev(),
-        file.ino(),
-        file.nlink(),
-        file.size(),
-        file.blocks(),
-    ];
+    let numbers = [file.dev(), file.ino(), file.nlink(), file.size(), file.blocks()];
     let owners = [file.mode(), file.uid(), file.gid()].map(i64::from);
     let seconds = [file.atime(), file.mtime(), file.ctime()];
     let rests = [file.atime_nsec(), file.mtime_nsec(), file.ctime_nsec()];

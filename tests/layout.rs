@@ -32,11 +32,7 @@ fn the_c_compiler_puts_the_fields_where_the_design_says() {
 
 #[test]
 fn each_field_is_where_the_c_compiler_puts_it() {
-    let ours = (
-        offset_of!(Message, id),
-        offset_of!(Message, size),
-        offset_of!(Message, text),
-    );
+    let ours = (offset_of!(Message, id), offset_of!(Message, size), offset_of!(Message, text));
     assert_eq!((LAYOUT.id, LAYOUT.message_size, LAYOUT.text), ours);
     assert_eq!(LAYOUT.room, LONGEST_TEXT + 1);
     // Every byte of the text is one that occurs nowhere else, so a field that lay elsewhere would

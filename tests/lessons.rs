@@ -36,24 +36,10 @@ const STORIES: [(&str, &[&str]); 4] = [
             "AllDone",
         ],
     ),
-    (
-        "a listener alone",
-        &[
-            "Listening (alone)",
-            "Registered",
-            "ReceivedSignal",
-            "Received",
-        ],
-    ),
+    ("a listener alone", &["Listening (alone)", "Registered", "ReceivedSignal", "Received"]),
     (
         "a sender alone",
-        &[
-            "MessageSize",
-            "CreatingMessage",
-            "Writing",
-            "Notifying",
-            "AllDone (alone)",
-        ],
+        &["MessageSize", "CreatingMessage", "Writing", "Notifying", "AllDone (alone)"],
     ),
     (
         "a parent and its child, through a socket",
@@ -97,9 +83,9 @@ fn each_line_of_each_section_is_told_at_its_step_and_with_the_real_numbers() {
             let section = sections().into_iter().find(|(title, _)| title == step);
             let (_, lines) = section.unwrap_or_else(|| panic!("{who}: there is no {step}"));
             for (mark, line) in lines {
-                let line = known.iter().fold(line, |line, (placeholder, real)| {
-                    line.replace(placeholder, real)
-                });
+                let line = known
+                    .iter()
+                    .fold(line, |line, (placeholder, real)| line.replace(placeholder, real));
                 expected.push((mark, line));
             }
         }
@@ -153,9 +139,8 @@ fn lines_told(text: &str) -> Vec<(&'static str, String)> {
     let mut open = "";
     for line in text.lines() {
         let begins = [(">", "    [next: "), ("$", "      $ "), ("*", "    * ")];
-        let begun = begins
-            .into_iter()
-            .find_map(|(mark, start)| Some((mark, line.strip_prefix(start)?)));
+        let begun =
+            begins.into_iter().find_map(|(mark, start)| Some((mark, line.strip_prefix(start)?)));
         let goes_on = match open {
             ">" => line.strip_prefix("    "),
             "=" => line.strip_prefix("          "),

@@ -29,11 +29,7 @@ fn when_no_more_processes_may_be_started_the_error_names_rlimit_nproc() {
     // The limit does not hold for root, so root runs a copy that somebody else may execute, as
     // somebody else.
     let mut command = Command::new(scratch.copy_for_anybody());
-    command
-        .env_remove("NO_COLOR")
-        .arg("--path")
-        .arg(scratch.path())
-        .arg("Hello, world");
+    command.env_remove("NO_COLOR").arg("--path").arg(scratch.path()).arg("Hello, world");
     if Uid::effective().is_root() {
         command.uid(65534).gid(65534);
     }
@@ -169,26 +165,14 @@ fn assert_memory_runs_out(side: Side) {
 
 /// Sets a limit of another process.
 fn limit(pid: Pid, resource: libc::__rlimit_resource_t, value: u64) {
-    let limit = libc::rlimit {
-        rlim_cur: value,
-        rlim_max: libc::RLIM_INFINITY,
-    };
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: libc::RLIM_INFINITY };
     let mut before = limit;
     // SAFETY: both pointers are to values that live until the call has returned.
     unsafe { libc::prlimit(pid.as_raw(), resource, std::ptr::null(), &raw mut before) };
-    let limit = libc::rlimit {
-        rlim_max: before.rlim_max,
-        ..limit
-    };
+    let limit = libc::rlimit { rlim_max: before.rlim_max, ..limit };
     // SAFETY: as above.
-    let set = unsafe {
-        libc::prlimit(
-            pid.as_raw(),
-            resource,
-            &raw const limit,
-            std::ptr::null_mut(),
-        )
-    };
+    let set =
+        unsafe { libc::prlimit(pid.as_raw(), resource, &raw const limit, std::ptr::null_mut()) };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }
 
@@ -213,51 +197,27 @@ fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_t
             Refusal::of(libc::SYS_openat, libc::ENFILE).when(2, new_file, new_file),
             &["open(", "shared_path", "ENFILE", "fs.file-max"],
         ),
-        (
-            Refusal::of(libc::SYS_pipe2, libc::EMFILE),
-            &["pipe(", "EMFILE", "RLIMIT_NOFILE"],
-        ),
+        (Refusal::of(libc::SYS_pipe2, libc::EMFILE), &["pipe(", "EMFILE", "RLIMIT_NOFILE"]),
         (
             Refusal::of(libc::SYS_pipe2, libc::ENFILE),
             &["pipe(", "ENFILE", "fs.file-max", "fs.pipe-user-pages-hard"],
         ),
-        (
-            Refusal::of(fork[0], libc::ENOMEM),
-            &["fork() failed", "ENOMEM", "memory"],
-        ),
-        (
-            Refusal::of(fork[0], libc::EAGAIN),
-            &["fork() failed", "EAGAIN", "RLIMIT_NPROC"],
-        ),
+        (Refusal::of(fork[0], libc::ENOMEM), &["fork() failed", "ENOMEM", "memory"]),
+        (Refusal::of(fork[0], libc::EAGAIN), &["fork() failed", "EAGAIN", "RLIMIT_NPROC"]),
         (
             Refusal::of(libc::SYS_shmget, libc::ENOSPC),
             &["shmget(", "ENOSPC", SEGMENTS[0], SEGMENTS[1], SEGMENTS[2]],
         ),
-        (
-            Refusal::of(libc::SYS_shmget, libc::ENOMEM),
-            &["shmget(", "ENOMEM", "memory"],
-        ),
-        (
-            Refusal::of(libc::SYS_shmget, libc::ENFILE),
-            &["shmget(", "ENFILE", "fs.file-max"],
-        ),
-        (
-            Refusal::of(libc::SYS_shmget, libc::EINVAL),
-            &["shmget(", "EINVAL", "kernel.shmmax"],
-        ),
-        (
-            Refusal::of(libc::SYS_shmget, libc::ENOSYS),
-            &["shmget(", "ENOSYS", "CONFIG_SYSVIPC"],
-        ),
+        (Refusal::of(libc::SYS_shmget, libc::ENOMEM), &["shmget(", "ENOMEM", "memory"]),
+        (Refusal::of(libc::SYS_shmget, libc::ENFILE), &["shmget(", "ENFILE", "fs.file-max"]),
+        (Refusal::of(libc::SYS_shmget, libc::EINVAL), &["shmget(", "EINVAL", "kernel.shmmax"]),
+        (Refusal::of(libc::SYS_shmget, libc::ENOSYS), &["shmget(", "ENOSYS", "CONFIG_SYSVIPC"]),
         (
             Refusal::of(libc::SYS_flock, libc::ENOLCK),
             &["flock(", "ENOLCK", "no memory for one more lock", "--path"],
         ),
         // The sender, and then only the listener.
-        (
-            Refusal::of(libc::SYS_shmat, libc::ENOMEM),
-            &["shmat(", "ENOMEM", "RLIMIT_AS"],
-        ),
+        (Refusal::of(libc::SYS_shmat, libc::ENOMEM), &["shmat(", "ENOMEM", "RLIMIT_AS"]),
         (
             Refusal::of(libc::SYS_shmat, libc::ENOMEM).when(2, read_only, read_only),
             &["shmat(", "SHM_RDONLY", "ENOMEM", "RLIMIT_AS"],
@@ -303,17 +263,8 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
             let log = scratch.dir().join("log");
             let program = scratch.sigshm(["Hello, world"]);
             let mut strace = Command::new("strace");
-            strace.args([
-                "-f",
-                "-qq",
-                "-e",
-                &format!("inject={call}:error=EIO:when={number}"),
-            ]);
-            strace
-                .arg("-o")
-                .arg(&log)
-                .arg(program.get_program())
-                .args(program.get_args());
+            strace.args(["-f", "-qq", "-e", &format!("inject={call}:error=EIO:when={number}")]);
+            strace.arg("-o").arg(&log).arg(program.get_program()).args(program.get_args());
             strace.env_remove("NO_COLOR");
             with_default_signals(&mut strace);
             let finished = run(&mut strace);
@@ -323,10 +274,7 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
             tried.fetch_add(1, Ordering::Relaxed);
             let said: Vec<&str> = finished.stderr.lines().collect();
             // Before `main`, the dynamic linker and the standard library speak for themselves.
-            let theirs = [
-                "error while loading shared libraries",
-                "fatal runtime error",
-            ];
+            let theirs = ["error while loading shared libraries", "fatal runtime error"];
             let before_main = finished.text().is_empty()
                 && theirs.iter().any(|words| finished.stderr.contains(words));
             let is_right = match finished.code {
@@ -343,10 +291,7 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
                 },
                 _ => false,
             };
-            assert!(
-                is_right || before_main,
-                "{call} number {number}: {finished:#?}"
-            );
+            assert!(is_right || before_main, "{call} number {number}: {finished:#?}");
             failed.fetch_add(usize::from(finished.code == Some(1)), Ordering::Relaxed);
             // What could not be removed or ended is removed and ended with the folder.
         }
@@ -449,10 +394,7 @@ fn when_the_system_has_no_more_segments_the_error_names_shmmni_and_shmall() {
             Err(error) => {
                 // Then the kernel only says so.
                 let what = format!("reaching {limit:?}");
-                not_tested(
-                    &what,
-                    &format!("there are no IPC namespaces here ({error})"),
-                );
+                not_tested(&what, &format!("there are no IPC namespaces here ({error})"));
                 let refusal = Refusal::of(libc::SYS_shmget, libc::ENOSPC);
                 refused(&scratch, refusal).assert_failed_with(&expected);
             }

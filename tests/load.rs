@@ -27,11 +27,7 @@ const RUNS: usize = 40;
 
 /// What a run says when it has to wait.
 fn note(scratch: &Scratch) -> String {
-    format!(
-        "sigshm: waiting: {} has locked the file {:?}\n",
-        holder(),
-        scratch.path()
-    )
+    format!("sigshm: waiting: {} has locked the file {:?}\n", holder(), scratch.path())
 }
 
 /// This test, which has locked the file, as the errors name it.
@@ -54,9 +50,7 @@ fn waits_for_lock(scratch: &Scratch, pid: Pid) -> bool {
 
 #[track_caller]
 fn wait_until_it_waits(scratch: &Scratch, pid: Pid) {
-    wait_until("the run waits for the lock", || {
-        waits_for_lock(scratch, pid)
-    });
+    wait_until("the run waits for the lock", || waits_for_lock(scratch, pid));
 }
 
 /// A run that waits for the lock: it has said so, and is in flock(2).
@@ -71,9 +65,8 @@ fn waiting(scratch: &Scratch, command: Command) -> Program {
 #[test]
 fn forty_runs_at_once_deliver_forty_messages_each_its_own_and_none_takes_long() {
     let scratch = Scratch::new();
-    let messages: Vec<String> = (0..RUNS)
-        .map(|number| format!("message {number} of {RUNS}"))
-        .collect();
+    let messages: Vec<String> =
+        (0..RUNS).map(|number| format!("message {number} of {RUNS}")).collect();
     let start = |message| start(&mut scratch.sigshm(["--timeout=10", message]));
     let (early, late) = messages.split_at(RUNS / 2);
     // Half of them are there before anybody may begin. The others come while those are served.
@@ -109,12 +102,8 @@ fn runs_that_wait_are_served_in_the_order_in_which_they_came() {
     // All write at the end of one file. Each has the lock for as long as it writes, so the file
     // tells who was served when.
     let name = scratch.dir().join("transcripts");
-    let mut transcripts = File::options()
-        .create_new(true)
-        .read(true)
-        .append(true)
-        .open(name)
-        .unwrap();
+    let mut transcripts =
+        File::options().create_new(true).read(true).append(true).open(name).unwrap();
     let mut runs = Vec::new();
     for number in 0..WAITING {
         let mut command = scratch.sigshm(["--timeout=1000", &format!("message {number}")]);
@@ -140,9 +129,8 @@ fn runs_that_wait_are_served_in_the_order_in_which_they_came() {
     for number in 0..WAITING {
         let message = format!("message {number}");
         let whole = transcript(listener_in(rest), message.len(), &message);
-        rest = rest
-            .strip_prefix(&whole)
-            .unwrap_or_else(|| panic!("{message:?} was not next: {text}"));
+        rest =
+            rest.strip_prefix(&whole).unwrap_or_else(|| panic!("{message:?} was not next: {text}"));
     }
     assert_eq!(rest, "");
     scratch.assert_nothing_left();
@@ -174,12 +162,8 @@ fn waiting_for_the_lock_costs_no_processor_time() {
 /// How often the process has been taken off a processor; see proc_pid_status(5).
 fn turns_on_a_processor(pid: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let switches = status
-        .lines()
-        .filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
-    switches
-        .map(|(_, number)| number.trim().parse::<u64>().unwrap())
-        .sum()
+    let switches = status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
+    switches.map(|(_, number)| number.trim().parse::<u64>().unwrap()).sum()
 }
 
 #[test]
@@ -226,9 +210,7 @@ fn a_lock_whose_taker_has_ended_is_another_process_s() {
     let scratch = Scratch::new();
     // A descriptor that a child inherits holds the lock on.
     let mut shell = Command::new("sh");
-    shell
-        .args(["-c", "exec 9< \"$1\"; flock 9; exec sleep 60", "sh"])
-        .arg(scratch.path());
+    shell.args(["-c", "exec 9< \"$1\"; flock 9; exec sleep 60", "sh"]).arg(scratch.path());
     let holder = Program::start(shell);
     wait_until("it has the lock", || {
         let file = File::open(scratch.path()).unwrap();
@@ -237,10 +219,7 @@ fn a_lock_whose_taker_has_ended_is_another_process_s() {
     let finished = run(&mut scratch.sigshm(["--timeout=0.2", "Hello, world"]));
     assert_eq!(finished.code, Some(1), "{finished:#?}");
     for line in finished.stderr.lines() {
-        assert!(
-            line.contains("another process has locked the file"),
-            "{line}"
-        );
+        assert!(line.contains("another process has locked the file"), "{line}");
     }
     drop(holder);
     run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
@@ -302,29 +281,16 @@ fn a_run_whose_file_is_replaced_again_and_again_still_gives_up_at_the_deadline()
     });
     assert!(begun.elapsed() >= Duration::from_millis(400));
     let finished = run.finish();
-    assert_eq!(
-        (finished.code, finished.text()),
-        (Some(1), ""),
-        "{finished:#?}"
-    );
+    assert_eq!((finished.code, finished.text()), (Some(1), ""), "{finished:#?}");
     // It depends on the moment whether it names who has the lock, or that the file was replaced just
     // when it got the lock.
-    let error = finished
-        .stderr
-        .strip_prefix(&note(&scratch))
-        .expect("it says that it waits");
+    let error = finished.stderr.strip_prefix(&note(&scratch)).expect("it says that it waits");
     let path = scratch.path();
     let replaced =
         format!("sigshm: error: {path:?} was replaced meanwhile: it was not locked within");
     let locked = format!("has locked the file {path:?}: it was not free within");
-    assert!(
-        error.starts_with(&replaced) || error.contains(&locked),
-        "{error}"
-    );
-    assert!(
-        error.contains(" within 0.4 seconds; ") && error.lines().count() == 1,
-        "{error}"
-    );
+    assert!(error.starts_with(&replaced) || error.contains(&locked), "{error}");
+    assert!(error.contains(" within 0.4 seconds; ") && error.lines().count() == 1, "{error}");
     scratch.assert_nothing_left();
 }
 
@@ -369,13 +335,7 @@ fn a_run_whose_starter_ignored_or_blocked_sigalrm_gives_up_all_the_same() {
     let prepare: [fn() -> nix::Result<()>; 2] = [
         // SAFETY: ignoring is nobody's code.
         || unsafe { signal(Signal::SIGALRM, SigHandler::SigIgn) }.map(drop),
-        || {
-            sigprocmask(
-                SigmaskHow::SIG_BLOCK,
-                Some(&SigSet::from(Signal::SIGALRM)),
-                None,
-            )
-        },
+        || sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from(Signal::SIGALRM)), None),
     ];
     let runs = prepare.map(|prepare| {
         let mut command = scratch.sigshm(["--timeout=0.3", "Hello, world"]);
@@ -449,10 +409,7 @@ fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits_and_one_that_has_wait
     drop(locks.1);
 
     let finished = waits_still.finish();
-    assert!(
-        begun.elapsed() >= Duration::from_secs(1),
-        "not before its time"
-    );
+    assert!(begun.elapsed() >= Duration::from_secs(1), "not before its time");
     assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
     assert_eq!(finished.stderr, note(&waits));
     let mut status = None;
@@ -460,10 +417,7 @@ fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits_and_one_that_has_wait
         status = goes_on.try_wait().unwrap();
         status.is_some()
     });
-    assert!(
-        begun.elapsed() >= Duration::from_secs(1),
-        "not before its time"
-    );
+    assert!(begun.elapsed() >= Duration::from_secs(1), "not before its time");
     let signal = status.unwrap().signal();
     assert_eq!(signal, Some(libc::SIGALRM));
     waits.assert_nothing_left();

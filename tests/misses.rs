@@ -57,10 +57,7 @@ fn assert_noted(stderr: &str, path: &Path, reasons: &[&str]) {
     for (line, reason) in lines.iter().zip(reasons) {
         let start = format!("sigshm: SIGUSR1 came, but there is no message at {path:?}: ");
         assert!(line.starts_with(&start), "{line}");
-        assert!(
-            line.ends_with(": still listening") && line.contains(reason),
-            "{line}"
-        );
+        assert!(line.ends_with(": still listening") && line.contains(reason), "{line}");
     }
 }
 
@@ -71,10 +68,7 @@ fn assert_still_listens(scratch: &Scratch, listener: Program, reasons: &[&str]) 
     let sender = send(scratch, &listener, &[]).finish();
     assert_eq!((sender.code, sender.stderr.as_str()), (Some(0), ""));
     let finished = listener.finish();
-    assert_eq!(
-        (finished.code, finished.text()),
-        (Some(0), &*received(pid, "Hello, world"))
-    );
+    assert_eq!((finished.code, finished.text()), (Some(0), &*received(pid, "Hello, world")));
     assert_noted(&finished.stderr, &scratch.path(), reasons);
     scratch.assert_nothing_left();
 }
@@ -102,12 +96,7 @@ fn a_listener_in_another_ipc_namespace_is_refused_and_hears_of_nothing() {
     let mut elsewhere = scratch.sigshm([""; 0]);
     // SAFETY: between fork and exec this makes one system call.
     unsafe { elsewhere.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWIPC)?)) };
-    if elsewhere
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_err()
-    {
+    if elsewhere.arg("--version").stdout(Stdio::null()).status().is_err() {
         return not_tested("another IPC namespace", "it needs root");
     }
     let listener = listen(&scratch, &[]);
@@ -115,10 +104,7 @@ fn a_listener_in_another_ipc_namespace_is_refused_and_hears_of_nothing() {
     // SAFETY: as above.
     unsafe { sender.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWIPC)?)) };
     let finished = run(&mut sender);
-    let who = format!(
-        "PID {} (\"sigshm\") is in another IPC namespace",
-        listener.pid()
-    );
+    let who = format!("PID {} (\"sigshm\") is in another IPC namespace", listener.pid());
     finished.assert_failed_with(&[&who]);
     assert_eq!(finished.text(), "", "nothing has begun");
     assert_still_listens(&scratch, listener, &[]);
@@ -133,12 +119,7 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
     let scratch = Scratch::new();
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o666)).unwrap();
     let mut command = Command::new(scratch.copy_for_anybody());
-    command
-        .env_remove("NO_COLOR")
-        .uid(OTHER)
-        .gid(OTHER)
-        .arg("--path")
-        .arg(scratch.path());
+    command.env_remove("NO_COLOR").uid(OTHER).gid(OTHER).arg("--path").arg(scratch.path());
     let listener = listen_as(command);
     let finished = send(&scratch, &listener, &[]).finish();
     let who = format!("PID {} (\"sigshm\") is user {OTHER}'s", listener.pid());
@@ -147,10 +128,8 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
     assert_eq!(scratch.segments(), []);
 
     // Another sender does not look before.
-    for (mode, reason) in [
-        (0o600, "is another user's (shmctl("),
-        (0o666, ": it is another user's"),
-    ] {
+    for (mode, reason) in [(0o600, "is another user's (shmctl("), (0o666, ": it is another user's")]
+    {
         let id = create(&scratch, 1024, mode);
         send_stray(listener.pid());
         listener.until_complained(reason);
@@ -161,11 +140,7 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
     kill(pid, Signal::SIGTERM).unwrap();
     let finished = listener.finish();
     assert_eq!(finished.text(), registered(pid));
-    assert_noted(
-        &finished.stderr,
-        &scratch.path(),
-        &["shmctl(", "it is another user's"],
-    );
+    assert_noted(&finished.stderr, &scratch.path(), &["shmctl(", "it is another user's"]);
     scratch.assert_nothing_left();
 }
 
@@ -182,10 +157,7 @@ fn a_file_that_is_replaced_while_the_listener_has_not_looked_is_named_on_both_si
     let since = Instant::now();
     let finished = sender.finish();
     finished.assert_failed_with(&["somebody has replaced the file", "its key was 0x"]);
-    assert!(
-        since.elapsed() < Duration::from_secs(10),
-        "not at its timeout"
-    );
+    assert!(since.elapsed() < Duration::from_secs(10), "not at its timeout");
     assert_still_listens(&scratch, listener, &[NO_SEGMENT]);
 }
 
@@ -219,14 +191,7 @@ fn a_listener_at_a_path_that_nobody_could_reach_says_so_before_it_listens() {
             finished.assert_failed_with(&[&format!("{path:?}"), errno, "another file with --path"]);
             assert_eq!(finished.text(), "");
             // The advice, without the call that has failed: it is the demo's.
-            errors.push(
-                finished
-                    .stderr
-                    .split_once(" failed: ")
-                    .unwrap()
-                    .1
-                    .to_owned(),
-            );
+            errors.push(finished.stderr.split_once(" failed: ").unwrap().1.to_owned());
         }
         assert_eq!(errors[0], errors[1]);
     }
@@ -271,13 +236,8 @@ fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_s
         let (scratch, other) = (Scratch::new(), Scratch::new());
         let listener = listen(&scratch, &[]);
         listener.stop();
-        let command = scratch.sigshm([
-            "--step",
-            "--color=never",
-            "--to",
-            &listener.pid().to_string(),
-            "hi",
-        ]);
+        let command =
+            scratch.sigshm(["--step", "--color=never", "--to", &listener.pid().to_string(), "hi"]);
         let mut sender = Program::start_at(command, SENDS);
         sender.enter();
         wait_until("the signal is sent", || is_pending(listener.pid()));
@@ -306,11 +266,7 @@ fn a_sender_at_a_stop_whose_listener_has_ended_ends_soon_without_enter() {
 fn assert_ends_soon(program: Program, causes: &[&str]) {
     let since = Instant::now();
     let finished = program.finish();
-    assert!(
-        since.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        since.elapsed()
-    );
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
     finished.assert_failed_with(&["sigshm: error: "]);
     let is_named = causes.iter().any(|cause| finished.stderr.contains(cause));
     assert!(is_named, "{causes:?} {finished:#?}");

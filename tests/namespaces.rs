@@ -20,37 +20,18 @@ use support::*;
 /// A shell script in new namespaces: `options` are unshare(1)'s. In it, `$S` is the program with
 /// this folder's path. `None`, and a word about it, where there are no namespaces.
 fn in_namespaces(scratch: &Scratch, options: &[&str], script: &str) -> Option<Command> {
-    let tried = Command::new("unshare")
-        .args(options)
-        .arg("true")
-        .stderr(Stdio::null())
-        .status();
+    let tried = Command::new("unshare").args(options).arg("true").stderr(Stdio::null()).status();
     if !tried.is_ok_and(|status| status.success()) {
-        not_tested(
-            &format!("unshare {options:?}"),
-            "it needs root and unshare(1)",
-        );
+        not_tested(&format!("unshare {options:?}"), "it needs root and unshare(1)");
         return None;
     }
     let program = scratch.sigshm(["--color=never"]);
-    let arguments = program
-        .get_args()
-        .map(|it| it.to_str().unwrap())
-        .collect::<Vec<_>>();
-    let program = format!(
-        "{} {}",
-        program.get_program().to_str().unwrap(),
-        arguments.join(" ")
-    );
+    let arguments = program.get_args().map(|it| it.to_str().unwrap()).collect::<Vec<_>>();
+    let program = format!("{} {}", program.get_program().to_str().unwrap(), arguments.join(" "));
     let mut command = Command::new("unshare");
     command.args(options).args(["sh", "-c", script]);
-    command
-        .env_remove("NO_COLOR")
-        .env("S", program)
-        .stdin(Stdio::null());
-    command
-        .env("KEY", scratch.key().to_string())
-        .current_dir(scratch.dir());
+    command.env_remove("NO_COLOR").env("S", program).stdin(Stdio::null());
+    command.env("KEY", scratch.key().to_string()).current_dir(scratch.dir());
     with_default_signals(&mut command);
     Some(command)
 }
@@ -139,10 +120,7 @@ fn under_the_proc_of_its_own_pid_namespace_a_sender_delivers() {
     };
     let finished = run(&mut command);
     let expected = plain(&(sent(5, "hello") + &received(Pid::from_raw(2), "hello")));
-    assert_eq!(
-        (finished.text(), finished.stderr.as_str()),
-        (&*expected, "")
-    );
+    assert_eq!((finished.text(), finished.stderr.as_str()), (&*expected, ""));
     scratch.assert_nothing_left();
 }
 
@@ -165,19 +143,10 @@ fn a_living_creator_is_no_zombie_because_one_of_that_pid_is_elsewhere() {
     };
     let finished = run(&mut command);
     if finished.code == Some(9) {
-        not_tested(
-            "a living creator with a zombie's PID",
-            "ns_last_pid cannot be set",
-        );
+        not_tested("a living creator with a zombie's PID", "ns_last_pid cannot be set");
     } else {
-        assert!(
-            finished.text().ends_with(&format!("\n1 {pid}\n")),
-            "{finished:#?}"
-        );
-        assert!(
-            finished.stderr.contains("its creator is alive"),
-            "{finished:#?}"
-        );
+        assert!(finished.text().ends_with(&format!("\n1 {pid}\n")), "{finished:#?}");
+        assert!(finished.stderr.contains("its creator is alive"), "{finished:#?}");
         let [segment] = &scratch.segments()[..] else {
             panic!("it was removed: {finished:#?}");
         };
@@ -204,17 +173,10 @@ fn a_process_that_has_got_the_listeners_pid_at_a_stop_is_not_signalled() {
     };
     let finished = run(&mut command);
     if finished.code == Some(9) {
-        return not_tested(
-            "a PID that another process has got",
-            "ns_last_pid cannot be set",
-        );
+        return not_tested("a PID that another process has got", "ns_last_pid cannot be set");
     }
     assert_eq!(finished.text(), "1\nalive\n", "{finished:#?}");
-    finished
-        .stderr
-        .lines()
-        .find(|it| it.contains("has no handler for SIGUSR1"))
-        .unwrap();
+    finished.stderr.lines().find(|it| it.contains("has no handler for SIGUSR1")).unwrap();
     scratch.assert_nothing_left();
 }
 
@@ -241,15 +203,8 @@ fn in_another_pid_namespace_a_stop_suggests_no_numbers_that_are_wrong_elsewhere(
     };
     let finished = run(&mut command);
     assert_eq!(finished.code, Some(0), "{finished:#?}");
-    let listens = finished
-        .text()
-        .find("# Listening on PID=1")
-        .expect("a PID namespace");
-    let suggestions: Vec<&str> = finished
-        .text()
-        .lines()
-        .filter(|it| it.contains("  $ "))
-        .collect();
+    let listens = finished.text().find("# Listening on PID=1").expect("a PID namespace");
+    let suggestions: Vec<&str> = finished.text().lines().filter(|it| it.contains("  $ ")).collect();
     assert!(listens > 0 && suggestions.len() >= 5, "{suggestions:?}");
     for suggestion in suggestions {
         let words = suggestion.split(|it: char| !it.is_ascii_alphanumeric());
@@ -265,9 +220,8 @@ fn where_user_ids_do_not_tell_a_segment_that_others_may_read_is_another_users() 
     fs::set_permissions(scratch.dir(), Permissions::from_mode(0o777)).unwrap();
     // In a user namespace without a map, everybody is nobody.
     let as_other = "import ctypes, os, sys, time; os.setuid(65534)";
-    let create = CREATE
-        .replace("import ctypes, os, sys, time", as_other)
-        .replace("0o3600", "0o3666");
+    let create =
+        CREATE.replace("import ctypes, os, sys, time", as_other).replace("0o3600", "0o3666");
     let script = format!(
         "unshare -U $S --listen > listener 2>&1 & L=$!; {READY}
          {create} 60 & C=$!
@@ -281,10 +235,7 @@ fn where_user_ids_do_not_tell_a_segment_that_others_may_read_is_another_users() 
     };
     let finished = run(&mut command);
     let text = finished.text();
-    assert!(
-        text.contains("it is another user's: still listening"),
-        "{finished:#?}"
-    );
+    assert!(text.contains("it is another user's: still listening"), "{finished:#?}");
     assert!(!text.contains("Received"), "{finished:#?}");
     scratch.assert_nothing_left();
 }
@@ -324,14 +275,8 @@ fn what_was_left_by_a_process_that_cannot_be_seen_is_neither_delivered_nor_recla
     };
     let finished = run(&mut command);
     let text = finished.text();
-    assert!(
-        text.contains("was left behind: still listening\n"),
-        "{finished:#?}"
-    );
-    assert!(
-        !text.contains("Received") && text.ends_with("\n1\n1\n"),
-        "{finished:#?}"
-    );
+    assert!(text.contains("was left behind: still listening\n"), "{finished:#?}");
+    assert!(!text.contains("Received") && text.ends_with("\n1\n1\n"), "{finished:#?}");
     let reason = "because its creator cannot be seen from this PID namespace; ";
     assert!(finished.stderr.contains(reason), "{finished:#?}");
     assert!(!finished.stderr.contains("alive"), "{finished:#?}");

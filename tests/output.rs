@@ -114,11 +114,7 @@ fn a_file_that_reaches_its_size_limit_at_any_line_leaves_nothing_behind() {
         unsafe {
             command.pre_exec(move || {
                 setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-                Ok(setrlimit(
-                    Resource::RLIMIT_FSIZE,
-                    limit as u64,
-                    limit as u64,
-                )?)
+                Ok(setrlimit(Resource::RLIMIT_FSIZE, limit as u64, limit as u64)?)
             })
         };
         let name = scratch.dir().join("transcript");
@@ -219,10 +215,7 @@ fn piped_into_head_the_pipeline_shows_the_first_line_and_the_message_is_delivere
     let scratch = Scratch::new();
     let mut shell = Command::new("sh");
     shell
-        .args([
-            "-c",
-            "{ \"$0\" --path \"$1\" 'Hello, world'; echo \"status $?\" >&2; } | head -1",
-        ])
+        .args(["-c", "{ \"$0\" --path \"$1\" 'Hello, world'; echo \"status $?\" >&2; } | head -1"])
         .arg(env!("CARGO_BIN_EXE_sigshm"))
         .arg(scratch.path());
     let finished = run(&mut shell);
@@ -261,18 +254,13 @@ fn a_reader_may_pause_for_longer_than_the_timeout_unless_the_listener_has_to_pri
         })
         .collect();
     thread::sleep(TIMEOUT + Duration::from_millis(100));
-    let (listeners, parents): (Vec<_>, Vec<_>) = runs
-        .into_iter()
-        .partition(|(line, ..)| LISTENERS.contains(line));
+    let (listeners, parents): (Vec<_>, Vec<_>) =
+        runs.into_iter().partition(|(line, ..)| LISTENERS.contains(line));
     // The listener's printing is part of what the parent waits for. So the parent gives up, and
     // kills the listener.
     for (line, scratch, running, mut pipe, read) in listeners {
         let finished = running.finish();
-        let what = if line < 6 {
-            "was not ready"
-        } else {
-            "has not ended"
-        };
+        let what = if line < 6 { "was not ready" } else { "has not ended" };
         finished.assert_failed_with(&["the listener", what, "0.4 seconds", "--timeout"]);
         let text = read + &pipe.rest();
         assert_eq!(text.lines().count(), line - 1, "the lines before are whole");

@@ -130,13 +130,7 @@ fn a_listener_in_another_language_goes_on_after_a_signal_without_a_message() {
         for _ in 0..3 {
             send_stray(listener.pid());
         }
-        assert_passes(
-            &scratch,
-            Language::Rust,
-            language,
-            listener,
-            OsStr::new("Hi"),
-        );
+        assert_passes(&scratch, Language::Rust, language, listener, OsStr::new("Hi"));
         scratch.assert_nothing_left();
     }
 }

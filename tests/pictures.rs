@@ -55,9 +55,8 @@ type Event = (u64, &'static str, String, String);
 
 /// The same events, with the numbers of another run, which are always the same.
 fn with_other_numbers(events: Vec<Event>) -> Vec<Event> {
-    const MICROSECONDS: [u64; 13] = [
-        86, 152, 213, 229, 252, 284, 314, 325, 351, 388, 443, 519, 554,
-    ];
+    const MICROSECONDS: [u64; 13] =
+        [86, 152, 213, 229, 252, 284, 314, 325, 351, 388, 443, 519, 554];
     assert_eq!(events.len(), MICROSECONDS.len(), "{events:#?}");
     let events = events.into_iter().zip(MICROSECONDS);
     let other = |((_, who, what, crosses), at): (Event, u64)| {
@@ -79,21 +78,14 @@ fn with_other_numbers(events: Vec<Event>) -> Vec<Event> {
 
 fn draw_timeline(sender: &str, listener: &str, events: &[Event]) -> String {
     let entry = |(at, who, what, crosses): &Event| {
-        let who = if *who == "sender" {
-            Who::Sender
-        } else {
-            Who::Listener
-        };
+        let who = if *who == "sender" { Who::Sender } else { Who::Listener };
         let (kind, crosses) = match (crosses.strip_suffix(" ->"), crosses.strip_prefix("<- ")) {
             (Some(name), _) => (Kind::ToListener, name),
             (_, Some(name)) => (Kind::ToSender, name),
             _ => (Kind::Event, ""),
         };
         let event = Entry::new(Duration::from_micros(*at), who, kind, what);
-        Entry {
-            crosses: crosses.to_owned(),
-            ..event
-        }
+        Entry { crosses: crosses.to_owned(), ..event }
     };
     let events: Vec<Entry> = events.iter().map(entry).collect();
     let lines = timeline::picture(sender, listener, &events);
@@ -121,8 +113,5 @@ fn draw(text: &str) -> String {
     // A tab goes to the next eighth column, and all that there are stand at the start of a line.
     let svg = terminal.render_svg(&text.trim_end().replace('\t', "        "));
     // In an SVG, `opacity` has no effect on a part of a text. And 0.4 would be hard to read.
-    svg.replace(
-        ".dimmed { opacity: 0.4; }",
-        ".dimmed { fill-opacity: 0.7; }",
-    )
+    svg.replace(".dimmed { opacity: 0.4; }", ".dimmed { fill-opacity: 0.7; }")
 }

@@ -50,10 +50,7 @@ fn the_readme_shows_both_pictures_the_commands_worth_typing_and_the_way_to_the_o
 fn the_test_in_the_readme_is_the_one_above() {
     let (_, block) = README.split_once("```rust\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
-    assert!(
-        block.starts_with("use ") && block.ends_with(";\n}\n"),
-        "{block}"
-    );
+    assert!(block.starts_with("use ") && block.ends_with(";\n}\n"), "{block}");
     assert!(include_str!("readme.rs").contains(block), "{block}");
     assert_eq!(README.matches("```rust").count(), 1);
 }
@@ -98,10 +95,7 @@ fn the_lesson_has_ten_stops_of_a_question_a_command_a_screen_and_two_sentences()
         let time = title.split(['(', ' ']).rev().nth(1).unwrap();
         minutes += time.parse::<u32>().expect(title);
         let (predict, stop) = stop.split_once("\n```sh\n").expect(title);
-        assert!(
-            predict.starts_with("\n**Predict:** ") && predict.contains('?'),
-            "{title}"
-        );
+        assert!(predict.starts_with("\n**Predict:** ") && predict.contains('?'), "{title}");
         let (command, stop) = stop.split_once("\n```\n").expect(title);
         assert!(!command.trim().is_empty(), "{title}");
         let (shown, answer) = stop.split_once("\n**Answer:** ").expect(title);
@@ -113,21 +107,14 @@ fn the_lesson_has_ten_stops_of_a_question_a_command_a_screen_and_two_sentences()
     assert_eq!(minutes, 45);
     for block in LESSON.split("```").skip(1).step_by(2) {
         let is_wide = |line: &str| line.chars().count() > 80;
-        assert!(
-            block.lines().count() <= 24 && !block.lines().any(is_wide),
-            "{block}"
-        );
+        assert!(block.lines().count() <= 24 && !block.lines().any(is_wide), "{block}");
     }
     // What students get wrong, and where it is shown.
     let rows = lesson.lines().filter(|line| line.starts_with('|')).skip(2);
-    let shown_at: Vec<usize> = rows
-        .map(|row| row.split('|').nth(2).unwrap().trim().parse().unwrap())
-        .collect();
+    let shown_at: Vec<usize> =
+        rows.map(|row| row.split('|').nth(2).unwrap().trim().parse().unwrap()).collect();
     assert_eq!(shown_at.len(), 12);
-    assert!(
-        shown_at.iter().all(|at| (1..=10).contains(at)),
-        "{shown_at:?}"
-    );
+    assert!(shown_at.iter().all(|at| (1..=10).contains(at)), "{shown_at:?}");
 }
 
 #[test]

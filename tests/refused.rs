@@ -56,24 +56,12 @@ fn senders_calls(errno: Errno) -> Vec<Refused> {
     let new_file = libc::O_NONBLOCK as u32;
     let one = |name, refusal| (name, vec![refusal]);
     vec![
-        one(
-            "open(",
-            any(libc::SYS_openat, errno).when(2, new_file, new_file),
-        ),
+        one("open(", any(libc::SYS_openat, errno).when(2, new_file, new_file)),
         one("flock(", any(libc::SYS_flock, errno)),
         one("ftok(", only(libc::SYS_newfstatat, 3, 0, errno)),
-        one(
-            "sigprocmask(",
-            only(libc::SYS_rt_sigprocmask, 0, libc::SIG_SETMASK as u32, errno),
-        ),
-        one(
-            "sigaction(SIGCHLD",
-            only(libc::SYS_rt_sigaction, 0, libc::SIGCHLD as u32, errno),
-        ),
-        one(
-            "sigaction([",
-            only(libc::SYS_rt_sigaction, 0, libc::SIGTERM as u32, errno),
-        ),
+        one("sigprocmask(", only(libc::SYS_rt_sigprocmask, 0, libc::SIG_SETMASK as u32, errno)),
+        one("sigaction(SIGCHLD", only(libc::SYS_rt_sigaction, 0, libc::SIGCHLD as u32, errno)),
+        one("sigaction([", only(libc::SYS_rt_sigaction, 0, libc::SIGTERM as u32, errno)),
         one("shmget(", any(libc::SYS_shmget, errno)),
         one("shmat(", any(libc::SYS_shmat, errno)),
         one("IPC_STAT", shmctl(libc::IPC_STAT, errno)),
@@ -90,22 +78,13 @@ fn demos_calls(errno: Errno) -> Vec<Refused> {
     let read_only = libc::SHM_RDONLY as u32;
     vec![
         ("pipe(", vec![any(libc::SYS_pipe2, errno)]),
-        (
-            "fork(",
-            vec![any(libc::SYS_clone, errno), any(libc::SYS_clone3, errno)],
-        ),
-        (
-            "sigaction(SIGUSR1",
-            vec![only(libc::SYS_rt_sigaction, 0, 10, errno)],
-        ),
+        ("fork(", vec![any(libc::SYS_clone, errno), any(libc::SYS_clone3, errno)]),
+        ("sigaction(SIGUSR1", vec![only(libc::SYS_rt_sigaction, 0, 10, errno)]),
         ("write(", vec![only(libc::SYS_write, 2, 1, errno)]),
         ("read(", vec![only(libc::SYS_read, 2, 1, errno)]),
         ("poll(", vec![only(SYS_POLL, 1, 1, errno)]),
         ("pselect(", vec![any(libc::SYS_pselect6, errno)]),
-        (
-            "SHM_RDONLY",
-            vec![any(libc::SYS_shmat, errno).when(2, read_only, read_only)],
-        ),
+        ("SHM_RDONLY", vec![any(libc::SYS_shmat, errno).when(2, read_only, read_only)]),
         ("waitpid(", vec![any(libc::SYS_wait4, errno)]),
     ]
 }
@@ -120,35 +99,19 @@ fn sockets_calls(errno: Errno) -> Vec<Refused> {
 
 /// What is wrong with what was said of a call that a policy refuses.
 fn faults(call: &str, errno: Errno, stderr: &str) -> Vec<String> {
-    let mut parts = vec![
-        call.to_owned(),
-        format!("{errno:?}"),
-        "policy".into(),
-        "seccomp".into(),
-    ];
+    let mut parts = vec![call.to_owned(), format!("{errno:?}"), "policy".into(), "seccomp".into()];
     // A kernel without it would not have given a segment to attach.
     if call == "shmget(" && errno == Errno::ENOSYS {
         parts.push("CONFIG_SYSVIPC".into());
     }
     // Each would be advice that does not help, or a clause that follows nothing.
-    let untrue = [
-        "chmod",
-        "run both as one user",
-        "another user",
-        "; or ",
-        "--path",
-    ];
+    let untrue = ["chmod", "run both as one user", "another user", "; or ", "--path"];
     // A policy may be about this file alone.
     let is_of_file = ["open(", "ftok("].contains(&call) && errno == Errno::EACCES;
     let untrue = &untrue[..untrue.len() - usize::from(is_of_file)];
-    let missing = parts
-        .into_iter()
-        .filter(|it| !stderr.contains(it))
-        .map(|it| format!("no {it:?}"));
-    let said = untrue
-        .iter()
-        .filter(|it| stderr.contains(**it))
-        .map(|it| format!("has {it:?}"));
+    let missing =
+        parts.into_iter().filter(|it| !stderr.contains(it)).map(|it| format!("no {it:?}"));
+    let said = untrue.iter().filter(|it| stderr.contains(**it)).map(|it| format!("has {it:?}"));
     missing.chain(said).collect()
 }
 
@@ -160,20 +123,14 @@ impl Report {
     fn add(&mut self, call: &str, errno: Errno, outcome: Result<Finished, String>) {
         let (mut faults, stderr) = match outcome {
             Ok(it) if it.code == Some(1) => (faults(call, errno, &it.stderr), it.stderr),
-            Ok(it) => (
-                vec![format!("ends with {:?} {:?}", it.code, it.signal)],
-                it.stderr,
-            ),
+            Ok(it) => (vec![format!("ends with {:?} {:?}", it.code, it.signal)], it.stderr),
             Err(why) => (vec![why], String::new()),
         };
         if !stderr.starts_with("sigshm: ") && !stderr.is_empty() {
             faults.push("somebody else speaks".to_owned());
         }
         if !faults.is_empty() {
-            self.0.push(format!(
-                "{call} {errno:?}: {} in {stderr:?}",
-                faults.join(", ")
-            ));
+            self.0.push(format!("{call} {errno:?}: {} in {stderr:?}", faults.join(", ")));
         }
     }
 }
@@ -182,12 +139,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if !thread::panicking() {
             let Self(lines) = self;
-            assert!(
-                lines.is_empty(),
-                "{} are wrong:\n{}",
-                lines.len(),
-                lines.join("\n")
-            );
+            assert!(lines.is_empty(), "{} are wrong:\n{}", lines.len(), lines.join("\n"));
         }
     }
 }
@@ -308,11 +260,7 @@ fn a_file_that_its_mode_opens_and_landlock_does_not_is_refused_by_a_policy() {
         if let Err(error) = confine(&mut command, scratch.dir()) {
             return not_tested("a file that Landlock denies", &error.to_string());
         }
-        assert_says(
-            &run(&mut command),
-            &["open(", "EACCES", "policy"],
-            &["chmod"],
-        );
+        assert_says(&run(&mut command), &["open(", "EACCES", "policy"], &["chmod"]);
     }
 }
 
@@ -334,10 +282,7 @@ fn a_file_of_ours_that_a_policy_closes_to_every_look_is_not_to_be_opened_by_chmo
 /// A copy of the program, for a user for whom modes count.
 fn as_user(user: u32, scratch: &Scratch) -> Command {
     let mut command = Command::new(scratch.copy_for_anybody());
-    command
-        .env_remove("NO_COLOR")
-        .stdin(Stdio::null())
-        .arg("--timeout=5");
+    command.env_remove("NO_COLOR").stdin(Stdio::null()).arg("--timeout=5");
     if Uid::effective().is_root() {
         command.uid(user).gid(user);
     }
@@ -368,10 +313,7 @@ fn a_file_that_its_mode_or_its_folders_mode_closes_is_to_be_opened_by_chmod() {
         let mode = fs::metadata(closed).unwrap().permissions();
         fs::set_permissions(closed, Permissions::from_mode(0o0)).unwrap();
         let mut command = as_user(12345, &scratch);
-        command
-            .arg("--path")
-            .arg(&file)
-            .arg(if to_listen { "--listen" } else { "Hello" });
+        command.arg("--path").arg(&file).arg(if to_listen { "--listen" } else { "Hello" });
         let finished = run(&mut command);
         fs::set_permissions(closed, mode).unwrap();
         assert_says(&finished, &["EACCES", "chmod"], &["policy", "seccomp"]);
@@ -418,10 +360,7 @@ fn a_file_or_a_folder_that_an_access_control_list_closes_is_not_to_be_opened_by_
     let scratch = Scratch::new();
     let (folder, file) = folder_with_file(&scratch);
     if !Uid::effective().is_root() {
-        return not_tested(
-            "an access control list",
-            "it needs root, to be somebody else",
-        );
+        return not_tested("an access control list", "it needs root, to be somebody else");
     }
     for (closed, mode) in [(&file, 0o644), (&folder, 0o755)] {
         fs::set_permissions(closed, Permissions::from_mode(mode)).unwrap();
@@ -479,18 +418,12 @@ fn a_listener_of_another_user_may_not_be_signalled_and_no_policy_is_blamed() {
 #[test]
 fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
     if !Uid::effective().is_root() {
-        return not_tested(
-            "a mode that closes a segment",
-            "it needs root, to be somebody else",
-        );
+        return not_tested("a mode that closes a segment", "it needs root, to be somebody else");
     }
     let scratch = Scratch::new();
     let mut killed = as_user(12345, &scratch);
     let path = scratch.path();
-    killed
-        .arg("--path")
-        .arg(&path)
-        .args(["--step", "Hello, world"]);
+    killed.arg("--path").arg(&path).args(["--step", "Hello, world"]);
     let killed = Program::start_at(killed, "the sender sends the signal");
     let id = scratch.segments()[0].id;
     let set = |mode, owner| {
@@ -565,10 +498,7 @@ fn a_path_that_leads_nowhere_is_an_error_whose_sentence_is_whole() {
     for (path, part) in paths {
         for argument in ["Hello, world", "--listen"] {
             let mut command = sigshm();
-            command
-                .arg("--path")
-                .arg(scratch.dir().join(path))
-                .arg(argument);
+            command.arg("--path").arg(scratch.dir().join(path)).arg(argument);
             let finished = run(&mut command);
             assert_says(&finished, &[part, "--path"], &["; or name", "policy"]);
         }

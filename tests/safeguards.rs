@@ -148,14 +148,7 @@ fn without_each_safeguard_something_goes_wrong() {
     assert_a_copy_of_the_parent_has_a_copy_of_the_text();
     let whole = compile_peer("careful");
     println!("\nHow often something goes wrong: without the safeguard, and in the whole program.");
-    let columns = [
-        "left out",
-        "runs",
-        "how",
-        "what goes wrong",
-        "without",
-        "whole",
-    ];
+    let columns = ["left out", "runs", "how", "what goes wrong", "without", "whole"];
     println!("{}", line(columns));
     for row in &ROWS {
         let without = compile_peer_without("careful", row.left_out);
@@ -180,11 +173,7 @@ fn without_each_safeguard_something_goes_wrong() {
         let wrong = outcomes.iter().filter(|outcome| **outcome == Wrong).count();
         println!("{}", row.line(runs, &wrong.to_string()));
         let enough = if row.is_sure { runs } else { 1 };
-        assert!(
-            wrong >= enough,
-            "{name}: {}: {wrong} of {runs}: {outcomes:?}",
-            row.wrong
-        );
+        assert!(wrong >= enough, "{name}: {}: {wrong} of {runs}: {outcomes:?}", row.wrong);
     }
 }
 
@@ -199,10 +188,7 @@ fn assert_the_lesson_shows_this_table() {
         let [wrong, whole] = shown.split_whitespace().collect::<Vec<_>>()[..] else {
             panic!("{shown:?}");
         };
-        assert!(
-            wrong.parse::<usize>().unwrap() > 0 && whole == "0",
-            "{shown:?}"
-        );
+        assert!(wrong.parse::<usize>().unwrap() > 0 && whole == "0", "{shown:?}");
     }
 }
 
@@ -272,18 +258,14 @@ fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
     let mut command = command(program, &scratch, MESSAGE);
     let mut run = freeze(&mut command, Point::Ready).expect("it has not ended");
     if run.step_to_next_call().is_none() {
-        return vec![NotTested(
-            "it is not known which instruction makes a system call here",
-        )];
+        return vec![NotTested("it is not known which instruction makes a system call here")];
     }
     let listener = run.living_listener().unwrap();
     run.release_parent();
     wait_until("the parent has sent the signal", || is_pending(listener));
     if run.listener_sleeps_in(PAUSE) {
         // The parent sends nothing more: it waits for the child to end.
-        wait_until("the parent waits", || {
-            is_blocked_in(run.parent(), libc::SYS_wait4)
-        });
+        wait_until("the parent waits", || is_blocked_in(run.parent(), libc::SYS_wait4));
         return vec![Wrong];
     }
     vec![judge(&run.release().finish(TIMEOUT), MESSAGE, false)]
@@ -331,9 +313,7 @@ fn somebody_elses_segment(program: &Path) -> Vec<Outcome> {
 
 /// LOCK: the segment of another run is there.
 fn at_once_and_one_fails(program: &Path) -> Vec<Outcome> {
-    at_once(program, |finished, _| {
-        finished.stderr.contains("File exists")
-    })
+    at_once(program, |finished, _| finished.stderr.contains("File exists"))
 }
 
 /// LOCK and EXCLUSIVE: two runs use one segment.
@@ -367,10 +347,7 @@ fn stopped_listener(program: &Path) -> Vec<Outcome> {
         is_blocked_in(parent, libc::SYS_wait4) || matches!(state(parent), None | Some('Z'))
     });
     let printed = run.printed();
-    vec![match (
-        printed.contains("# All done"),
-        printed.contains("# Received"),
-    ) {
+    vec![match (printed.contains("# All done"), printed.contains("# Received")) {
         (false, false) => Right,
         (true, false) => Wrong,
         _ => Otherwise(printed),
@@ -384,9 +361,7 @@ fn stopped_parent(program: &Path) -> Vec<Outcome> {
     let run = start_and_stop(&mut command, Point::Call(Side::Parent, libc::SYS_shmctl));
     wait_until("the parent is stopped", || state(run.parent()) == Some('T'));
     let listener = run.listener().unwrap();
-    wait_until("the child has ended", || {
-        matches!(state(listener), None | Some('Z'))
-    });
+    wait_until("the child has ended", || matches!(state(listener), None | Some('Z')));
     vec![if is_gone(listener) { Right } else { Wrong }]
 }
 
@@ -406,11 +381,7 @@ fn lines_twice(program: &Path) -> Vec<Outcome> {
     let scratch = Scratch::new();
     let finished = run(&mut command(program, &scratch, MESSAGE));
     let is_twice = |line| finished.text().matches(line).count() == 2;
-    let are_twice = [
-        "# Message size is: ",
-        "# Creating message object.\n",
-        "# Forking...\n",
-    ]
-    .map(is_twice);
+    let are_twice =
+        ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"].map(is_twice);
     vec![judge(&finished, MESSAGE, are_twice == [true; 3])]
 }

@@ -110,11 +110,7 @@ fn holds(id: i32, expected: &[u8]) -> bool {
         let address = attach(id, libc::SHM_RDONLY)?;
         // SAFETY: the segment is attached, has as many bytes, and nobody writes to it now.
         let content = unsafe { slice::from_raw_parts(address, expected.len()) };
-        if content == expected {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::InvalidData.into())
-        }
+        if content == expected { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     };
     Helper::doing(compare).is_some()
 }
@@ -157,9 +153,7 @@ fn message(id: i32, size: usize, text: &[u8]) -> Vec<u8> {
 
 /// Bytes that differ from place to place, so that a change anywhere is seen.
 fn pattern(size: usize) -> Vec<u8> {
-    (0..size)
-        .map(|index| (index * 7 + index / 256) as u8)
-        .collect()
+    (0..size).map(|index| (index * 7 + index / 256) as u8).collect()
 }
 
 /// A segment that was there before the run, as it was.
@@ -176,11 +170,7 @@ impl Occupant {
             panic!("there should be one segment: {:?}", scratch.segments());
         };
         let status = status(segment.id);
-        Self {
-            segment: segment.clone(),
-            status,
-            content,
-        }
+        Self { segment: segment.clone(), status, content }
     }
 
     /// Created by a process that lives.
@@ -224,13 +214,7 @@ impl Occupant {
 
     /// The run has failed, has said what stands in its way, and has left it as it was.
     fn assert_left_alone(&self, scratch: &Scratch, run: &Finished, reason: &str) {
-        let Segment {
-            id,
-            owner,
-            creator,
-            creator_pid,
-            ..
-        } = self.segment;
+        let Segment { id, owner, creator, creator_pid, .. } = self.segment;
         run.assert_failed_with(&[
             &format!("segment {id} "),
             &format!("owned by uid {owner}"),
@@ -247,15 +231,8 @@ impl Occupant {
         wait_until("no process is left", || scratch.processes().is_empty());
         assert_eq!(scratch.segments(), slice::from_ref(&self.segment));
         // The status comes first: looking at the content attaches the segment.
-        assert_eq!(
-            status(self.segment.id),
-            self.status,
-            "its status has changed"
-        );
-        assert!(
-            holds(self.segment.id, &self.content),
-            "its content has changed"
-        );
+        assert_eq!(status(self.segment.id), self.status, "its status has changed");
+        assert!(holds(self.segment.id, &self.content), "its content has changed");
     }
 
     /// The run has delivered the message, has said whose segment was in its way, and has left
@@ -263,19 +240,9 @@ impl Occupant {
     fn assert_reclaimed(&self, scratch: &Scratch, run: &Finished) {
         run.assert_delivered(12, "Hello, world");
         assert_eq!(run.stderr.lines().count(), 1, "{run:#?}");
-        let Segment {
-            id, creator_pid, ..
-        } = self.segment;
-        for part in [
-            "reclaimed",
-            &format!("segment {id} "),
-            &format!("PID {creator_pid})"),
-        ] {
-            assert!(
-                run.stderr.contains(part),
-                "{part:?} is not in {:?}",
-                run.stderr
-            );
+        let Segment { id, creator_pid, .. } = self.segment;
+        for part in ["reclaimed", &format!("segment {id} "), &format!("PID {creator_pid})")] {
+            assert!(run.stderr.contains(part), "{part:?} is not in {:?}", run.stderr);
         }
         scratch.assert_nothing_left();
     }
@@ -285,12 +252,8 @@ impl Occupant {
 /// it, but not the two last columns, which say where its pages happen to be.
 fn status(id: i32) -> Vec<String> {
     let list = fs::read_to_string("/proc/sysvipc/shm").unwrap();
-    let columns = |line: &str| {
-        line.split_whitespace()
-            .take(14)
-            .map(String::from)
-            .collect::<Vec<_>>()
-    };
+    let columns =
+        |line: &str| line.split_whitespace().take(14).map(String::from).collect::<Vec<_>>();
     list.lines()
         .map(columns)
         .find(|columns| columns[1] == id.to_string())
@@ -306,10 +269,7 @@ fn say_hello(scratch: &Scratch) -> Finished {
 fn say_hello_in_vain(scratch: &Scratch) -> Finished {
     let begun = Instant::now();
     let finished = run(&mut scratch.sigshm(["--timeout=0.3", "Hello, world"]));
-    assert!(
-        begun.elapsed() >= Duration::from_millis(300),
-        "{finished:#?}"
-    );
+    assert!(begun.elapsed() >= Duration::from_millis(300), "{finished:#?}");
     finished
 }
 
@@ -379,10 +339,7 @@ fn the_segment_that_the_articles_program_leaves_behind_is_reclaimed() {
     wait_until("its child has ended", || scratch.processes().is_empty());
 
     let occupant = Occupant::at_the_key_of(&scratch, Vec::new());
-    assert_eq!(
-        (occupant.segment.mode & 0o777, occupant.segment.size),
-        (0o666, SIZE)
-    );
+    assert_eq!((occupant.segment.mode & 0o777, occupant.segment.size), (0o666, SIZE));
     assert_eq!(occupant.segment.creator_pid, pid.as_raw());
     occupant.assert_reclaimed(&scratch, &say_hello(&scratch));
 }
@@ -395,11 +352,7 @@ fn a_segment_left_by_a_run_whose_pid_the_new_run_has_got_is_reclaimed() {
     let mut command = scratch.sigshm(["Hello, world"]);
     // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
     unsafe { command.pre_exec(move || go_on_as(pid)) };
-    let first = match command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-    {
+    let first = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
         Ok(first) => first,
         Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
             let what = "a segment left by a run whose PID the new run has got";
@@ -434,11 +387,7 @@ fn go_on_as(pid: i32) -> io::Result<()> {
     // SAFETY: the kernel reads the arguments and one PID, which live until the call has returned.
     // The new process has a copy of this one's memory, as after fork(2).
     let made = unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw const arguments,
-            size_of::<libc::clone_args>(),
-        )
+        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
     };
     match Errno::result(made)? {
         0 => Ok(()),
@@ -502,9 +451,7 @@ fn a_left_segment_that_another_one_replaces_at_any_step_of_the_run_is_no_hindran
 fn say_hello_and_wait(scratch: &Scratch) -> Program {
     let run = Program::start(scratch.sigshm(["--timeout=60", "Hello, world"]));
     run.until_printed("text:Hello, world.");
-    wait_until("it sleeps between two looks", || {
-        state(run.pid()) == Some('S')
-    });
+    wait_until("it sleeps between two looks", || state(run.pid()) == Some('S'));
     run
 }
 
@@ -629,12 +576,8 @@ fn a_segment_whose_creator_lives_on_without_its_first_thread_is_left_alone() {
             unreachable!("the thread has ended");
         },
     };
-    wait_until("the first thread has ended", || {
-        state(creator.0) == Some('Z')
-    });
-    let threads = fs::read_dir(format!("/proc/{}/task", creator.0))
-        .unwrap()
-        .count();
+    wait_until("the first thread has ended", || state(creator.0) == Some('Z'));
+    let threads = fs::read_dir(format!("/proc/{}/task", creator.0)).unwrap().count();
     assert_eq!(threads, 2, "the other thread lives");
 
     let occupant = Occupant::at_the_key_of(&scratch, bytes);
@@ -693,10 +636,7 @@ fn a_segment_that_somebody_else_created_and_we_own_is_left_alone() {
     let occupant = Occupant::left_by_somebody_else(&scratch);
     give_to(0, occupant.segment.id);
     let occupant = occupant.noted_again(&scratch);
-    assert_eq!(
-        (occupant.segment.owner, occupant.segment.creator),
-        (0, SOMEBODY_ELSE)
-    );
+    assert_eq!((occupant.segment.owner, occupant.segment.creator), (0, SOMEBODY_ELSE));
     let run = say_hello_and_fail_at_once(&scratch);
     occupant.assert_left_alone(&scratch, &run, "it is another user's");
 }
@@ -708,10 +648,7 @@ fn a_segment_of_somebody_else_is_left_alone_even_by_root() {
     }
     let scratch = Scratch::new();
     let occupant = Occupant::left_by_somebody_else(&scratch);
-    assert_eq!(
-        (occupant.segment.owner, occupant.segment.creator),
-        (SOMEBODY_ELSE, SOMEBODY_ELSE)
-    );
+    assert_eq!((occupant.segment.owner, occupant.segment.creator), (SOMEBODY_ELSE, SOMEBODY_ELSE));
     let run = say_hello_and_fail_at_once(&scratch);
     occupant.assert_left_alone(&scratch, &run, "it is another user's");
 }
@@ -775,10 +712,7 @@ impl Held {
     /// Writes over what the run's segment holds.
     fn overwrite(&self, content: &[u8]) {
         let id = self.segment.id;
-        assert!(
-            Helper::doing(|| overwrite(id, content)).is_some(),
-            "it can be attached"
-        );
+        assert!(Helper::doing(|| overwrite(id, content)).is_some(), "it can be attached");
     }
 
     /// Lets both processes go on, and waits for their end.
@@ -852,23 +786,11 @@ fn a_segment_put_in_place_of_the_runs_own_is_neither_delivered_nor_touched() {
     };
     let replacements = [
         ("a message", message(1, 7, b"hostile")),
-        (
-            "a size just beyond the capacity",
-            message(1, LONGEST_TEXT + 1, b"hostile"),
-        ),
-        (
-            "a size far beyond the capacity",
-            message(1, usize::MAX, b"hostile"),
-        ),
+        ("a size just beyond the capacity", message(1, LONGEST_TEXT + 1, b"hostile")),
+        ("a size far beyond the capacity", message(1, usize::MAX, b"hostile")),
         ("an unknown id", message(7, 7, b"hostile")),
-        (
-            "a text without a NUL",
-            message(1, LONGEST_TEXT, &[b'x'; LONGEST_TEXT + 1]),
-        ),
-        (
-            "a segment that is smaller",
-            message(1, 7, b"hostile")[..32].to_vec(),
-        ),
+        ("a text without a NUL", message(1, LONGEST_TEXT, &[b'x'; LONGEST_TEXT + 1])),
+        ("a segment that is smaller", message(1, 7, b"hostile")[..32].to_vec()),
         ("a segment that is larger", beyond),
     ];
     let mut in_vain = Vec::new();

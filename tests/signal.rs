@@ -93,15 +93,7 @@ fn a_signal_has_a_name_with_or_without_sig_in_any_case_and_a_number() {
             assert!(error.starts_with(signal.as_str()), "{error}");
         }
     }
-    for text in [
-        "RTMIN",
-        "SIGRTMIN",
-        "rtmin+3",
-        "SIGRTMAX-1",
-        "32",
-        "34",
-        "64",
-    ] {
+    for text in ["RTMIN", "SIGRTMIN", "rtmin+3", "SIGRTMAX-1", "32", "34", "64"] {
         let error = notification(text).unwrap_err();
         assert!(error.contains("real-time"), "{text:?}: {error}");
     }
@@ -155,10 +147,7 @@ fn a_signal_that_cannot_notify_is_bad_usage() {
             let outcome = (finished.code, finished.text());
             assert_eq!(outcome, (Some(2), ""), "{finished:#?}");
             let first = finished.stderr.lines().next().unwrap();
-            assert!(
-                first.contains("--signal") && first.contains(reason),
-                "{finished:#?}"
-            );
+            assert!(first.contains("--signal") && first.contains(reason), "{finished:#?}");
         }
     }
 }
@@ -256,9 +245,7 @@ fn the_signal_ends_a_run_that_waits_for_the_lock_except_sigusr1_and_sigusr2() {
         let lock = take_lock(&scratch);
         let run = Program::start(hello(signal, &scratch));
         run.until_complained("sigshm: waiting: ");
-        wait_until("it waits for the lock", || {
-            is_blocked_in(run.pid(), libc::SYS_flock)
-        });
+        wait_until("it waits for the lock", || is_blocked_in(run.pid(), libc::SYS_flock));
         kill(run.pid(), signal).unwrap();
         runs.push((scratch, lock, run, signal));
     }
@@ -356,15 +343,9 @@ fn assert_discarded(signal: Signal) {
     let to = listener.pid().to_string();
     let arguments = ["--signal", name(signal), "--timeout=1", "--to", &to, "hi"];
     let sender = Program::start(scratch.sigshm(arguments));
-    wait_until("it is pending", || {
-        signals(listener.pid(), "ShdPnd:") & bit(signal) != 0
-    });
+    wait_until("it is pending", || signals(listener.pid(), "ShdPnd:") & bit(signal) != 0);
     listener.go_on();
-    let reasons = [
-        "SIGCONT",
-        &format!("discarded {signal}"),
-        "send the message again",
-    ];
+    let reasons = ["SIGCONT", &format!("discarded {signal}"), "send the message again"];
     sender.finish().assert_failed_with(&reasons);
     // The listener is still there.
     let delivered = run(&mut with(signal, &scratch, &["--to", &to, "hi"]));
@@ -376,12 +357,9 @@ fn assert_discarded(signal: Signal) {
 #[test]
 fn a_sender_looks_for_a_handler_of_its_own_signal() {
     let scratch = Scratch::new();
-    for (listens, sends) in [
-        (SIGUSR1, SIGUSR2),
-        (SIGWINCH, SIGUSR1),
-        (SIGTERM, SIGINT),
-        (SIGUSR2, SIGCHLD),
-    ] {
+    for (listens, sends) in
+        [(SIGUSR1, SIGUSR2), (SIGWINCH, SIGUSR1), (SIGTERM, SIGINT), (SIGUSR2, SIGCHLD)]
+    {
         let listener = Program::start(with(listens, &scratch, &["--listen"]));
         listener.until_printed("# Registering");
         let pid = listener.pid().to_string();
@@ -458,9 +436,7 @@ fn no_process_may_catch_sigkill_or_sigstop_and_the_kernel_says_so() {
             let text = finished.text();
             assert!(!text.contains('#'), "{text}");
             // It was really tried, and nothing untrue is told of it.
-            let is_told = arguments
-                .iter()
-                .any(|it| ["--explain", "--step"].contains(it));
+            let is_told = arguments.iter().any(|it| ["--explain", "--step"].contains(it));
             let told = format!("{ignores} = -1 EINVAL");
             assert_eq!(plain(text).contains(&told), is_told, "{text}");
             assert!(!text.contains("pending") && !text.contains("kill -"));

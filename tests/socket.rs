@@ -93,10 +93,8 @@ fn any_message_arrives_as_it_does_through_memory() {
 fn a_message_that_is_too_long_is_bad_usage() {
     let scratch = Scratch::new();
     let long = "x".repeat(1008);
-    let [socket, memory] = [
-        run(&mut scratch.via_socket([&long])),
-        run(&mut scratch.sigshm([&long])),
-    ];
+    let [socket, memory] =
+        [run(&mut scratch.via_socket([&long])), run(&mut scratch.sigshm([&long]))];
     assert_eq!((socket.code, socket.text()), (Some(2), ""));
     assert_eq!(socket.stderr, memory.stderr);
 }
@@ -244,10 +242,8 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
         while started.elapsed() < moment {
             std::hint::spin_loop();
         }
-        let (signal, parent) = (
-            [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT][number % 3],
-            running.pid(),
-        );
+        let (signal, parent) =
+            ([Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT][number % 3], running.pid());
         match number % 4 {
             0 => killpg(parent, signal).unwrap(),
             1 => children(parent).iter().for_each(|&child| {
@@ -284,10 +280,9 @@ fn a_run_that_may_open_no_more_files_says_so() {
 
 #[test]
 fn a_listener_that_is_stopped_is_given_up_in_time() {
-    for point in [
-        Point::Call(Side::Child, libc::SYS_write),
-        Point::Call(Side::Child, libc::SYS_recvfrom),
-    ] {
+    for point in
+        [Point::Call(Side::Child, libc::SYS_write), Point::Call(Side::Child, libc::SYS_recvfrom)]
+    {
         let scratch = Scratch::new();
         let mut command = scratch.via_socket(["--timeout=0.3", "Hello, world"]);
         let frozen = freeze(&mut command, point).expect("it has not ended");
@@ -371,10 +366,7 @@ fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
     }
     let told = events(text);
     let told: Vec<_> = told.iter().map(|it| (it.1, &*it.2, &*it.3)).collect();
-    let (forks, reaps) = (
-        format!("fork() = {listener}"),
-        format!("waitpid() = {listener}"),
-    );
+    let (forks, reaps) = (format!("fork() = {listener}"), format!("waitpid() = {listener}"));
     assert_eq!(
         told,
         [
@@ -409,9 +401,7 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
         let line = stop.lines().map(str::trim);
         let mut lines = line.filter_map(|line| line.strip_prefix("$ "));
         let found = lines.find(|line| line.starts_with(start));
-        found
-            .unwrap_or_else(|| panic!("{start} in {stop}"))
-            .to_owned()
+        found.unwrap_or_else(|| panic!("{start} in {stop}")).to_owned()
     };
     run.step_to("the sender makes two connected sockets");
     assert_eq!(children(sender), []);
@@ -427,9 +417,7 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
 
     run.step_to("the listener waits at its socket");
     run.step_to("the sender sends the message");
-    wait_until("the listener sleeps", || {
-        is_blocked_in(listener, libc::SYS_recvfrom)
-    });
+    wait_until("the listener sleeps", || is_blocked_in(listener, libc::SYS_recvfrom));
     let state = typed(&suggested(&run, "grep State"));
     assert!(state.starts_with("State:\tS"), "{state}");
 
@@ -494,17 +482,9 @@ fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
         "answer.rs",
         "proc.rs",
     ];
-    let below = lines(
-        &below
-            .map(|file| format!("sys/{file}"))
-            .each_ref()
-            .map(|it| &**it),
-    );
+    let below = lines(&below.map(|file| format!("sys/{file}")).each_ref().map(|it| &**it));
     let said = row("| lines of `src/sys/` that nothing else needs |")[0];
-    assert!(
-        said.abs_diff(below) < 100,
-        "src/lesson.md says {said}, and they have {below} lines"
-    );
+    assert!(said.abs_diff(below) < 100, "src/lesson.md says {said}, and they have {below} lines");
 
     let scratch = Scratch::new();
     let mut version = sigshm();
@@ -533,24 +513,13 @@ fn count_calls(scratch: &Scratch, program: &Command) -> Option<usize> {
     let count = || {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=!fcntl", "-o"]);
-        strace
-            .arg(&log)
-            .arg(program.get_program())
-            .args(program.get_args());
+        strace.arg(&log).arg(program.get_program()).args(program.get_args());
         strace.current_dir(scratch.dir()).stdin(Stdio::null());
         let output = strace.output().ok()?;
         assert!(output.status.success(), "{output:?}");
         let log = fs::read_to_string(&log).unwrap();
         // One that was interrupted by a line of the other process has two lines.
-        Some(
-            log.lines()
-                .filter(|line| !line.contains(" resumed>"))
-                .count(),
-        )
+        Some(log.lines().filter(|line| !line.contains(" resumed>")).count())
     };
-    (0..10)
-        .map(|_| count())
-        .collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .min()
+    (0..10).map(|_| count()).collect::<Option<Vec<_>>>()?.into_iter().min()
 }

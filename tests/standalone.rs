@@ -214,10 +214,8 @@ fn a_process_that_ignores_sigusr1_is_refused_and_sent_nothing() {
 #[test]
 fn a_listener_that_has_no_handler_yet_is_refused_and_reached_later() {
     let scratch = Scratch::new();
-    let mut listener = Program::start_at(
-        scratch.sigshm(["--listen", "--step"]),
-        "the listener tells its PID",
-    );
+    let mut listener =
+        Program::start_at(scratch.sigshm(["--listen", "--step"]), "the listener tells its PID");
     let early = send(&scratch, listener.pid(), &[], "too early").finish();
     early.assert_failed_with(&["no handler for SIGUSR1"]);
     assert_eq!((early.text(), scratch.segments()), ("", vec![]));
@@ -329,12 +327,8 @@ fn explained_both_tell_of_the_same_key_segment_and_processes() {
     let created = format!("shmget() = {id}");
     let events = [&created, "copies the message in", "kill()", "removes"];
     assert_timeline(sent_out.text(), (from, to), &events);
-    let events = [
-        "registers its handler",
-        "the handler stores it",
-        "copies the message out",
-        "ends",
-    ];
+    let events =
+        ["registers its handler", "the handler stores it", "copies the message out", "ends"];
     assert_timeline(taken_in.text(), (from, to), &events);
 
     for finished in [&sent_out, &taken_in] {
@@ -343,24 +337,16 @@ fn explained_both_tell_of_the_same_key_segment_and_processes() {
         }
     }
     // Without the explanations it is what they print anyway.
-    assert_eq!(
-        without_explanations(sent_out.text()),
-        sent(12, "Hello, world")
-    );
-    assert_eq!(
-        without_explanations(taken_in.text()),
-        received(to, "Hello, world")
-    );
+    assert_eq!(without_explanations(sent_out.text()), sent(12, "Hello, world"));
+    assert_eq!(without_explanations(taken_in.text()), received(to, "Hello, world"));
     scratch.assert_nothing_left();
 }
 
 #[test]
 fn step_by_step_each_stops_until_enter_and_the_segment_can_be_looked_at_meanwhile() {
     let scratch = Scratch::new();
-    let mut listener = Program::start_at(
-        scratch.sigshm(["--listen", "--step"]),
-        "the listener tells its PID",
-    );
+    let mut listener =
+        Program::start_at(scratch.sigshm(["--listen", "--step"]), "the listener tells its PID");
     assert_eq!(without_explanations(&listener.printed()), "");
     assert!(!has_handler(listener.pid()));
     listener.step_to("its handler is in place");
@@ -412,10 +398,9 @@ fn step_by_step_each_stops_until_enter_and_the_segment_can_be_looked_at_meanwhil
     sender.enter();
 
     let pid = listener.pid();
-    for (program, told) in [
-        (sender, sent(12, "Hello, world")),
-        (listener, received(pid, "Hello, world")),
-    ] {
+    for (program, told) in
+        [(sender, sent(12, "Hello, world")), (listener, received(pid, "Hello, world"))]
+    {
         let finished = program.finish();
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
         assert_eq!(without_explanations(finished.text()), told);
@@ -430,10 +415,9 @@ fn at_the_end_of_standard_input_both_go_on_without_stops() {
     let listener = listen(&scratch, &["--step"]);
     let pid = listener.pid();
     let sender = send(&scratch, pid, &["--step"], "Hello, world");
-    for (program, told) in [
-        (sender, sent(12, "Hello, world")),
-        (listener, received(pid, "Hello, world")),
-    ] {
+    for (program, told) in
+        [(sender, sent(12, "Hello, world")), (listener, received(pid, "Hello, world"))]
+    {
         let finished = program.finish();
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
         assert_eq!(without_explanations(finished.text()), told);
@@ -494,12 +478,8 @@ fn a_signal_that_comes_before_the_listener_waits_for_it_is_in_the_timeline_too()
     let finished = listener.finish();
     let outcome = (finished.code, finished.stderr.as_str());
     assert_eq!(outcome, (Some(0), ""), "{finished:#?}");
-    let events = [
-        "registers its handler",
-        "the handler stores it",
-        "copies the message out",
-        "ends",
-    ];
+    let events =
+        ["registers its handler", "the handler stores it", "copies the message out", "ends"];
     assert_timeline(finished.text(), (from, pid), &events);
     scratch.assert_nothing_left();
 }
@@ -549,10 +529,7 @@ fn assert_prints_a_copy(options: &[&str]) {
     unsafe { command.pre_exec(|| ptrace::traceme().map_err(io::Error::from)) };
     let listener = Program::start(command);
     let pid = listener.pid();
-    assert_eq!(
-        waitpid(pid, None),
-        Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP))
-    );
+    assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)));
     let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
     ptrace::setoptions(pid, options).unwrap();
 
@@ -741,20 +718,10 @@ fn a_sender_whose_listener_does_not_read_gives_up_and_the_listener_is_unharmed()
     let scratch = Scratch::new();
     let listener = listen(&scratch, &[]);
     listener.stop();
-    let sender = send(
-        &scratch,
-        listener.pid(),
-        &["--timeout", "0.3"],
-        "Hello, world",
-    );
+    let sender = send(&scratch, listener.pid(), &["--timeout", "0.3"], "Hello, world");
     let finished = sender.finish();
     let named = format!("PID {}", listener.pid());
-    finished.assert_failed_with(&[
-        &named,
-        "0.3 seconds",
-        "a signal has stopped PID",
-        "kill -CONT",
-    ]);
+    finished.assert_failed_with(&[&named, "0.3 seconds", "a signal has stopped PID", "kill -CONT"]);
     assert!(!finished.text().contains("# All done"), "{finished:#?}");
     assert_eq!(scratch.segments(), []);
     // It finds a signal, and no message.
@@ -835,10 +802,7 @@ fn in_a_storm_of_signals_the_message_arrives_and_success_means_that_it_was_read(
         );
         assert_said(&finished, &sent(message.len(), &message));
         let finished = listener.finish();
-        assert_eq!(
-            (finished.code, finished.text()),
-            (Some(0), &*received(pid, &message))
-        );
+        assert_eq!((finished.code, finished.text()), (Some(0), &*received(pid, &message)));
         for note in finished.stderr.lines() {
             assert_notes(note, &[""], &scratch);
         }
@@ -868,10 +832,7 @@ fn a_storm_of_signals_does_not_prolong_a_listeners_timeout() {
         error,
         "sigshm: error: no message came within 0.5 seconds; if it is only slow, wait longer with --timeout\n"
     );
-    assert_eq!(
-        (finished.code, finished.text()),
-        (Some(1), &*registered(pid))
-    );
+    assert_eq!((finished.code, finished.text()), (Some(1), &*registered(pid)));
     scratch.assert_nothing_left();
 }
 
@@ -893,10 +854,7 @@ fn a_segment_that_holds_no_message_is_named_as_such_and_left_untouched() {
         // As a 32-bit program writes "A", a longer text, and a text that reads as a small size.
         ("there is a NUL within its size", of_32_bits(b"A")),
         ("(it looks like a 32-bit program's)", of_32_bits(b"A")),
-        (
-            "(it looks like a 32-bit program's)",
-            of_32_bits(b"Hello, world"),
-        ),
+        ("(it looks like a 32-bit program's)", of_32_bits(b"Hello, world")),
         ("(it looks like a 32-bit program's)", of_32_bits(b"\x01")),
     ] {
         let listener = listen(&scratch, &[]);
@@ -931,10 +889,7 @@ fn an_empty_segment_is_no_message_and_stands_in_the_way_of_one() {
     let finished = send(&scratch, listener.pid(), &timeout, "Hello, world").finish();
     let named = format!("segment {}", planted.id);
     finished.assert_failed_with(&["EEXIST", &named, "its creator is alive", "ipcrm"]);
-    assert!(
-        !is_pending(listener.pid()),
-        "there was nothing to notify it of"
-    );
+    assert!(!is_pending(listener.pid()), "there was nothing to notify it of");
     assert_eq!(planted.bytes(), [0; 1024]);
     assert_eq!(listener.printed(), registered(listener.pid()));
     drop(planted);
@@ -961,12 +916,7 @@ fn a_stray_that_comes_before_the_sender_has_attached_is_told_so() {
 fn a_sender_that_is_not_alone_does_not_say_that_it_is_the_one_who_stays_attached() {
     let scratch = Scratch::new();
     let listener = listen(&scratch, &[]);
-    let arguments = [
-        "--timeout=0.3",
-        "--to",
-        &listener.pid().to_string(),
-        "Hello, world",
-    ];
+    let arguments = ["--timeout=0.3", "--to", &listener.pid().to_string(), "Hello, world"];
     let mut command = scratch.sigshm(arguments);
     let point = Point::Call(Side::Parent, libc::SYS_shmat);
     let frozen = freeze(&mut command, point).expect("it attaches");
@@ -1090,10 +1040,7 @@ fn assert_delivered_after(reasons: &[&str], scratch: &Scratch, listener: Program
     let sender = send(scratch, pid, &[], message);
     assert_said(&sender.finish(), &sent(message.len(), message));
     let finished = listener.finish();
-    assert_eq!(
-        (finished.code, finished.text()),
-        (Some(0), &*received(pid, message))
-    );
+    assert_eq!((finished.code, finished.text()), (Some(0), &*received(pid, message)));
     assert_notes(&finished.stderr, reasons, scratch);
 }
 
@@ -1140,10 +1087,7 @@ fn without_explanations(text: &str) -> String {
 fn explanations(text: &str) -> String {
     let lines = text.lines().filter(|line| is_explanation(line));
     let lines: Vec<String> = lines.map(plain).collect();
-    let words: Vec<&str> = lines
-        .iter()
-        .flat_map(|line| line.split_whitespace())
-        .collect();
+    let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
     words.join(" ")
 }
 
@@ -1275,10 +1219,7 @@ impl Storm {
             }
         });
         wait_until("there is a storm", || sent.load(Ordering::Relaxed) > 2);
-        Self {
-            enough,
-            thread: Some(thread),
-        }
+        Self { enough, thread: Some(thread) }
     }
 }
 

@@ -81,14 +81,8 @@ fn assert_shown_at_each_stop(signal: Signal) {
     let mut class = Class::start(&scratch, &["--signal", name]);
     let sender = class.sender;
     let caught = |pid| signals(pid, "SigCgt:") & bit(signal);
-    let mut known = Known {
-        signal,
-        key: scratch.key(),
-        sender,
-        listener: None,
-        segment: None,
-        left: None,
-    };
+    let mut known =
+        Known { signal, key: scratch.key(), sender, listener: None, segment: None, left: None };
 
     // Nothing is made before it is told, not even the second process.
     for number in 0..=FORKS {
@@ -145,10 +139,7 @@ fn assert_shown_at_each_stop(signal: Signal) {
     assert_eq!(*segment, expected);
     let ftok = format!(", 1) = 0x{:08x}", scratch.key());
     assert!(class.text.contains(&ftok), "{ftok:?} in {}", class.text);
-    let shmget = format!(
-        "shmget(0x{:08x}, 1024, IPC_CREAT|IPC_EXCL|0600) = {id}",
-        scratch.key()
-    );
+    let shmget = format!("shmget(0x{:08x}, 1024, IPC_CREAT|IPC_EXCL|0600) = {id}", scratch.key());
     assert!(class.text.contains(&shmget), "{shmget:?} in {}", class.text);
     let [from_sender] = &mappings(sender, id)[..] else {
         panic!("{:?}", mappings(sender, id));
@@ -163,10 +154,7 @@ fn assert_shown_at_each_stop(signal: Signal) {
     class.enter();
 
     // The listener has taken a copy and detached before it stops.
-    let expected = Segment {
-        last_pid: listener.as_raw(),
-        ..expected
-    };
+    let expected = Segment { last_pid: listener.as_raw(), ..expected };
     for number in [TELLS, READ] {
         let stop = class.stop(number);
         assert_eq!(scratch.segments(), slice::from_ref(&expected));
@@ -191,10 +179,7 @@ fn assert_shown_at_each_stop(signal: Signal) {
     let (text, status) = class.end();
     assert!(matches!(status, WaitStatus::Exited(_, 0)), "{text}");
     let expected = transcript_with(signal, listener.as_raw(), 12, "Hello, world");
-    assert_eq!(
-        without_explanations(&text.replace("\n\n", "\n")),
-        plain(&expected)
-    );
+    assert_eq!(without_explanations(&text.replace("\n\n", "\n")), plain(&expected));
     assert_eq!(scratch.segments(), []);
     scratch.assert_nothing_left();
 }
@@ -405,16 +390,8 @@ fn stray_sigusr1s_at_all_stops_of_the_same_run_change_nothing() {
         class.enter();
     }
     // At two stops it stayed pending, and the two became one.
-    assert!(
-        class.text.contains("* A signal, but no message: "),
-        "{}",
-        class.text
-    );
-    assert!(
-        class.text.contains("with the same result: 1."),
-        "{}",
-        class.text
-    );
+    assert!(class.text.contains("* A signal, but no message: "), "{}", class.text);
+    assert!(class.text.contains("with the same result: 1."), "{}", class.text);
     class.assert_delivered(STOPS.len());
     scratch.assert_nothing_left();
 }
@@ -527,11 +504,7 @@ impl Typing {
         with_default_signals(&mut shell);
         terminal.becomes_terminal_of(&mut shell);
         let shell = shell.spawn().unwrap();
-        Self {
-            terminal,
-            before,
-            shell,
-        }
+        Self { terminal, before, shell }
     }
 
     /// Presses this key at each stop until it stands at the one with this number.
@@ -548,9 +521,7 @@ impl Typing {
     #[track_caller]
     fn end(&mut self, scratch: &Scratch) -> (String, String) {
         self.terminal.until_shown("sh: ", 1);
-        wait_until("the status is shown", || {
-            self.terminal.shown().ends_with('\n')
-        });
+        wait_until("the status is shown", || self.terminal.shown().ends_with('\n'));
         let shell = self.shell.id() as i32;
         wait_until("only the shell is left", || scratch.processes() == [shell]);
         let shown = self.terminal.shown().replace('\r', "");
@@ -578,11 +549,7 @@ fn enter_goes_on_however_the_terminal_is_set_and_that_is_left_as_it_was() {
             let (text, status) = typing.end(&scratch);
             assert_eq!(status, "0", "{name} {enter:?}: {text}");
             assert_is_transcript(&text, STOPS.len());
-            assert_eq!(
-                typing.terminal.settings(),
-                typing.before,
-                "{name} {enter:?}"
-            );
+            assert_eq!(typing.terminal.settings(), typing.before, "{name} {enter:?}");
             drop(typing);
             scratch.assert_nothing_left();
         }
@@ -598,11 +565,7 @@ fn enter_goes_on_although_a_shell_has_set_the_terminal_anew_during_a_stop() {
     // As after Ctrl-Z and fg.
     typing.terminal.set(unset);
     wait_until("it is set for Enter again", || {
-        typing
-            .terminal
-            .settings()
-            .input_flags
-            .contains(InputFlags::ICRNL)
+        typing.terminal.settings().input_flags.contains(InputFlags::ICRNL)
     });
     typing.terminal.press("\r");
     typing.terminal.until_shown(WAITS, 3);
@@ -763,9 +726,7 @@ fn assert_ends_when_killed(number: usize, killed: Side) {
     let (finished, ended) = piped.end();
     let case = format!("stop {number}, {killed:?} killed: {finished:#?}");
     assert!(ended - since < Duration::from_secs(2), "{case}");
-    wait_until("the other one has ended", || {
-        is_gone(survivor) || state(survivor) == Some('Z')
-    });
+    wait_until("the other one has ended", || is_gone(survivor) || state(survivor) == Some('Z'));
 
     match killed {
         Side::Sender => {
@@ -906,10 +867,7 @@ fn assert_shows(command: &str, shows: &str, known: &Known) {
     sh.args(["-c", command]).env("LC_ALL", "C");
     let output = sh.output().unwrap();
     if output.status.code() == Some(127) && !command.starts_with("grep ") {
-        not_tested(
-            &format!("what a stop suggests: {command}"),
-            "it is not installed",
-        );
+        not_tested(&format!("what a stop suggests: {command}"), "it is not installed");
         return;
     }
     let text = String::from_utf8(output.stdout).unwrap();
@@ -930,9 +888,7 @@ fn assert_shows(command: &str, shows: &str, known: &Known) {
     let is_true = match (what, detail) {
         ("the segments there are", "none of this run") | ("still no segment of this run", "") => {
             // Only what a dead run has left may be at the key.
-            let mut at_key = text
-                .lines()
-                .filter(|it| it.contains(&format!("0x{:08x}", known.key)));
+            let mut at_key = text.lines().filter(|it| it.contains(&format!("0x{:08x}", known.key)));
             let is_left = |line: &str| known.left.is_some_and(|id| line.contains(&id.to_string()));
             text.contains("Segments") && at_key.all(is_left)
         }
@@ -968,11 +924,7 @@ fn stepping(scratch: &Scratch) -> Command {
 
 #[track_caller]
 fn assert_stopped_and_delivered(finished: &Finished, stops: usize) {
-    assert_eq!(
-        (finished.code, finished.stderr.as_str()),
-        (Some(0), ""),
-        "{finished:#?}"
-    );
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:#?}");
     assert_is_transcript(finished.text(), stops);
 }
 
@@ -1015,11 +967,7 @@ impl Class {
         let mut settings = tcgetattr(&terminal).unwrap();
         settings.local_flags.insert(LocalFlags::ECHO);
         tcsetattr(&terminal, SetArg::TCSANOW, &settings).unwrap();
-        Self {
-            session,
-            sender: Pid::from_raw(sender.unwrap()),
-            text: String::new(),
-        }
+        Self { session, sender: Pid::from_raw(sender.unwrap()), text: String::new() }
     }
 
     /// Waits for the stop with this number, which must be the next one.
@@ -1110,19 +1058,13 @@ impl Class {
             status = self.session.process().status();
             status != Some(WaitStatus::StillAlive)
         });
-        (
-            self.text + &rest.replace("\r\n", "\n"),
-            status.expect("nobody else has reaped it"),
-        )
+        (self.text + &rest.replace("\r\n", "\n"), status.expect("nobody else has reaped it"))
     }
 
     #[track_caller]
     fn assert_delivered(self, stops: usize) {
         let (text, status) = self.end();
-        assert!(
-            matches!(status, WaitStatus::Exited(_, 0)),
-            "{status:?}: {text}"
-        );
+        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}: {text}");
         assert_is_transcript(&text, stops);
     }
 }
@@ -1151,13 +1093,7 @@ impl Piped {
                 let _ = sender.send(line.unwrap());
             }
         });
-        Self {
-            running,
-            stdin,
-            lines,
-            text: String::new(),
-            next: 0,
-        }
+        Self { running, stdin, lines, text: String::new(), next: 0 }
     }
 
     #[track_caller]
@@ -1206,11 +1142,7 @@ impl Piped {
         let mut stderr = String::new();
         let mut errors = self.running.child().stderr.take().unwrap();
         errors.read_to_string(&mut stderr).unwrap();
-        let finished = Finished {
-            stdout: self.text.into_bytes(),
-            stderr,
-            ..self.running.finish()
-        };
+        let finished = Finished { stdout: self.text.into_bytes(), stderr, ..self.running.finish() };
         (finished, ended)
     }
 }

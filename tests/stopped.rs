@@ -56,9 +56,7 @@ fn stop_listener_at(scratch: &Scratch, timeout: &str, point: Point) -> Stopped {
     if listener.is_some_and(is_stopped) {
         return Stopped::Listener(released);
     }
-    released
-        .finish(TIMEOUT)
-        .assert_delivered(12, "Hello, world");
+    released.finish(TIMEOUT).assert_delivered(12, "Hello, world");
     scratch.assert_nothing_left();
     Stopped::Nobody
 }
@@ -86,11 +84,7 @@ fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
         let finished = released.finish(LIMIT);
         assert_eq!(finished.code, Some(1), "{}", finished.text());
         let is_ready = finished.text().contains("# Writing message");
-        let what = if is_ready {
-            "has not ended"
-        } else {
-            "was not ready"
-        };
+        let what = if is_ready { "has not ended" } else { "was not ready" };
         finished.assert_failed_with(&[
             &format!("the listener (PID {listener}) {what} within 1 second: "),
             ": a signal has stopped it",
@@ -251,9 +245,7 @@ fn wait_for_lock_and_suspend() -> (Scratch, Running) {
     // test's may be, takes no notice of Ctrl-Z.
     let run = start(command.process_group(0));
     let pid = run.pid();
-    wait_until("the run waits for the lock", || {
-        is_blocked_in(pid, libc::SYS_flock)
-    });
+    wait_until("the run waits for the lock", || is_blocked_in(pid, libc::SYS_flock));
     kill(pid, Signal::SIGTSTP).unwrap();
     wait_until("the run is stopped", || state(pid) == Some('T'));
     drop(lock);

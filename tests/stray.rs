@@ -66,12 +66,7 @@ fn signals_that_end_nothing_by_default_do_nothing_at_any_step() {
     // well as exits of system calls are among them.
     for side in [Side::Parent, Side::Child] {
         disturb_at((0..).step_by(3), side, |frozen| {
-            for signal in [
-                Signal::SIGCHLD,
-                Signal::SIGCONT,
-                Signal::SIGURG,
-                Signal::SIGWINCH,
-            ] {
+            for signal in [Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGURG, Signal::SIGWINCH] {
                 killpg(frozen.parent(), signal).unwrap();
             }
         });
@@ -149,11 +144,8 @@ fn a_stray_does_not_deliver_what_a_dead_run_has_left() {
 fn a_storm_of_strays_while_the_run_goes_on_does_not_keep_the_message_from_arriving() {
     let scratch = Scratch::new();
     // The listener has been born, and its handler is not there.
-    let frozen = freeze(
-        &mut scratch.sigshm(["Hello, world"]),
-        Point::Step(Side::Child, 0),
-    )
-    .unwrap();
+    let frozen =
+        freeze(&mut scratch.sigshm(["Hello, world"]), Point::Step(Side::Child, 0)).unwrap();
     let (parent, listener) = (frozen.parent(), frozen.listener().unwrap());
     // The parent makes no segment before the first thousand have come.
     kill(parent, Signal::SIGSTOP).unwrap();
@@ -167,9 +159,7 @@ fn a_storm_of_strays_while_the_run_goes_on_does_not_keep_the_message_from_arrivi
                 strays.fetch_add(1, Ordering::Relaxed);
             }
         });
-        wait_until("a thousand have been sent", || {
-            strays.load(Ordering::Relaxed) >= 1000
-        });
+        wait_until("a thousand have been sent", || strays.load(Ordering::Relaxed) >= 1000);
         kill(parent, Signal::SIGCONT).unwrap();
         let finished = released.finish(TIMEOUT);
         is_over.store(true, Ordering::Relaxed);
@@ -200,13 +190,9 @@ fn ignore(ignored: Signal) {
 
 #[test]
 fn signals_that_the_starter_ignores_are_no_hindrance() {
-    for ignored in [
-        Signal::SIGUSR1,
-        Signal::SIGCHLD,
-        Signal::SIGCONT,
-        Signal::SIGALRM,
-        Signal::SIGPIPE,
-    ] {
+    for ignored in
+        [Signal::SIGUSR1, Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGALRM, Signal::SIGPIPE]
+    {
         let scratch = Scratch::new();
         let finished = run(&mut started_by(&scratch, move || ignore(ignored)));
         finished.assert_delivered(12, "Hello, world");
@@ -238,9 +224,6 @@ fn a_listener_that_fails_is_noticed_although_the_starter_ignores_sigchld() {
     let frozen = freeze(&mut command, Point::Call(Side::Child, libc::SYS_shmat)).unwrap();
     let listener = frozen.listener().unwrap();
     kill(listener, Signal::SIGKILL).unwrap();
-    frozen
-        .release()
-        .finish(TIMEOUT)
-        .assert_failed_with(&[&format!("PID {listener}"), "SIGKILL"]);
+    frozen.release().finish(TIMEOUT).assert_failed_with(&[&format!("PID {listener}"), "SIGKILL"]);
     scratch.assert_nothing_left();
 }

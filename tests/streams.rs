@@ -183,12 +183,7 @@ fn refused_packets() -> io::Result<OwnedFd> {
 
 #[test]
 fn a_connection_whose_reader_has_left_is_no_error_for_any_command() {
-    for left in [
-        reset_connection,
-        reset_packets,
-        refused_datagrams,
-        refused_packets,
-    ] {
+    for left in [reset_connection, reset_packets, refused_datagrams, refused_packets] {
         if let Err(error) = left() {
             not_tested("a connection whose reader has left", &error.to_string());
             continue;

@@ -20,10 +20,7 @@ fn captured_through_a_pipe_it_is_the_coloured_transcript() {
 #[test]
 fn on_a_terminal_it_is_the_same_transcript() {
     let scratch = Scratch::new();
-    assert_eq!(
-        on_a_terminal(scratch.sigshm(["Hello, world"])),
-        Shown::Coloured
-    );
+    assert_eq!(on_a_terminal(scratch.sigshm(["Hello, world"])), Shown::Coloured);
     scratch.assert_nothing_left();
 }
 
@@ -154,11 +151,7 @@ fn each_line_is_one_write() {
     ] {
         let (ours, theirs) = packet_sockets();
         let mut command = scratch.sigshm([&message]);
-        let child = command
-            .stdout(theirs)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let child = command.stdout(theirs).stderr(Stdio::piped()).spawn().unwrap();
         // With it goes this process's copy of the other end, so that the end can be seen.
         drop(command);
 
@@ -223,11 +216,7 @@ impl Shown {
 #[track_caller]
 fn through_a_pipe(mut command: Command) -> Shown {
     let finished = run(&mut command);
-    assert_eq!(
-        (finished.code, finished.stderr.as_str()),
-        (Some(0), ""),
-        "{finished:#?}"
-    );
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:#?}");
     Shown::new(finished.text())
 }
 
@@ -239,15 +228,7 @@ fn on_a_terminal(command: Command) -> Shown {
     let status = session.process().wait().unwrap();
     assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
     // A terminal ends its lines like this, and no line ends in any other way.
-    assert_eq!(
-        text.matches('\n').count(),
-        text.matches("\r\n").count(),
-        "{text:?}"
-    );
-    assert_eq!(
-        text.matches('\r').count(),
-        text.matches("\r\n").count(),
-        "{text:?}"
-    );
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "{text:?}");
+    assert_eq!(text.matches('\r').count(), text.matches("\r\n").count(), "{text:?}");
     Shown::new(&text.replace("\r\n", "\n"))
 }

@@ -163,14 +163,7 @@ fn sixty_runs_at_once_all_deliver_on_all_processors_and_on_one() {
             let scratches: Vec<Scratch> = (0..60).map(|_| Scratch::new()).collect();
             let start = |scratch: &Scratch| {
                 let mut command = scratch.sigshm(way);
-                start(
-                    if pinned {
-                        on_one(&mut command)
-                    } else {
-                        &mut command
-                    }
-                    .arg("hi"),
-                )
+                start(if pinned { on_one(&mut command) } else { &mut command }.arg("hi"))
             };
             let runs: Vec<Running> = scratches.iter().map(start).collect();
             for (run, scratch) in runs.into_iter().zip(&scratches) {

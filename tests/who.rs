@@ -91,11 +91,7 @@ fn programs_that_catch_signals_to_clean_up_are_refused() {
         }
         is_procps
     };
-    for (program, end, status) in [
-        (shell, "exit 42", 42),
-        (editor, ":q!", 0),
-        (monitor, "q", 0),
-    ] {
+    for (program, end, status) in [(shell, "exit 42", 42), (editor, ":q!", 0), (monitor, "q", 0)] {
         if !is_there(program[0]) || program == monitor && !is_procps(program[0]) {
             continue;
         }
@@ -161,10 +157,7 @@ fn a_listener_in_any_language_is_taken_for_one() {
     let scratch = Scratch::new();
     let [python, perl, bash, ruby, go] =
         ["py", "pl", "sh", "rb", "go"].map(|language| format!("{PEERS}.{language}"));
-    let (c, compiled) = (
-        compile_peer("listener"),
-        scratch.dir().join("listener-in-go"),
-    );
+    let (c, compiled) = (compile_peer("listener"), scratch.dir().join("listener-in-go"));
     let mut compile = Command::new("go");
     compile.args(["build", "-o"]).arg(&compiled).arg(go);
     if is_there("go") {
@@ -183,10 +176,7 @@ fn a_listener_in_any_language_is_taken_for_one() {
         (compiled.to_str().unwrap(), reader.to_vec()),
     ] {
         let needed = [program].into_iter();
-        if !needed
-            .chain(arguments.contains(&"perl").then_some("perl"))
-            .all(is_there)
-        {
+        if !needed.chain(arguments.contains(&"perl").then_some("perl")).all(is_there) {
             continue;
         }
         let mut command = Command::new(program);
@@ -208,18 +198,12 @@ fn unshare(options: &[&str], script: &str) -> Option<Command> {
         let mut command = Command::new("unshare");
         // Another user may do it where there are namespaces of users.
         command.args((!is_root).then_some("-r")).args(options);
-        command
-            .args(["sh", "-c", script, "sh"])
-            .stdin(Stdio::null());
+        command.args(["sh", "-c", script, "sh"]).stdin(Stdio::null());
         with_default_signals(command.env_remove("NO_COLOR"));
         command
     };
     let mut trial = start("mount --bind /dev/null /proc/$$/status");
-    if trial
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|it| it.success())
-    {
+    if trial.stderr(Stdio::null()).status().is_ok_and(|it| it.success()) {
         return Some(start(script));
     }
     let why = "it needs unshare(1), and root or namespaces of users";
@@ -229,9 +213,7 @@ fn unshare(options: &[&str], script: &str) -> Option<Command> {
 
 /// The program with its arguments, for another program that starts it.
 fn whole(command: &Command) -> impl Iterator<Item = &std::ffi::OsStr> {
-    [command.get_program()]
-        .into_iter()
-        .chain(command.get_args())
+    [command.get_program()].into_iter().chain(command.get_args())
 }
 
 /// As PID 1, a listener of ours has the handlers that clean up.
@@ -372,10 +354,7 @@ fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
     // The same where a policy hides it.
     let mut without_link = to(&scratch, listener.pid(), &[]);
     let refusals = [libc::SYS_readlink, libc::SYS_readlinkat];
-    refuse(
-        &mut without_link,
-        refusals.map(|it| Refusal::of(it, libc::EACCES)),
-    );
+    refuse(&mut without_link, refusals.map(|it| Refusal::of(it, libc::EACCES)));
     let finished = run(&mut without_link);
     finished.assert_failed_with(&["/proc/self cannot be read", "EACCES"]);
     assert!(!finished.stderr.contains("mount it"), "{finished:#?}");
@@ -459,11 +438,7 @@ fn it_is_the_effective_user_that_counts_and_not_the_real_one() {
         let start_by_another = |command: &mut Command| {
             let (real, user) = (Uid::from_raw(REAL), Uid::from_raw(USER));
             // SAFETY: between fork and exec this makes one system call.
-            unsafe {
-                command
-                    .uid(0)
-                    .pre_exec(move || Ok(setresuid(real, user, user)?))
-            };
+            unsafe { command.uid(0).pre_exec(move || Ok(setresuid(real, user, user)?)) };
         };
         let mut listener = as_user(&scratch, false, &["--listen"]);
         if is_listener {
@@ -524,10 +499,7 @@ fn under_fakeroot_a_listener_and_a_sender_reach_each_other() {
     let finished = run(&mut command);
     let text = finished.text();
     assert!(text.starts_with("0\n"), "fakeroot fakes: {finished:#?}");
-    assert!(
-        text.contains("# All done. Freeing memory.\n0\n0\n"),
-        "{text}"
-    );
+    assert!(text.contains("# All done. Freeing memory.\n0\n0\n"), "{text}");
     assert!(text.ends_with("# Received: hi\n"), "{finished:#?}");
     scratch.assert_nothing_left();
 }
@@ -637,11 +609,7 @@ struct Group {
 impl Drop for Group {
     /// A frozen process may not even be killed, and a group can be removed when it is empty.
     fn drop(&mut self) {
-        let thawed = if self.file == "freezer.state" {
-            "THAWED"
-        } else {
-            "0"
-        };
+        let thawed = if self.file == "freezer.state" { "THAWED" } else { "0" };
         let _ = fs::write(self.folder.join(self.file), thawed);
         let members = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
         for member in members.lines() {
@@ -668,10 +636,7 @@ fn a_listener_in_a_frozen_control_group_is_said_to_be_frozen() {
         let group = Group { folder, file };
         let pid = listener.pid().to_string();
         let is_in = fs::write(group.folder.join("cgroup.procs"), &pid);
-        if is_in
-            .and(fs::write(group.folder.join(file), frozen))
-            .is_err()
-        {
+        if is_in.and(fs::write(group.folder.join(file), frozen)).is_err() {
             continue;
         }
         let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));

@@ -50,11 +50,8 @@ fn main() {
     let whole = std::env::args().any(|argument| argument == "--bench");
     let careful = compile_peer("careful");
     let scratch = Scratch::new();
-    let programs = Programs {
-        hello: compile_hello(&scratch),
-        scratch: &scratch,
-        careful: &careful,
-    };
+    let programs =
+        Programs { hello: compile_hello(&scratch), scratch: &scratch, careful: &careful };
     // What is compared does the same.
     for mut command in [programs.sigshm(), programs.careful()] {
         run(&mut command).assert_delivered(MESSAGE.len(), MESSAGE);
@@ -65,11 +62,8 @@ fn main() {
     system_calls(&programs, if whole { 9 } else { 1 });
     scratch.assert_nothing_left();
 
-    let (sizes, hold) = if whole {
-        ([10, 200], Duration::from_secs(1))
-    } else {
-        ([2, 3], Duration::ZERO)
-    };
+    let (sizes, hold) =
+        if whole { ([10, 200], Duration::from_secs(1)) } else { ([2, 3], Duration::ZERO) };
     println!("runs that wait for one lock, started one after the other");
     for waiters in sizes {
         queue(waiters, hold);
@@ -87,11 +81,7 @@ struct Programs<'a> {
 fn compile_hello(scratch: &Scratch) -> PathBuf {
     let program = scratch.dir().join("hello");
     let source = program.with_extension("c");
-    fs::write(
-        &source,
-        "#include <stdio.h>\nint main(void) { puts(\"hello 1\"); }\n",
-    )
-    .unwrap();
+    fs::write(&source, "#include <stdio.h>\nint main(void) { puts(\"hello 1\"); }\n").unwrap();
     let mut cc = Command::new("cc");
     cc.args(["-O2", "-o"]).arg(&program).arg(&source);
     assert!(cc.status().unwrap().success(), "{cc:?}");
@@ -131,12 +121,8 @@ impl Programs<'_> {
 fn time_and_memory(programs: &Programs, warm_up: usize, pairs: usize, memory_runs: usize) {
     let mut times: [Vec<Duration>; 4] = Default::default();
     for turn in 0..warm_up + pairs {
-        let commands = [
-            programs.sigshm(),
-            programs.careful(),
-            programs.version(),
-            programs.hello(),
-        ];
+        let commands =
+            [programs.sigshm(), programs.careful(), programs.version(), programs.hello()];
         for (times, command) in times.iter_mut().zip(commands) {
             let time = time(command, Stdio::null());
             if turn >= warm_up {
@@ -159,18 +145,11 @@ fn time_and_memory(programs: &Programs, warm_up: usize, pairs: usize, memory_run
     };
     println!("sigshm ({profile}) beside careful.c (cc -O2), medians of {pairs} runs of each");
     println!("  whole run:      sigshm {rust_time:.0} µs, C {c_time:.0} µs");
-    println!(
-        "                  ratio {:.2} (goal: at most 1.15)",
-        rust_time / c_time
-    );
+    println!("                  ratio {:.2} (goal: at most 1.15)", rust_time / c_time);
     println!(
         "                  (of that sigshm --version {version:.0} µs, a C hello {hello:.0} µs)"
     );
-    println!(
-        "  story alone:    sigshm {:.0} µs, C {:.0} µs",
-        rust_time - version,
-        c_time - hello
-    );
+    println!("  story alone:    sigshm {:.0} µs, C {:.0} µs", rust_time - version, c_time - hello);
     println!("  peak memory:    sigshm {rust_memory} KiB, C {c_memory} KiB");
     println!(
         "                  {:+} KiB (goal: less than +1024 KiB)",
@@ -202,19 +181,13 @@ fn explained_timeline(programs: &Programs, warm_up: usize, turns: usize) {
         });
         if turn >= warm_up {
             let all = [Duration::from_micros(last), plain, version];
-            times
-                .iter_mut()
-                .zip(all)
-                .for_each(|(it, time)| it.push(time));
+            times.iter_mut().zip(all).for_each(|(it, time)| it.push(time));
         }
     }
     let [timeline, plain, version] = times.map(|times| micros(median(times)));
     let plain = plain - version;
     println!("  timeline:       {timeline:.0} µs, a plain run {plain:.0} µs beyond --version");
-    println!(
-        "                  ratio {:.2} (goal: at most 1.30)",
-        timeline / plain
-    );
+    println!("                  ratio {:.2} (goal: at most 1.30)", timeline / plain);
 }
 
 /// The peak of the resident memory in KiB, of whichever of the two processes needs more.
@@ -227,10 +200,7 @@ fn peak_memory(mut command: Command) -> u64 {
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
     let child = command.stdout(Stdio::null()).spawn().unwrap();
     let pid = Pid::from_raw(child.id() as i32);
-    assert_eq!(
-        waitpid(pid, None),
-        Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP))
-    );
+    assert_eq!(waitpid(pid, None), Ok(WaitStatus::Stopped(pid, Signal::SIGTRAP)));
     ptrace::setoptions(
         pid,
         Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_EXITKILL,
@@ -257,11 +227,7 @@ fn peak_memory(mut command: Command) -> u64 {
             other => panic!("{command:?}: {other:?}"),
         }
     }
-    assert_eq!(
-        (peaks.len(), ended.len()),
-        (2, 2),
-        "{command:?}: a sender and a listener"
-    );
+    assert_eq!((peaks.len(), ended.len()), (2, 2), "{command:?}: a sender and a listener");
     peaks.into_values().max().unwrap()
 }
 
@@ -269,12 +235,7 @@ fn peak_memory(mut command: Command) -> u64 {
 fn high_water_mark(pid: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.unwrap()
-        .trim()
-        .strip_suffix(" kB")
-        .unwrap()
-        .parse()
-        .unwrap()
+    line.unwrap().trim().strip_suffix(" kB").unwrap().parse().unwrap()
 }
 
 /// System calls of a run, beyond those that each program makes to start and to end.
@@ -320,41 +281,26 @@ fn count_calls(command: &Command, log: &Path) -> i64 {
 /// Lets so many runs wait for one lock, and then gives it to them.
 fn queue(waiters: usize, hold: Duration) {
     let scratch = Scratch::new();
-    let lock = Flock::lock(
-        File::open(scratch.path()).unwrap(),
-        FlockArg::LockExclusiveNonblock,
-    )
-    .unwrap();
+    let lock =
+        Flock::lock(File::open(scratch.path()).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
     // All of them write into one file. Each writes while it has the lock, so the order in the file
     // is the order in which they had it, whoever is seen to end first.
     let transcripts = scratch.dir().join("transcripts");
-    let stdout = File::options()
-        .create(true)
-        .append(true)
-        .open(&transcripts)
-        .unwrap();
+    let stdout = File::options().create(true).append(true).open(&transcripts).unwrap();
 
     let mut runs = Vec::new();
     for rank in 0..waiters {
         let mut command = scratch.sigshm(["--timeout=600", "--color=never"]);
-        command
-            .arg(rank.to_string())
-            .stdout(stdout.try_clone().unwrap())
-            .stderr(Stdio::null());
+        command.arg(rank.to_string()).stdout(stdout.try_clone().unwrap()).stderr(Stdio::null());
         let run = Waiter(command.spawn().unwrap());
         let pid = run.pid();
-        wait_until("the run waits for the lock", || {
-            is_blocked_in(pid, libc::SYS_flock)
-        });
+        wait_until("the run waits for the lock", || is_blocked_in(pid, libc::SYS_flock));
         let used = processor_time(pid);
         runs.push((run, used));
     }
     // Not to wait for anything, but to have something to measure: what the waiting costs.
     thread::sleep(hold);
-    let used: Duration = runs
-        .iter()
-        .map(|(run, before)| processor_time(run.pid()) - *before)
-        .sum();
+    let used: Duration = runs.iter().map(|(run, before)| processor_time(run.pid()) - *before).sum();
 
     let start = Instant::now();
     drop(lock);
@@ -373,11 +319,7 @@ fn queue(waiters: usize, hold: Duration) {
     let mut sorted = order.clone();
     sorted.sort_unstable();
     assert!(sorted.into_iter().eq(0..waiters), "{order:?}");
-    let places: usize = order
-        .iter()
-        .enumerate()
-        .map(|(place, rank)| place.abs_diff(*rank))
-        .sum();
+    let places: usize = order.iter().enumerate().map(|(place, rank)| place.abs_diff(*rank)).sum();
     scratch.assert_nothing_left();
 
     println!(
@@ -411,16 +353,8 @@ fn processor_time(pid: Pid) -> Duration {
     let mut clock = 0;
     // SAFETY: it writes a number into a variable that is there.
     let result = unsafe { libc::clock_getcpuclockid(pid.as_raw(), &mut clock) };
-    assert_eq!(
-        result,
-        0,
-        "clock_getcpuclockid: {}",
-        Errno::from_raw(result)
-    );
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    assert_eq!(result, 0, "clock_getcpuclockid: {}", Errno::from_raw(result));
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it writes a time into a variable that is there.
     Errno::result(unsafe { libc::clock_gettime(clock, &mut time) }).unwrap();
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -67,14 +67,8 @@ enum Way {
     Socket,
 }
 
-const WAYS: [Way; 6] = [
-    Way::Word,
-    Way::SignalSpin,
-    Way::SignalSleep,
-    Way::Semaphore,
-    Way::Pipe,
-    Way::Socket,
-];
+const WAYS: [Way; 6] =
+    [Way::Word, Way::SignalSpin, Way::SignalSleep, Way::Semaphore, Way::Pipe, Way::Socket];
 
 impl Way {
     fn name(self) -> &'static str {
@@ -143,20 +137,10 @@ fn main() -> ExitCode {
     }
     shared.scratch.assert_nothing_left();
 
-    let stdout = Stdout {
-        colored: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    };
-    let lines = [
-        plan.description(processors.len()),
-        table(&cases),
-        chart(&cases),
-        ratios(&cases),
-    ];
-    let text = lines
-        .concat()
-        .iter()
-        .map(|(role, line)| stdout.line(*role, line))
-        .collect::<String>();
+    let stdout = Stdout { colored: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
+    let lines = [plan.description(processors.len()), table(&cases), chart(&cases), ratios(&cases)];
+    let text =
+        lines.concat().iter().map(|(role, line)| stdout.line(*role, line)).collect::<String>();
     let written = csv.map_or(Ok(()), |file| write_csv(&cases, file));
     if let Err(error) = stdout.print(&text).and(written.map_err(Into::into)) {
         eprintln!("{error}");
@@ -167,14 +151,12 @@ fn main() -> ExitCode {
 
 /// The file that the command line names, if it names one. It is made now: not after all the rounds.
 fn csv_file() -> Result<Option<File>, String> {
-    let mut arguments = env::args_os()
-        .skip(1)
-        .filter(|argument| argument != "--bench");
+    let mut arguments = env::args_os().skip(1).filter(|argument| argument != "--bench");
     match (arguments.next(), arguments.next(), arguments.next()) {
         (None, ..) => Ok(None),
-        (Some(option), Some(path), None) if option == "--csv" => File::create(&path)
-            .map(Some)
-            .map_err(|error| format!("{path:?}: {error}")),
+        (Some(option), Some(path), None) if option == "--csv" => {
+            File::create(&path).map(Some).map_err(|error| format!("{path:?}: {error}"))
+        }
         _ => Err("usage: cargo bench --bench latency [-- --csv FILE]".to_owned()),
     }
 }
@@ -182,9 +164,7 @@ fn csv_file() -> Result<Option<File>, String> {
 /// The processors on which this process may run.
 fn processors() -> Vec<usize> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
-    (0..CpuSet::count())
-        .filter(|&processor| allowed.is_set(processor).unwrap())
-        .collect()
+    (0..CpuSet::count()).filter(|&processor| allowed.is_set(processor).unwrap()).collect()
 }
 
 /// A processor of another core than the first, if there is one. (Two processors of one core share
@@ -195,9 +175,7 @@ fn other_core(processors: &[usize]) -> usize {
         fs::read_to_string(topology + "/thread_siblings_list").ok()
     };
     let first = core(processors[0]);
-    let other = processors
-        .iter()
-        .find(|&&processor| core(processor) != first);
+    let other = processors.iter().find(|&&processor| core(processor) != first);
     *other.or(processors.last()).expect("there is one")
 }
 
@@ -270,9 +248,7 @@ impl Link {
                 self.reads.read_exact(self.packet.bytes_mut()).unwrap();
                 self.packet
             }
-            Way::Socket => fd::receive_value(&self.socket)
-                .unwrap()
-                .expect("the peer has ended"),
+            Way::Socket => fd::receive_value(&self.socket).unwrap().expect("the peer has ended"),
         };
         assert_eq!(self.packet[0], number);
     }
@@ -297,15 +273,9 @@ struct Plan {
 
 impl Plan {
     fn new(is_whole: bool) -> Self {
-        let phase = |trips, pause| Phase {
-            trips,
-            pause: Duration::from_millis(pause),
-        };
-        let [rounds, warm_up, trips, idle, wait] = if is_whole {
-            [10, 100, 1000, 30, 1000]
-        } else {
-            [2, 1, 10, 1, 1]
-        };
+        let phase = |trips, pause| Phase { trips, pause: Duration::from_millis(pause) };
+        let [rounds, warm_up, trips, idle, wait] =
+            if is_whole { [10, 100, 1000, 30, 1000] } else { [2, 1, 10, 1, 1] };
         Self {
             rounds,
             warm_up: phase(warm_up, 0),
@@ -316,11 +286,7 @@ impl Plan {
     }
 
     fn description(&self, processors: usize) -> Vec<Line> {
-        let (size, rounds, wait) = (
-            size_of::<Packet>(),
-            self.rounds,
-            self.wait.pause.as_millis(),
-        );
+        let (size, rounds, wait) = (size_of::<Packet>(), self.rounds, self.wait.pause.as_millis());
         let (trips, idle) = (self.back_to_back.trips, self.idle.trips);
         let mut lines = vec![
             format!("One message of {size} bytes, one way, in microseconds: {rounds} rounds of"),
@@ -338,10 +304,7 @@ impl Plan {
     }
 
     fn phases(&self, round: usize) -> [Phase; 4] {
-        let wait = Phase {
-            trips: usize::from(round == 0),
-            ..self.wait
-        };
+        let wait = Phase { trips: usize::from(round == 0), ..self.wait };
         [self.warm_up, self.back_to_back, self.idle, wait]
     }
 }
@@ -413,12 +376,7 @@ impl Case {
         run_on(self.processors[0]);
         let (sides, used) = link.ask(phases);
         let (answers, others_used) = link.report(phases);
-        assert_eq!(
-            waitpid(child, None),
-            Ok(WaitStatus::Exited(child, 0)),
-            "{:?}",
-            self.way
-        );
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "{:?}", self.way);
 
         let [warm_up, back_to_back, idle, _] = phases.map(|phase| phase.trips);
         let ([began, _], [_, ended]) = (sides[warm_up], sides[warm_up + back_to_back - 1]);
@@ -445,17 +403,11 @@ impl Case {
             return;
         }
         let mut command = Command::new(&shared.peer);
-        let numbers = [warm_up.trips, back_to_back.trips]
-            .into_iter()
-            .chain(self.processors);
-        let output = command
-            .args(numbers.map(|it| it.to_string()))
-            .output()
-            .unwrap();
+        let numbers = [warm_up.trips, back_to_back.trips].into_iter().chain(self.processors);
+        let output = command.args(numbers.map(|it| it.to_string())).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let times = String::from_utf8(output.stdout).unwrap();
-        self.trips_in_c
-            .extend(times.lines().map(|time| time.parse::<u64>().unwrap()));
+        self.trips_in_c.extend(times.lines().map(|time| time.parse::<u64>().unwrap()));
     }
 }
 
@@ -549,11 +501,7 @@ impl Shared {
             // SAFETY: there is room for two, and nobody uses them yet.
             Errno::result(unsafe { libc::sem_init(semaphore, 1, 0) }).unwrap();
         }
-        Self {
-            scratch: Scratch::new(),
-            peer: compile_peer("signal_latency"),
-            semaphores,
-        }
+        Self { scratch: Scratch::new(), peer: compile_peer("signal_latency"), semaphores }
     }
 
     /// The two ends of a connection. (The processes that have them do not exist yet.)
@@ -619,38 +567,21 @@ impl From<&Case> for Figures {
 fn table(cases: &[Case]) -> Vec<Line> {
     let row = |name: &str, columns: [&str; 9]| {
         let cells = iter::zip(columns, [5, 5, 6, 5, 5, 5, 8, 5, 7]);
-        let cells: String = cells
-            .map(|(cell, width)| format!(" {cell:>width$}"))
-            .collect();
+        let cells: String = cells.map(|(cell, width)| format!(" {cell:>width$}")).collect();
         format!("{name:19}{cells}")
     };
-    let columns = [
-        "p50", "p99", "p99.9", "max", "p50", "p99", "msg/s", "CPU", "waiting",
-    ];
-    let mut lines = vec![
-        String::new(),
-        format!("{:22}back to back{:11}after 10 ms", "", ""),
-    ];
+    let columns = ["p50", "p99", "p99.9", "max", "p50", "p99", "msg/s", "CPU", "waiting"];
+    let mut lines = vec![String::new(), format!("{:22}back to back{:11}after 10 ms", "", "")];
     for (number, place) in places(cases).enumerate() {
-        lines.push(row(
-            &place[0].place(),
-            if number == 0 { columns } else { [""; 9] },
-        ));
+        lines.push(row(&place[0].place(), if number == 0 { columns } else { [""; 9] }));
         for case in place {
             let figures = Figures::from(case);
             let messages = format!("{:.0}", figures.messages_a_second);
-            let times = figures
-                .back_to_back
-                .into_iter()
-                .chain(figures.after_pause)
-                .map(short);
+            let times = figures.back_to_back.into_iter().chain(figures.after_pause).map(short);
             let used = [figures.used_a_message, figures.used_to_wait / 1e3].map(short);
             let cells: Vec<String> = times.chain([messages]).chain(used).collect();
             let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
-            lines.push(row(
-                case.way.name(),
-                cells.try_into().expect("nine columns"),
-            ));
+            lines.push(row(case.way.name(), cells.try_into().expect("nine columns")));
         }
     }
     plain(lines)
@@ -669,11 +600,7 @@ fn chart(cases: &[Case]) -> Vec<Line> {
         let scale = "0.1       1         10        100       1000 us";
         lines.extend(plain(vec![format!("{:20}{scale}", place[0].place())]));
         for case in place {
-            let Figures {
-                back_to_back: [p50, ..],
-                after_pause: [after, _],
-                ..
-            } = case.into();
+            let Figures { back_to_back: [p50, ..], after_pause: [after, _], .. } = case.into();
             let length =
                 |time: f64| ((time / 0.1).log10() * 10.0).round().clamp(1.0, 44.0) as usize;
             let rest = length(after).saturating_sub(length(p50));
@@ -701,18 +628,13 @@ fn ratios(cases: &[Case]) -> Vec<Line> {
         let (ours, c) = (p50(&case.trips), p50(&case.trips_in_c));
         let (place, ratio) = (case.place(), ours / c);
         let (ours, c) = (short(ours), short(c));
-        lines.push(format!(
-            "  {place:20}sigshm {ours} us, C {c} us, ratio {ratio:.2}"
-        ));
+        lines.push(format!("  {place:20}sigshm {ours} us, C {c} us, ratio {ratio:.2}"));
     }
     plain(lines)
 }
 
 fn plain(lines: Vec<String>) -> Vec<Line> {
-    lines
-        .into_iter()
-        .map(|line| (Role::Parent, line.trim_end().to_owned()))
-        .collect()
+    lines.into_iter().map(|line| (Role::Parent, line.trim_end().to_owned())).collect()
 }
 
 fn write_csv(cases: &[Case], mut file: File) -> io::Result<()> {
@@ -725,15 +647,8 @@ fn write_csv(cases: &[Case], mut file: File) -> io::Result<()> {
         let figures = Figures::from(case);
         let [one, other] = case.processors;
         let times = figures.back_to_back.into_iter().chain(figures.after_pause);
-        let rest = [
-            figures.messages_a_second,
-            figures.used_a_message,
-            figures.used_to_wait,
-        ];
-        let numbers: Vec<_> = times
-            .chain(rest)
-            .map(|number| format!("{number:.3}"))
-            .collect();
+        let rest = [figures.messages_a_second, figures.used_a_message, figures.used_to_wait];
+        let numbers: Vec<_> = times.chain(rest).map(|number| format!("{number:.3}")).collect();
         let way = case.way.name().replace(',', "");
         writeln!(file, "{way},{one},{other},{}", numbers.join(","))?;
     }

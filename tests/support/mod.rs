@@ -62,11 +62,7 @@ impl Scratch {
             let name = SocketAddr::from_abstract_name(format!("sigshm test {key:08x}")).unwrap();
             match UnixListener::bind_addr(&name) {
                 Ok(reservation) if !segments().iter().any(|segment| segment.key == key) => {
-                    return Self {
-                        dir,
-                        key,
-                        _reservation: reservation,
-                    };
+                    return Self { dir, key, _reservation: reservation };
                 }
                 _ => unfit.push(dir),
             }
@@ -120,10 +116,7 @@ impl Scratch {
 
     /// The segments at this folder's key, as the kernel lists them.
     pub fn segments(&self) -> Vec<Segment> {
-        segments()
-            .into_iter()
-            .filter(|segment| segment.key == self.key())
-            .collect()
+        segments().into_iter().filter(|segment| segment.key == self.key()).collect()
     }
 
     /// No segment of this folder is left, and no process that was told to use it.
@@ -205,10 +198,7 @@ pub fn remove_segment(id: i32) {
 /// who ignores some, as nohup(1) and a shell's `&` do, and the program would rightly ignore them.)
 pub fn sigshm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sigshm"));
-    command
-        .env_remove("NO_COLOR")
-        .env_remove("TERM")
-        .stdin(Stdio::null());
+    command.env_remove("NO_COLOR").env_remove("TERM").stdin(Stdio::null());
     with_default_signals(&mut command);
     command
 }
@@ -256,11 +246,7 @@ pub fn start(command: &mut Command) -> Running {
 
 /// As [`start`], with another standard output. This process keeps no copy of that.
 pub fn start_into(command: &mut Command, stdout: impl Into<Stdio>) -> Running {
-    let child = command
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
     command.stdout(Stdio::null());
     Running { child: Some(child) }
 }
@@ -341,8 +327,7 @@ impl Running {
 
     /// Waits for the end, and takes what was printed.
     pub fn finish(self) -> Finished {
-        self.finish_within(TIMEOUT)
-            .unwrap_or_else(|why| panic!("{why}"))
+        self.finish_within(TIMEOUT).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// As [`finish`](Self::finish), for a test that goes on if the end does not come in time.
@@ -353,13 +338,10 @@ impl Running {
         // clock.
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
-        receiver
-            .recv_timeout(limit)
-            .map(Finished::new)
-            .map_err(|_| {
-                let _ = kill(pid, Signal::SIGKILL);
-                format!("PID {pid} has not ended (with its output closed) within {limit:?}")
-            })
+        receiver.recv_timeout(limit).map(Finished::new).map_err(|_| {
+            let _ = kill(pid, Signal::SIGKILL);
+            format!("PID {pid} has not ended (with its output closed) within {limit:?}")
+        })
     }
 }
 
@@ -398,11 +380,7 @@ impl Finished {
 
     /// The run delivered `shown` (the message as it is printed), and said nothing else.
     pub fn assert_delivered(&self, size: usize, shown: &str) {
-        assert_eq!(
-            self.text(),
-            transcript(listener_in(self.text()), size, shown),
-            "{self:#?}"
-        );
+        assert_eq!(self.text(), transcript(listener_in(self.text()), size, shown), "{self:#?}");
         assert_eq!((self.code, self.signal), (Some(0), None), "{self:#?}");
     }
 
@@ -411,11 +389,7 @@ impl Finished {
         assert_eq!((self.code, self.signal), (Some(1), None), "{self:#?}");
         assert_eq!(self.stderr.lines().count(), 1, "{self:#?}");
         for part in parts {
-            assert!(
-                self.stderr.contains(part),
-                "{part:?} is not in {:?}",
-                self.stderr
-            );
+            assert!(self.stderr.contains(part), "{part:?} is not in {:?}", self.stderr);
         }
     }
 }
@@ -507,13 +481,8 @@ pub fn sent(size: usize, shown: &str) -> String {
 
 /// The PID in the line `# Listening on PID=…`.
 pub fn listener_in(transcript: &str) -> i32 {
-    let (_, rest) = transcript
-        .split_once("# Listening on PID=")
-        .expect("there is a listener");
-    let digits = rest
-        .split(|character: char| !character.is_ascii_digit())
-        .next()
-        .unwrap();
+    let (_, rest) = transcript.split_once("# Listening on PID=").expect("there is a listener");
+    let digits = rest.split(|character: char| !character.is_ascii_digit()).next().unwrap();
     digits.parse().unwrap()
 }
 
@@ -560,9 +529,7 @@ pub fn is_blocked_in_write(pid: Pid) -> bool {
 pub fn children(pid: Pid) -> Vec<Pid> {
     let is_child = |child: &i32| {
         let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        let parent = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(1));
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
         parent == Some(pid.to_string().as_str())
     };
     process_ids().filter(is_child).map(Pid::from_raw).collect()
@@ -600,10 +567,7 @@ pub fn compile_peer(name: &str) -> PathBuf {
 
 /// As [`compile_peer`], with some of its safeguards left out.
 pub fn compile_peer_without(name: &str, safeguards: &[&str]) -> PathBuf {
-    let switches: Vec<_> = safeguards
-        .iter()
-        .map(|it| format!("-DWITHOUT_{it}"))
-        .collect();
+    let switches: Vec<_> = safeguards.iter().map(|it| format!("-DWITHOUT_{it}")).collect();
     compile(name, &switches)
 }
 
@@ -615,10 +579,8 @@ pub fn preload(command: &mut Command, what: &str) {
 }
 
 fn compile(name: &str, flags: &[String]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/peers")
-        .join(name)
-        .with_extension("c");
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name).with_extension("c");
     // Kept for the next time, under a name that is another one if the source has changed.
     let header = fs::read(source.with_file_name("message.h")).unwrap();
     let mut hasher = DefaultHasher::new();

@@ -28,12 +28,7 @@ impl Program {
             .stderr(stderr.try_clone().unwrap())
             .spawn()
             .unwrap();
-        Self {
-            child,
-            stdout,
-            stderr,
-            entered: 0,
-        }
+        Self { child, stdout, stderr, entered: 0 }
     }
 
     /// Starts a program that stops at its steps, and waits there for [`enter`](Self::enter).
@@ -83,14 +78,9 @@ impl Program {
     #[track_caller]
     fn until_said(&self, output: &File, text: &str) {
         // What it has said before it ended is there when it has ended.
-        wait_until(text, || {
-            !self.is_alive() || self::text(output).contains(text)
-        });
+        wait_until(text, || !self.is_alive() || self::text(output).contains(text));
         let said = self::text(output);
-        assert!(
-            said.contains(text),
-            "it has ended without {text:?}: {said:?}"
-        );
+        assert!(said.contains(text), "it has ended without {text:?}: {said:?}");
     }
 
     /// Stops it, by a signal that it cannot catch.

@@ -28,11 +28,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub const fn of(call: libc::c_long, errno: i32) -> Self {
-        Self {
-            call,
-            argument: None,
-            errno,
-        }
+        Self { call, argument: None, errno }
     }
 
     pub const fn when(mut self, argument: u32, bits: u32, value: u32) -> Self {
@@ -48,12 +44,8 @@ impl Refusal {
         const ARGUMENTS: u32 = 16; // offsetof(struct seccomp_data, args)
         // Where the lower half of an argument lies.
         let lower = if cfg!(target_endian = "big") { 4 } else { 0 };
-        let statement = |code: u32, k: u32| libc::sock_filter {
-            code: code as u16,
-            jt: 0,
-            jf: 0,
-            k,
-        };
+        let statement =
+            |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
         let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
         let unless_equal_skip = |k: u32, skip: u8| libc::sock_filter {
             jf: skip,
@@ -67,31 +59,19 @@ impl Refusal {
             load(ARGUMENTS + 8 * argument + lower),
             statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits),
             unless_equal_skip(value, 1),
-            statement(
-                libc::BPF_RET | libc::BPF_K,
-                libc::SECCOMP_RET_ERRNO | self.errno as u32,
-            ),
+            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | self.errno as u32),
             statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
         ];
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_ptr().cast_mut(),
-        };
+        let program =
+            libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
         // SAFETY: prctl reads the program, which lives until the call has returned, and no memory
         // of ours is written.
         let installed = unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::SECCOMP_MODE_FILTER,
-                    &raw const program,
-                ) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+                    == 0
         };
-        if installed {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        if installed { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
 
@@ -129,10 +109,7 @@ pub fn confine(command: &mut Command, scratch: &Path) -> io::Result<()> {
         };
         let is_folder = file.metadata()?.is_dir();
         let allowed = if is_folder { handled } else { 1 << 2 };
-        let rule = Beneath {
-            allowed,
-            folder: file.as_raw_fd(),
-        };
+        let rule = Beneath { allowed, folder: file.as_raw_fd() };
         // SAFETY: the kernel reads the rule, of the kind 1 (LANDLOCK_RULE_PATH_BENEATH).
         Errno::result(unsafe {
             let add = libc::SYS_landlock_add_rule;

@@ -27,11 +27,7 @@ impl Terminal {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
         fcntl(&ends.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-        Self {
-            user: ends.master.into(),
-            program: ends.slave,
-            shown: Vec::new(),
-        }
+        Self { user: ends.master.into(), program: ends.slave, shown: Vec::new() }
     }
 
     /// How it is set; see termios(3).

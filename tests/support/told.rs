@@ -102,11 +102,7 @@ fn whole_lines(text: &str) -> Vec<(&'static str, String)> {
 
 fn read(mark: &str, words: String) -> Told {
     if mark.is_empty() {
-        return if is_explanation(&words) {
-            Told::Words(words)
-        } else {
-            Told::Line(words)
-        };
+        return if is_explanation(&words) { Told::Words(words) } else { Told::Line(words) };
     }
     if mark.trim() == "*" {
         let count = words.strip_prefix("Looked again, with the same result: ");
@@ -115,10 +111,7 @@ fn read(mark: &str, words: String) -> Told {
     }
     let (words, _) = without_page(&words);
     if let Some(signal) = words.strip_prefix("--- ") {
-        return Told::Signal {
-            who: mark.trim().to_owned(),
-            words: signal.to_owned(),
-        };
+        return Told::Signal { who: mark.trim().to_owned(), words: signal.to_owned() };
     }
     match words.rsplit_once(" = ") {
         Some((call, returned)) => Told::Call(Call {
@@ -168,11 +161,7 @@ pub fn told_pages(text: &str) -> Vec<Paged> {
             "ftok" => Some("ftok(3)".to_owned()),
             name => Some(format!("{name}(2)")),
         };
-        Paged {
-            who: mark.trim().to_owned(),
-            page,
-            named: named.map(str::to_owned),
-        }
+        Paged { who: mark.trim().to_owned(), page, named: named.map(str::to_owned) }
     };
     lines.map(paged).collect()
 }
@@ -181,11 +170,7 @@ pub fn told_pages(text: &str) -> Vec<Paged> {
 pub fn told_calls(text: &str) -> Vec<Call> {
     let told = told(text).into_iter();
     let call = |it| {
-        if let Told::Call(call) = it {
-            Some(call)
-        } else {
-            None
-        }
+        if let Told::Call(call) = it { Some(call) } else { None }
     };
     told.filter_map(call).collect()
 }
@@ -209,9 +194,7 @@ pub struct Row {
 #[track_caller]
 pub fn timeline(text: &str) -> Vec<Row> {
     let text = plain(text);
-    let mut lines = text
-        .lines()
-        .skip_while(|line| !line.starts_with("    The run,"));
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("    The run,"));
     let title = lines.next().expect("there is a timeline");
     assert!(title.contains("microseconds"), "{title}");
     lines
@@ -236,11 +219,8 @@ pub fn events(text: &str) -> Vec<(u64, &'static str, String, String)> {
     let rows = timeline(text);
     let event = |row: &Row| {
         assert_ne!(row.left.is_empty(), row.right.is_empty(), "{row:?}");
-        let (who, what) = if row.left.is_empty() {
-            ("listener", &row.right)
-        } else {
-            ("sender", &row.left)
-        };
+        let (who, what) =
+            if row.left.is_empty() { ("listener", &row.right) } else { ("sender", &row.left) };
         let name = row.middle.trim_matches(['<', '-', '>', ' ']).to_owned();
         let crosses = match (row.middle.starts_with('<'), row.middle.ends_with('>')) {
             (false, true) => name + " ->",

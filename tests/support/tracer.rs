@@ -130,11 +130,7 @@ enum ChildState {
 
 impl Tracer {
     fn new(run: Run) -> Self {
-        Self {
-            run,
-            child: ChildState::None,
-            child_is_in_sleep: false,
-        }
+        Self { run, child: ChildState::None, child_is_in_sleep: false }
     }
 
     fn drive(mut self, point: Point) -> Result<Frozen, Finished> {
@@ -227,11 +223,7 @@ impl Tracer {
     }
 
     fn side(&self, pid: Pid) -> Side {
-        if pid == self.run.parent {
-            Side::Parent
-        } else {
-            Side::Child
-        }
+        if pid == self.run.parent { Side::Parent } else { Side::Child }
     }
 
     /// Takes in what is no system call. Whether the whole run has ended.
@@ -350,14 +342,7 @@ impl Run {
             | ptrace::Options::PTRACE_O_TRACECLONE
             | ptrace::Options::PTRACE_O_EXITKILL;
         ptrace::setoptions(parent, options).unwrap();
-        Self {
-            _process: process,
-            parent,
-            child: None,
-            ended: None,
-            stdout,
-            stderr,
-        }
+        Self { _process: process, parent, child: None, ended: None, stdout, stderr }
     }
 
     /// What was printed so far.
@@ -515,9 +500,7 @@ impl Released {
     #[track_caller]
     pub fn until_listener_sleeps(&self) {
         let listener = self.run.child.unwrap();
-        wait_until("the listener sleeps", || {
-            is_blocked_in(listener, libc::SYS_pselect6)
-        });
+        wait_until("the listener sleeps", || is_blocked_in(listener, libc::SYS_pselect6));
     }
 
     /// Waits for the end of both processes, which must come within `limit`. A parent that was not
@@ -598,11 +581,7 @@ fn has_ended_within(pid: Pid, limit: Duration) -> bool {
     let fd = Errno::result(fd).expect("Linux has pidfd_open(2) since 5.3");
     // SAFETY: the descriptor is new, and nobody else has it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
-    let mut polled = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: there is one such struct, as the number says.
     let ready = unsafe { libc::poll(&mut polled, 1, limit.as_millis() as libc::c_int) };
     Errno::result(ready).unwrap() > 0
