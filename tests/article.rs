@@ -1,31 +1,18 @@
 //! The C program in the article's shape, measured: what it loses, repeats and leaves behind.
 //!
 //! These are the reasons for what this program does differently. To see the numbers:
-//! `cargo test --test article -- --nocapture`.
+//! `cargo test article:: -- --nocapture`.
 
-#![allow(unsafe_code)] // To create a segment without the program's own code.
-
-mod support;
-
-use std::fs::{self, File};
-use std::io::Read;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::{Pid, pipe2};
+use crate::support::*;
 use rexpect::session::spawn_command;
-
-use support::*;
 
 #[test]
 fn without_a_wait_it_loses_messages() {
     const RUNS: usize = 200;
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let mut lost = 0;
     for _ in 0..RUNS {
-        let finished = run(&mut article(&scratch, "Hello, world"));
+        let finished = run(article(&scratch, "Hello, world"));
         // Lost or not, the sender says that all is done and that it went well.
         assert_eq!(finished.code, Some(0), "{finished:#?}");
         assert!(
@@ -42,9 +29,9 @@ fn without_a_wait_it_loses_messages() {
 
 #[test]
 fn it_leaves_a_segment_behind_that_everybody_may_write() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     assert_eq!(scratch.segments(), []);
-    let finished = run(&mut article(&scratch, "Hello, world"));
+    let finished = run(article(&scratch, "Hello, world"));
     assert_eq!(finished.code, Some(0), "{finished:#?}");
 
     wait_until("both processes have ended, and so are detached", || {
@@ -62,7 +49,7 @@ fn it_leaves_a_segment_behind_that_everybody_may_write() {
 
 #[test]
 fn captured_its_first_lines_appear_twice() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let output = captured_delivery(&scratch);
     assert!(output.contains("# Received: "), "the message was lost");
     for line in ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"] {
@@ -74,7 +61,7 @@ fn captured_its_first_lines_appear_twice() {
 
 #[test]
 fn on_a_terminal_its_first_lines_appear_once() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let command = article(&scratch, "Hello, world");
     let mut session = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
     let output = session.exp_eof().unwrap();
@@ -84,18 +71,18 @@ fn on_a_terminal_its_first_lines_appear_once() {
 
 #[test]
 fn when_its_sender_fails_the_listener_spins_on_without_a_parent() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     // A segment that is too small for it stands in its way. It does not look at what shmget
     // returns, and writes to where no memory is.
     // SAFETY: shmget takes three numbers and touches no memory of ours.
     let id = unsafe { libc::shmget(scratch.key(), 8, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
     assert_ne!(id, -1, "{}", std::io::Error::last_os_error());
 
-    let mut sender = start(&mut article(&scratch, "Hello, world"));
+    let mut sender = Program::start(article(&scratch, "Hello, world"));
     let sender_pid = sender.pid();
     let mut ended = None;
     wait_until("the sender has ended", || {
-        ended = sender.child().try_wait().unwrap();
+        ended = sender.child.try_wait().unwrap();
         ended.is_some()
     });
     assert!(!ended.unwrap().success(), "the sender did not fail");

@@ -1,17 +1,9 @@
 //! `sys::cleanup` for whoever uses it alone: which segment a signal removes.
 
-#![allow(unsafe_code)] // To fork.
-
-mod support;
-
-use std::time::Duration;
-
-use nix::sys::signal::{Signal, raise};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use crate::support::*;
+use nix::sys::signal::raise;
 use nix::unistd::{ForkResult, fork};
 use sigshm::sys::{Error, Key, OwnedSegment, cleanup};
-
-use support::*;
 
 /// Does the work in a new process. SIGTERM must end it there.
 #[track_caller]
@@ -29,7 +21,7 @@ fn assert_sigterm_ends(work: impl FnOnce() -> Result<(), Error>) {
                 status = waitpid(child, Some(WaitPidFlag::WNOHANG)).unwrap();
                 status != WaitStatus::StillAlive
             });
-            assert_eq!(status, WaitStatus::Signaled(child, Signal::SIGTERM, false));
+            assert_eq!(status, WaitStatus::Signaled(child, SIGTERM, false));
         }
     }
 }
@@ -45,7 +37,7 @@ fn a_signal_removes_the_segment_that_was_created_after_the_handler_was_installed
     assert_sigterm_ends(|| {
         cleanup::install()?;
         let _segment = create(&scratch)?;
-        let _ = raise(Signal::SIGTERM);
+        let _ = raise(SIGTERM);
         Ok(())
     });
     assert_eq!(scratch.segments(), []);
@@ -59,7 +51,7 @@ fn to_remove_another_segment_does_not_make_the_handler_forget_its_own() {
         cleanup::install()?;
         let _segment = create(&later)?;
         other.remove()?;
-        let _ = raise(Signal::SIGTERM);
+        let _ = raise(SIGTERM);
         Ok(())
     });
     assert_eq!(earlier.segments(), []);

@@ -1,16 +1,7 @@
 //! A build that measures coverage records what both processes have run.
-#![cfg(target_os = "linux")]
 
-mod support;
-
+use crate::support::*;
 use std::env;
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
-
-use support::*;
 
 const HELLO: &str = "Hello, world";
 
@@ -78,7 +69,7 @@ fn build_with_coverage(scratch: &Path) -> Option<PathBuf> {
         not_tested("a build for coverage", &format!("{cargo:?}: {error}"));
         return None;
     }
-    let built = start(&mut cargo).finish_within(BUILD).unwrap();
+    let built = Program::start(&mut cargo).finish_within(BUILD).unwrap();
     if built.code != Some(0) && built.stderr.contains("profiler_builtins") {
         not_tested("a build for coverage", "the compiler has no profiler");
         return None;

@@ -1,26 +1,9 @@
 //! Runs whose cleaning up is refused: they end soon all the same, and say what they could not do.
 //! And loops whose end depends on a file system, on another program or on a policy.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // To make a segment.
 
-mod support;
-
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use support::program::Program;
-use support::refusal::{Refusal, SYS_POLL, refuse};
-use support::tracer::{Point, Released, Side, freeze};
-use support::*;
+use crate::support::refusal::{Refusal, SYS_POLL, refuse};
+use crate::support::tracer::{Point, Released, Side, freeze};
+use crate::support::*;
 
 /// The limit for such a run. It waits for its child for five seconds at most, and no `--timeout`
 /// that is reached is longer than a second.
@@ -69,7 +52,7 @@ fn hampered(scratch: &Scratch, arguments: &[&str], refusals: &[Refusal]) -> Comm
 fn with_stopped_listener(command: &mut Command, point: Point) -> Released {
     let frozen = freeze(command, point).expect("it has a listener");
     let listener = frozen.listener().unwrap();
-    kill(listener, Signal::SIGSTOP).unwrap();
+    kill(listener, SIGSTOP).unwrap();
     let released = frozen.release();
     wait_until("it is stopped", || state(listener) == Some('T'));
     released
@@ -100,7 +83,6 @@ fn a_run_that_may_not_kill_its_stopped_listener_gives_up_and_says_that_it_may_st
             let listener = released.listener().unwrap();
             let finished = released.finish_unreaped(SOON);
             assert_failed_and_left(listener, "may still run", &finished);
-            scratch.assert_nothing_left();
         }
     }
 }
@@ -111,7 +93,7 @@ fn a_run_that_may_not_kill_a_listener_that_is_blocked_in_a_write_gives_up_all_th
     let mut command = hampered(&scratch, PLAIN, &[KILL]);
     // No room for the listener's first line, so that it is never ready, nor looks at its pipe.
     let room = transcript(9_999_999, 12, "").find(LISTENER).unwrap();
-    let (run, _reader) = start_with_room_for(room, command.arg("--timeout=1"));
+    let (run, _reader) = Program::start_with_room_for(room, command.arg("--timeout=1"));
     let mut listener = None;
     wait_until("there is a listener", || {
         listener = children(run.pid()).first().copied();
@@ -119,7 +101,6 @@ fn a_run_that_may_not_kill_a_listener_that_is_blocked_in_a_write_gives_up_all_th
     });
     let finished = run.finish_within(SOON).unwrap();
     assert_failed_and_left(listener.unwrap(), "may still run", &finished);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -138,11 +119,10 @@ fn a_run_that_may_not_kill_its_listener_closes_its_pipe_and_says_that_it_has_end
     ];
     for (arguments, why) in cases {
         let scratch = Scratch::new();
-        let run = start(&mut hampered(&scratch, arguments, &[KILL, why]));
+        let run = Program::start(hampered(&scratch, arguments, &[KILL, why]));
         let finished = run.finish_within(SOON).unwrap();
         let listener = Pid::from_raw(listener_in(finished.text()));
         assert_failed_and_left(listener, "has ended", &finished);
-        scratch.assert_nothing_left();
     }
 }
 
@@ -151,11 +131,10 @@ fn a_run_that_may_neither_kill_nor_wait_ends_all_the_same() {
     for (arguments, why) in [(PLAIN, SHMGET), (EXPLAINED, KILL), (SOCKET, SEND)] {
         let scratch = Scratch::new();
         let refusals = [&[KILL, why][..], &WAIT].concat();
-        let run = start(&mut hampered(&scratch, arguments, &refusals));
+        let run = Program::start(hampered(&scratch, arguments, &refusals));
         let finished = run.finish_within(SOON).unwrap();
         assert_eq!(finished.code, Some(1), "{finished:#?}");
         assert!(finished.stderr.contains("kill("), "{finished:#?}");
-        scratch.assert_nothing_left();
     }
 }
 
@@ -173,7 +152,7 @@ struct Waiting {
 impl Waiting {
     /// For a listener that is stopped at this point.
     fn start(point: Point, arguments: &[&str], refusals: &[Refusal], signal: Signal) -> Self {
-        let scratch = Scratch::new();
+        let scratch = Scratch::new().checked_if(!refusals.contains(&RMID));
         let mut command = hampered(&scratch, arguments, refusals);
         let run = with_stopped_listener(command.arg("--timeout=60"), point);
         // Its output is a file, and the listener is stopped: so it sleeps only to wait for that.
@@ -205,7 +184,7 @@ impl Waiting {
 
 #[test]
 fn a_run_that_may_not_kill_its_stopped_listener_dies_of_an_ending_signal_all_the_same() {
-    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    let signals = [SIGINT, SIGTERM, SIGHUP];
     let mut signals = signals.into_iter().cycle();
     let mut runs = Vec::new();
     for more in [&[][..], &RAISE, &WAIT, &[&WAIT[..], &RAISE].concat()] {
@@ -217,7 +196,7 @@ fn a_run_that_may_not_kill_its_stopped_listener_dies_of_an_ending_signal_all_the
         // The segment is there, and the listener is to be notified.
         let point = Point::Call(Side::Parent, libc::SYS_kill);
         let refusals = [&[SIGKILL], more].concat();
-        runs.push(Waiting::start(point, PLAIN, &refusals, Signal::SIGTERM));
+        runs.push(Waiting::start(point, PLAIN, &refusals, SIGTERM));
         let Waiting { scratch, .. } = runs.last().unwrap();
         assert_eq!(scratch.segments().len(), 1);
     }
@@ -239,7 +218,7 @@ fn before_it_notifies(scratch: &Scratch, refusals: &[Refusal]) -> Program {
 fn a_run_that_may_not_kill_its_waiting_listener_dies_of_an_ending_signal_all_the_same() {
     let refusals = [vec![KILL], [&[KILL][..], &WAIT].concat(), [&[KILL][..], &RAISE].concat()];
     for refusals in refusals {
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
             let scratch = Scratch::new();
             let run = before_it_notifies(&scratch, &refusals);
             let begun = Instant::now();
@@ -249,7 +228,6 @@ fn a_run_that_may_not_kill_its_waiting_listener_dies_of_an_ending_signal_all_the
             let ended = finished.code.or(finished.signal.map(|it| 128 + it));
             assert_eq!(ended, Some(128 + signal as i32), "{finished:#?}");
             assert!(finished.stderr.contains("kill"), "{finished:#?}");
-            scratch.assert_nothing_left();
         }
     }
 }
@@ -260,16 +238,16 @@ fn a_run_whose_kill_has_no_effect_gives_up_and_dies_of_an_ending_signal_all_the_
     let without_effect = Refusal::of(libc::SYS_kill, 0);
     let scratch = Scratch::new();
     let mut gives_up = hampered(&scratch, PLAIN, &[without_effect]);
-    let gives_up = start(gives_up.arg("--timeout=.3"));
+    let gives_up = Program::start(gives_up.arg("--timeout=.3"));
     let elsewhere = Scratch::new();
     let dies = before_it_notifies(&elsewhere, &[without_effect]);
     let listener = children(dies.pid())[0];
-    kill(listener, Signal::SIGSTOP).unwrap();
-    kill(dies.pid(), Signal::SIGTERM).unwrap();
+    kill(listener, SIGSTOP).unwrap();
+    kill(dies.pid(), SIGTERM).unwrap();
     let finished = gives_up.finish_within(SOON).unwrap();
     assert_eq!(finished.code, Some(1), "{finished:#?}");
     let finished = [finished, dies.finish()];
-    assert_eq!(finished[1].signal, Some(Signal::SIGTERM as i32));
+    assert_eq!(finished[1].signal, Some(SIGTERM as i32));
     for (finished, scratch) in finished.iter().zip([scratch, elsewhere]) {
         let said =
             finished.stderr.contains("was killed, ") && finished.stderr.contains("not ended");
@@ -290,7 +268,6 @@ fn a_run_whose_kill_has_no_effect_on_a_stopped_listener_gives_up_all_the_same() 
     for part in ["was killed", "not ended", "has stopped", &listener] {
         assert!(left.contains(part), "no {part:?} in {finished:#?}");
     }
-    scratch.assert_nothing_left();
 }
 
 // Calls without which nothing can be waited for.
@@ -304,7 +281,7 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
         let _lock = take_lock(&scratch);
         let mut command = hampered(&scratch, PLAIN, &[refusal]);
         // The demo installs a handler for SIGALRM only when it has the lock.
-        let finished = start(command.arg("--timeout=1")).finish_within(SOON).unwrap();
+        let finished = Program::start(command.arg("--timeout=1")).finish_within(SOON).unwrap();
         assert_eq!(finished.code, Some(1), "{finished:#?}");
         let error = finished.stderr.lines().last().unwrap();
         let is_named = error.contains(name) && error.contains("policy");
@@ -314,7 +291,7 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
     let (listener, mut sender) = listener_and_sender(&scratch);
     listener.stop();
     refuse(&mut sender, WAIT[2..].iter().copied());
-    let finished = start(&mut sender).finish_within(SOON).unwrap();
+    let finished = Program::start(&mut sender).finish_within(SOON).unwrap();
     finished.assert_failed_with(&["nanosleep(", "EPERM", "policy"]);
 }
 
@@ -325,10 +302,9 @@ fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
     {
         let scratch = Scratch::new();
         let refusal = Refusal::of(call, EPERM);
-        let finished = run(&mut hampered(&scratch, arguments, &[refusal]));
+        let finished = run(hampered(&scratch, arguments, &[refusal]));
         assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
         assert!(finished.text().contains("# Received: Hello, world"));
-        scratch.assert_nothing_left();
     }
 }
 
@@ -350,9 +326,9 @@ fn a_run_that_may_not_remove_its_segment_names_it_and_how_to_remove_it() {
     // Nothing else is refused, or the run fails before, for another reason.
     for more in [&[][..], &[SHMAT], &[notify], &[KILL]] {
         for arguments in [PLAIN, EXPLAINED, STEPS] {
-            let scratch = Scratch::new();
+            let scratch = Scratch::unchecked();
             let mut command = hampered(&scratch, arguments, &[&[RMID], more].concat());
-            let finished = start(&mut command).finish_within(SOON).unwrap();
+            let finished = Program::start(&mut command).finish_within(SOON).unwrap();
             assert_names_the_segment(&scratch, &finished);
         }
     }
@@ -364,8 +340,8 @@ fn a_segment_that_is_said_to_have_been_removed_and_is_there_is_named() {
         let refusal = Refusal::of(libc::SYS_shmctl, errno as i32);
         let refusal = refusal.when(1, 0xff, libc::IPC_RMID as u32);
         for more in [&[][..], &[SHMAT]] {
-            let scratch = Scratch::new();
-            let finished = run(&mut hampered(&scratch, PLAIN, &[&[refusal], more].concat()));
+            let scratch = Scratch::unchecked();
+            let finished = run(hampered(&scratch, PLAIN, &[&[refusal], more].concat()));
             assert_eq!(finished.code, Some(1), "{finished:#?}");
             let remove =
                 format!("({errno:?}); segment {0} is left: ipcrm -m {0}", scratch.segments()[0].id);
@@ -386,10 +362,10 @@ fn listener_and_sender(scratch: &Scratch) -> (Program, Command) {
 #[test]
 fn a_separate_sender_that_may_not_remove_its_segment_names_it_and_how_to_remove_it() {
     for more in [&[][..], &[SHMAT]] {
-        let scratch = Scratch::new();
+        let scratch = Scratch::unchecked();
         let (_listener, mut sender) = listener_and_sender(&scratch);
         refuse(&mut sender, [&[RMID], more].concat());
-        let finished = start(&mut sender).finish_within(SOON).unwrap();
+        let finished = Program::start(&mut sender).finish_within(SOON).unwrap();
         assert_names_the_segment(&scratch, &finished);
     }
 }
@@ -398,19 +374,19 @@ fn a_separate_sender_that_may_not_remove_its_segment_names_it_and_how_to_remove_
 fn a_sender_that_dies_of_a_signal_and_may_not_remove_its_segment_says_that_it_is_left() {
     // Each waits for a listener that is stopped.
     let point = Point::Call(Side::Parent, libc::SYS_kill);
-    let mut demo = Waiting::start(point, PLAIN, &[RMID], Signal::SIGTERM);
+    let mut demo = Waiting::start(point, PLAIN, &[RMID], SIGTERM);
     demo.says = "segment";
     kill(demo.run.parent(), demo.signal).unwrap();
     let Waiting { scratch, run, .. } = demo;
     let by_demo = (scratch, run.finish_unreaped(SOON));
 
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let (listener, mut sender) = listener_and_sender(&scratch);
     listener.stop();
     refuse(&mut sender, [RMID]);
-    let sender = start(sender.arg("--timeout=60"));
+    let sender = Program::start(sender.arg("--timeout=60"));
     wait_until("it has notified", || is_pending(listener.pid()));
-    kill(sender.pid(), Signal::SIGTERM).unwrap();
+    kill(sender.pid(), SIGTERM).unwrap();
     let by_sender = (scratch, sender.finish_within(SOON).unwrap());
 
     for (scratch, finished) in [by_demo, by_sender] {
@@ -423,7 +399,7 @@ fn a_sender_that_dies_of_a_signal_and_may_not_remove_its_segment_says_that_it_is
 
 #[test]
 fn a_run_that_fails_or_dies_does_not_speak_of_a_segment_that_somebody_else_has_removed() {
-    for signal in [None, Some(Signal::SIGTERM)] {
+    for signal in [None, Some(SIGTERM)] {
         let scratch = Scratch::new();
         let mut command = hampered(&scratch, PLAIN, &[]);
         // While it was attached, it could be removed twice.
@@ -439,13 +415,12 @@ fn a_run_that_fails_or_dies_does_not_speak_of_a_segment_that_somebody_else_has_r
             None => finished.assert_failed_with(&["shmat(", "somebody else has removed"]),
             Some(_) => assert_eq!(finished.stderr, ""),
         }
-        scratch.assert_nothing_left();
     }
 }
 
 #[test]
 fn a_sender_that_dies_of_a_signal_does_not_wait_for_a_reader_of_standard_error() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let (listener, mut sender) = listener_and_sender(&scratch);
     listener.stop();
     refuse(&mut sender, [RMID]);
@@ -453,7 +428,7 @@ fn a_sender_that_dies_of_a_signal_does_not_wait_for_a_reader_of_standard_error()
     sender.arg("--timeout=60").stdout(Stdio::null());
     let mut sender = sender.stderr(writer).spawn().unwrap();
     wait_until("it has notified", || is_pending(listener.pid()));
-    kill(Pid::from_raw(sender.id() as i32), Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(sender.id() as i32), SIGTERM).unwrap();
     let mut ended = None;
     wait_until("it ends", || {
         ended = sender.try_wait().unwrap();
@@ -472,7 +447,7 @@ fn a_file_that_is_another_one_at_each_look_is_an_error_that_says_so() {
         let mut demo = scratch.sigshm(["Hello, world"]);
         for command in [&mut demo, &mut sender] {
             preload(command.arg(option), "CHANGING_INODES");
-            let finished = start(command).finish_within(SOON).unwrap();
+            let finished = Program::start(command).finish_within(SOON).unwrap();
             finished.assert_failed_with(&["inode", "another file at each look"]);
         }
         assert!(listener.is_alive(), "it was told of nothing");
@@ -488,7 +463,7 @@ fn a_listener_makes_nothing_of_inode_numbers_that_change() {
     let listener = Program::start(command);
     listener.until_printed("# Registering");
     let to = listener.pid().to_string();
-    let sent = run(&mut scratch.sigshm(["--to", &to, "Hello, world"]));
+    let sent = run(scratch.sigshm(["--to", &to, "Hello, world"]));
     assert_eq!(sent.text(), self::sent(12, "Hello, world"), "{sent:#?}");
     listener.finish_well();
 }
@@ -496,7 +471,7 @@ fn a_listener_makes_nothing_of_inode_numbers_that_change() {
 /// A run that ends by itself or by its timeout, whatever it is told.
 #[track_caller]
 fn assert_ends(command: &mut Command) {
-    let finished = start(command).finish_within(SOON).unwrap();
+    let finished = Program::start(command).finish_within(SOON).unwrap();
     match finished.code {
         Some(0) => finished.assert_delivered(12, "Hello, world"),
         _ => finished.assert_failed_with(&["sigshm: error: "]),
@@ -520,13 +495,13 @@ fn a_segment_that_is_there_and_is_not_there_again_and_again_ends_a_run_at_its_ti
         // With --step it takes five seconds, so once is enough.
         let options = ["--timeout=.3", "--step"];
         for option in &options[..1 + usize::from(!is_there)] {
-            let scratch = Scratch::new();
+            let scratch = Scratch::unchecked();
             if is_there {
                 leave_behind(&scratch);
             }
             let mut command = scratch.sigshm([option, "Hello, world"]);
             refuse(&mut command, [refusal]);
-            let finished = start(&mut command).finish_within(SOON);
+            let finished = Program::start(&mut command).finish_within(SOON);
             let finished = finished.unwrap_or_else(|why| panic!("{option} {is_there}: {why}"));
             finished
                 .assert_failed_with(&["sigshm: error: others keep creating and removing segments"]);
@@ -586,9 +561,8 @@ fn a_file_that_may_not_be_looked_at_once_it_is_open_ends_a_run() {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm(["--timeout=60", option, "Hello, world"]);
         refuse(&mut command, looks);
-        let finished = start(&mut command).finish_within(SOON).unwrap();
+        let finished = Program::start(&mut command).finish_within(SOON).unwrap();
         finished.assert_failed_with(&["EACCES"]);
-        scratch.assert_nothing_left();
     }
 }
 
@@ -598,9 +572,8 @@ fn a_standard_output_that_takes_nothing_is_an_error() {
     let mut command = scratch.sigshm(["Hello, world"]);
     // "0 bytes are written", and no error.
     refuse(&mut command, [Refusal::of(libc::SYS_write, 0).when(0, u32::MAX, 1)]);
-    let finished = start(&mut command).finish_within(SOON).unwrap();
+    let finished = Program::start(&mut command).finish_within(SOON).unwrap();
     finished.assert_failed_with(&["write(1, "]);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -612,8 +585,7 @@ fn a_full_standard_output_that_does_not_block_and_may_not_be_waited_for_is_an_er
         let mut command = scratch.sigshm(["Hello, world"]);
         // Of one descriptor: the standard library looks at its three first.
         refuse(&mut command, [Refusal::of(SYS_POLL, errno).when(1, u32::MAX, 1)]);
-        let run = start_into(&mut command, writer);
+        let run = Program::start_into(writer, &mut command);
         run.finish_within(SOON).unwrap().assert_failed_with(&["sigshm: error: "]);
-        scratch.assert_nothing_left();
     }
 }

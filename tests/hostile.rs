@@ -1,24 +1,18 @@
 //! Whatever a segment holds, and whatever a message says: properties that hold for any bytes at
 //! all.
 
-mod support;
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::iter;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
+use crate::support::*;
 use sigshm::message::{Checked, LONGEST_TEXT, MESSAGE_SIZE, Message, PROJECT};
 use sigshm::output::escape::Escaped;
 use sigshm::sys::{Key, OwnedSegment, Segment};
-
-use support::Scratch;
 
 /// Where the size and the text are, from the definition of the struct in C.
 const SIZE_AT: usize = size_of::<usize>();
@@ -246,7 +240,7 @@ fn a_segment_that_changes_while_it_is_read_yields_a_checked_message_or_none() {
         let attached = found.attach_read_only().unwrap();
         let (mut messages, mut refused) = (0, 0);
         // Until both have been seen often, which the writer sees to.
-        support::wait_until("messages and others were read", || {
+        crate::support::wait_until("messages and others were read", || {
             for _ in 0..CASES {
                 let message = attached.read();
                 let first = message.checked().map(|it| it.text().to_vec()).ok();

@@ -1,24 +1,8 @@
 //! A signal that ends a program, at every step of a run: both processes end, nothing is left, and
 //! whoever waits for the run sees it die of that signal.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // What the starter of a run has done to it is done between fork and exec.
 
-mod support;
-
-use std::io::{self, BufRead, BufReader};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::ptr;
-use std::time::{Duration, Instant};
-
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg, signal};
-use nix::unistd::Pid;
-
-use support::program::Program;
-use support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
-use support::*;
+use crate::support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
+use crate::support::*;
 
 /// How soon a run must have ended: much earlier than it would give up.
 const SOON: Duration = Duration::from_secs(20);
@@ -35,8 +19,7 @@ fn hello(scratch: &Scratch) -> Command {
 }
 
 fn without_core(mut command: Command) -> Command {
-    // SAFETY: between fork and exec this makes one system call and allocates nothing.
-    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)) };
+    command.in_child(|| setrlimit(Resource::RLIMIT_CORE, 0, 0));
     command
 }
 
@@ -182,7 +165,6 @@ fn a_run_that_gets_an_ending_signal_while_it_starts_dies_of_it() {
         killpg(frozen.parent(), signal).unwrap();
         let finished = frozen.release().finish(SOON);
         assert_died_of(signal, &finished, &format!("{signal} at early step {step}"));
-        scratch.assert_nothing_left();
     }
 }
 
@@ -195,7 +177,7 @@ fn a_run_whose_listener_sleeps_dies_of_an_ending_signal() {
         let released = start_and_stop_parent(&mut hello(&scratch));
         runs.push((scratch, released, targets[index % 3], signal));
     }
-    for (scratch, released, target, signal) in runs {
+    for (_scratch, released, target, signal) in runs {
         released.until_listener_sleeps();
         let parent = released.parent();
         match target {
@@ -203,20 +185,19 @@ fn a_run_whose_listener_sleeps_dies_of_an_ending_signal() {
             Target::Listener => kill(released.listener().unwrap(), signal).unwrap(),
             Target::Group => killpg(parent, signal).unwrap(),
         }
-        kill(parent, Signal::SIGCONT).unwrap();
+        kill(parent, SIGCONT).unwrap();
         let finished = released.finish(SOON);
         assert_died_of(signal, &finished, &format!("{signal} to {target:?}"));
-        scratch.assert_nothing_left();
     }
 }
 
 /// A run whose standard output is not read any more from the line on that begins so. It is a
 /// process group of its own. Returns when one of its processes is blocked in a write.
-fn block_in_write_of(line: &str, mut command: Command) -> (Running, OwnedFd) {
+fn block_in_write_of(line: &str, mut command: Command) -> (Program, OwnedFd) {
     // The longest PID that there is. If it is shorter, the room that is left is still too small.
     let transcript = transcript(9_999_999, 12, "Hello, world");
     let room = transcript.find(line).unwrap();
-    let (run, reader) = start_with_room_for(room, command.process_group(0));
+    let (run, reader) = Program::start_with_room_for(room, command.process_group(0));
     wait_until("the run is blocked in a write", || {
         let processes = descendants(run.pid());
         processes.into_iter().any(|pid| is_blocked_in(pid, libc::SYS_write))
@@ -249,7 +230,11 @@ fn a_run_that_is_blocked_in_a_write_dies_of_an_ending_signal() {
                 (Target::Parent, _) => kill(parent, signal).unwrap(),
                 (Target::Group, _) => killpg(parent, signal).unwrap(),
                 (Target::Listener, Some(&listener)) => kill(listener, signal).unwrap(),
-                (Target::Listener, None) => continue,
+                (Target::Listener, None) => {
+                    drop(reader);
+                    run.finish();
+                    continue;
+                }
             }
             // A parent that is blocked cannot know that its listener has ended. Nobody is left to
             // read.
@@ -279,7 +264,7 @@ fn a_run_that_waits_for_the_lock_dies_of_an_ending_signal() {
     let scratch = Scratch::new();
     let _lock = take_lock(&scratch);
     let runs = ENDING.map(|signal| {
-        let run = start(&mut hello(&scratch));
+        let run = Program::start(hello(&scratch));
         until_blocked(run.pid());
         (run, signal)
     });
@@ -290,7 +275,6 @@ fn a_run_that_waits_for_the_lock_dies_of_an_ending_signal() {
         assert_eq!(finished.text(), "");
         assert!(is_waiting_line(&finished.stderr), "{finished:#?}");
     }
-    scratch.assert_nothing_left();
 }
 
 /// How many steps a run takes to find out who has the lock differs from run to run. So the step at
@@ -303,7 +287,7 @@ fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_i
     for step in 0.. {
         let mut is_blocking = false;
         // SIGALRM at each of them: it is the one signal that the wait for the lock itself uses.
-        for signal in [Signal::SIGALRM, signal_for(step, 0)] {
+        for signal in [SIGALRM, signal_for(step, 0)] {
             let scratch = Scratch::new();
             let _lock = take_lock(&scratch);
             let mut command = without_core(scratch.sigshm([WAITS_A_WHILE, "Hello, world"]));
@@ -329,7 +313,6 @@ fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_i
                 finished.stderr.is_empty() || is_waiting_line(&finished.stderr),
                 "{finished:#?}"
             );
-            scratch.assert_nothing_left();
         }
         if is_blocking {
             // The next step comes only when the lock is free.
@@ -366,10 +349,10 @@ fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits() {
     let mut waits_for_listener = hello(&unread);
     started_by(&mut waits_for_listener, set_alarm);
 
-    let waits_for_lock = start(&mut waits_for_lock);
+    let waits_for_lock = Program::start(&mut waits_for_lock);
     let transcript = transcript(9_999_999, 12, "Hello, world");
     let room = transcript.find("\x1b[33m# Received").unwrap();
-    let (waits_for_listener, _reader) = start_with_room_for(room, &mut waits_for_listener);
+    let (waits_for_listener, _reader) = Program::start_with_room_for(room, &mut waits_for_listener);
     for (scratch, run) in [(locked, waits_for_lock), (unread, waits_for_listener)] {
         let finished = run.finish();
         assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
@@ -400,7 +383,7 @@ fn freeze_until_alarm_is_due(
 }
 
 fn is_alarm_pending(frozen: &Frozen) -> bool {
-    signals(frozen.parent(), "ShdPnd:") & bit(Signal::SIGALRM) != 0
+    has_signal(frozen.parent(), "ShdPnd:", SIGALRM)
 }
 
 #[track_caller]
@@ -421,7 +404,6 @@ fn an_alarm_that_comes_just_before_the_run_stops_the_timer_ends_it() {
     let frozen = frozen.next().expect("it stops the timer first");
     assert!(is_alarm_pending(&frozen), "nobody has stopped the timer yet");
     assert_ended_by_alarm(&frozen.release().finish(SOON));
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -440,7 +422,6 @@ fn an_alarm_that_is_due_at_any_step_of_the_way_to_the_lock_ends_the_run() {
             break;
         };
         assert_ended_by_alarm(&frozen.release().finish(SOON));
-        scratch.assert_nothing_left();
     }
 }
 
@@ -455,14 +436,13 @@ fn a_run_whose_listener_uses_up_its_processor_time_dies_of_sigxcpu() {
     // Strays give it something to do.
     wait_until("the listener has been ended", || {
         for _ in 0..1000 {
-            let _ = kill(listener, Signal::SIGUSR1);
+            let _ = kill(listener, SIGUSR1);
         }
         state(listener) == Some('Z')
     });
-    kill(released.parent(), Signal::SIGCONT).unwrap();
+    kill(released.parent(), SIGCONT).unwrap();
     let finished = released.finish(SOON);
-    assert_died_of(Signal::SIGXCPU, &finished, "ulimit -t 1");
-    scratch.assert_nothing_left();
+    assert_died_of(SIGXCPU, &finished, "ulimit -t 1");
 }
 
 // What the starter has done to a signal.
@@ -495,7 +475,6 @@ fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
             let finished = frozen.release().finish(TIMEOUT);
             finished.assert_delivered(12, "Hello, world");
             assert_eq!(finished.stderr, "", "step {step} of {side:?}");
-            scratch.assert_nothing_left();
         }
     }
 }
@@ -511,7 +490,7 @@ fn ending_signals_that_the_starter_ignores_do_not_end_the_wait_for_the_lock() {
     let lock = take_lock(&scratch);
     let mut command = hello(&scratch);
     started_by(&mut command, ignore_all);
-    let run = start(&mut command);
+    let run = Program::start(&mut command);
     for signal in ENDING {
         until_blocked(run.pid());
         kill(run.pid(), signal).unwrap();
@@ -520,7 +499,6 @@ fn ending_signals_that_the_starter_ignores_do_not_end_the_wait_for_the_lock() {
     until_blocked(run.pid());
     drop(lock);
     run.finish().assert_delivered(12, "Hello, world");
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -529,7 +507,7 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
         let scratch = Scratch::new();
         let lock = take_lock(&scratch);
         let mut command = without_core(scratch.sigshm([WAITS_A_WHILE, "Hello, world"]));
-        started_by(&mut command, || ignore(Signal::SIGALRM));
+        started_by(&mut command, || ignore(SIGALRM));
         let begun = Instant::now();
         let frozen = freeze(&mut command, Point::Step(Side::Parent, step));
         let Some(frozen) = frozen.ok().filter(|_| begun.elapsed() < WAIT) else {
@@ -537,7 +515,7 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
             break;
         };
         let is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
-        kill(frozen.parent(), Signal::SIGALRM).unwrap();
+        kill(frozen.parent(), SIGALRM).unwrap();
         let released = frozen.release();
         until_blocked(released.parent());
         drop(lock);
@@ -643,30 +621,27 @@ fn a_run_that_is_pid_1_ends_with_status_143_on_sigterm_and_leaves_nothing() {
         // unshare(1), PID 1, and its listener.
         let processes = descendants(run.pid());
         assert_eq!(processes.len(), 3, "{processes:?}");
-        kill(processes[index], Signal::SIGTERM).unwrap();
+        kill(processes[index], SIGTERM).unwrap();
         let finished = run.finish();
         assert_eq!(finished.stderr, "");
-        assert_ended_with(Signal::SIGTERM, &finished, &scratch);
+        assert_ended_with(SIGTERM, &finished, &scratch);
     }
 }
 
 #[test]
 fn a_run_that_is_pid_1_and_waits_for_the_lock_ends_with_status_143_on_sigterm() {
     // Whether its starter has blocked the signal or not.
-    for mask in [SigSet::empty(), SigSet::from(Signal::SIGTERM)] {
+    for mask in [SigSet::empty(), SigSet::from(SIGTERM)] {
         let scratch = Scratch::new();
         let _lock = take_lock(&scratch);
         let Some(mut command) = as_pid_1(&scratch, &["Hello, world"]) else {
             return;
         };
         started_by(&mut command, move || Ok(mask.thread_block()?));
-        let mut run = start(&mut command);
-        let mut stderr = BufReader::new(run.child().stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        assert!(line.starts_with("sigshm: waiting: "), "{line:?}");
-        kill(children(run.pid())[0], Signal::SIGTERM).unwrap();
-        assert_ended_with(Signal::SIGTERM, &run.finish(), &scratch);
+        let run = Program::start(command);
+        run.until_complained("sigshm: waiting: ");
+        kill(children(run.pid())[0], SIGTERM).unwrap();
+        assert_ended_with(SIGTERM, &run.finish(), &scratch);
     }
 }
 
@@ -677,11 +652,11 @@ fn a_pid_1_that_waits_to_print_its_help_ends_with_status_143_on_sigterm() {
         return;
     };
     let (_reader, writer) = full_pipe();
-    let run = start_into(&mut command, writer);
+    let run = Program::start_into(writer, &mut command);
     wait_until("it is blocked", || {
         let first = children(run.pid());
         first.iter().any(|&pid| is_blocked_in_write(pid))
     });
-    kill(children(run.pid())[0], Signal::SIGTERM).unwrap();
-    assert_ended_with(Signal::SIGTERM, &run.finish(), &scratch);
+    kill(children(run.pid())[0], SIGTERM).unwrap();
+    assert_ended_with(SIGTERM, &run.finish(), &scratch);
 }

@@ -1,19 +1,9 @@
 //! SIGKILL to either process or to both, at every step of a run. If the parent is killed, the
 //! kernel kills the listener. If the listener is killed, the parent says so. The next run clears
 //! away what could not be cleared away.
-#![cfg(target_os = "linux")]
 
-mod support;
-
-use std::os::fd::OwnedFd;
-use std::process::Command;
-use std::time::Duration;
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
-use support::*;
+use crate::support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
+use crate::support::*;
 
 /// How soon the surviving process must have ended: much earlier than it would give up.
 const SOON: Duration = Duration::from_secs(20);
@@ -77,7 +67,7 @@ fn kill_at(
 fn the_next_run_delivers(scratch: &Scratch, killed: i32) -> bool {
     // Asked before the run, which is to clear it away.
     let left = scratch.segments();
-    let next = run(&mut scratch.sigshm(["second"]));
+    let next = run(scratch.sigshm(["second"]));
     next.assert_delivered(6, "second");
     match &left[..] {
         [] => assert_eq!(next.stderr, ""),
@@ -103,12 +93,12 @@ struct Scene {
 }
 
 fn kill_parent(frozen: &Frozen) -> bool {
-    kill(frozen.parent(), Signal::SIGKILL).unwrap();
+    kill(frozen.parent(), SIGKILL).unwrap();
     true
 }
 
 fn kill_listener(frozen: &Frozen) -> bool {
-    frozen.living_listener().map(|listener| kill(listener, Signal::SIGKILL).unwrap()).is_some()
+    frozen.living_listener().map(|listener| kill(listener, SIGKILL).unwrap()).is_some()
 }
 
 fn kill_both(frozen: &Frozen) -> bool {
@@ -197,7 +187,7 @@ fn when_the_parent_of_a_listener_that_sleeps_is_killed_the_listener_ends_and_say
     // so that the processors are busy and the time in between is longer.
     let runs = asleep(20);
     for (_, released, _) in &runs {
-        kill(released.parent(), Signal::SIGKILL).unwrap();
+        kill(released.parent(), SIGKILL).unwrap();
     }
     for (scratch, released, scene) in runs {
         nobody_says_anything(&released.finish(SOON), &scene);
@@ -208,8 +198,8 @@ fn when_the_parent_of_a_listener_that_sleeps_is_killed_the_listener_ends_and_say
 #[test]
 fn when_a_listener_that_sleeps_is_killed_the_parent_says_so() {
     for (scratch, released, scene) in asleep(1) {
-        kill(released.listener().unwrap(), Signal::SIGKILL).unwrap();
-        kill(released.parent(), Signal::SIGCONT).unwrap();
+        kill(released.listener().unwrap(), SIGKILL).unwrap();
+        kill(released.parent(), SIGCONT).unwrap();
         the_parent_says_so(&released.finish(SOON), &scene);
         the_next_run_delivers(&scratch, scene.parent);
     }
@@ -223,7 +213,7 @@ const LISTENER_PRINTS: [&str; 4] =
 /// meanwhile.
 struct Blocked {
     scratch: Scratch,
-    run: Running,
+    run: Program,
     listener: Pid,
     _reader: OwnedFd,
 }
@@ -233,7 +223,7 @@ fn block_in_write_of(line: &str) -> Blocked {
     // The longest PID that there is. If it is shorter, the room that is left is still too small.
     let transcript = transcript(9_999_999, 5, "first");
     let room = transcript.find(line).unwrap();
-    let (run, reader) = start_with_room_for(room, &mut first(&scratch));
+    let (run, reader) = Program::start_with_room_for(room, &mut first(&scratch));
     let mut listener = None;
     wait_until("the listener is blocked in a write", || {
         listener = children(run.pid()).first().copied();
@@ -249,10 +239,10 @@ fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stop
             let blocked = block_in_write_of(line);
             let (parent, listener) = (blocked.run.pid(), blocked.listener);
             if is_stopped {
-                kill(listener, Signal::SIGSTOP).unwrap();
+                kill(listener, SIGSTOP).unwrap();
                 wait_until("the listener is stopped", || state(listener) == Some('T'));
             }
-            kill(parent, Signal::SIGKILL).unwrap();
+            kill(parent, SIGKILL).unwrap();
             let finished = blocked.run.finish();
             assert_eq!(finished.signal, Some(libc::SIGKILL), "{line:?}");
             wait_until("the listener has ended", || matches!(state(listener), None | Some('Z')));
@@ -267,7 +257,7 @@ fn a_listener_whose_parent_was_killed_before_it_could_do_anything_does_nothing()
     let scratch = Scratch::new();
     let frozen = freeze(&mut first(&scratch), Point::Step(Side::Child, 0)).unwrap();
     let parent = frozen.parent();
-    kill(parent, Signal::SIGKILL).unwrap();
+    kill(parent, SIGKILL).unwrap();
     // So it is too late for the listener to ask for a signal at its parent's death.
     wait_until("the parent has ended", || state(parent) == Some('Z'));
     let finished = frozen.release().finish(SOON);
@@ -284,17 +274,16 @@ fn what_a_zombie_has_left_is_reclaimed_too() {
     let point = Point::Call(Side::Parent, libc::SYS_kill);
     let frozen = freeze(&mut first(&scratch), point).unwrap();
     let parent = frozen.parent();
-    kill(parent, Signal::SIGSTOP).unwrap();
+    kill(parent, SIGSTOP).unwrap();
     let released = frozen.release();
     wait_until("the parent is stopped", || state(parent) == Some('T'));
-    kill(parent, Signal::SIGKILL).unwrap();
+    kill(parent, SIGKILL).unwrap();
     wait_until("the parent is a zombie", || state(parent) == Some('Z'));
     assert_eq!(scratch.segments().len(), 1);
 
-    let next = run(&mut scratch.sigshm(["second"]));
+    let next = run(scratch.sigshm(["second"]));
     next.assert_delivered(6, "second");
     assert!(next.stderr.contains(&format!("PID {parent})")), "{next:#?}");
     assert_eq!(state(parent), Some('Z'), "it is this test that reaps it");
     released.finish(SOON);
-    scratch.assert_nothing_left();
 }

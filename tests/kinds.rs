@@ -1,29 +1,16 @@
 //! What kind of file the path may name: one that can be locked and looked up without touching it.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // For what a child does before exec.
 
-mod support;
-
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
+use std::os::unix::fs::{FileTypeExt, symlink};
+use std::process;
 use std::sync::mpsc::channel;
-use std::thread::{self, JoinHandle};
 
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use crate::support::*;
+use nix::fcntl::{AT_FDCWD, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::{TimeSpec, TimeValLike};
-use nix::unistd::{Pid, gettid, mkfifo};
-
-use support::program::Program;
-use support::*;
+use nix::unistd::{gettid, mkfifo};
 
 const HELLO: &str = "Hello, world";
 
@@ -71,17 +58,17 @@ fn assert_refused(path: &Path, kind: &str) {
 /// Each command delivers a message by this path.
 #[track_caller]
 fn assert_accepted(scratch: &Scratch, path: &Path) {
-    let demo = run(&mut with_path(scratch, path, &[HELLO]));
+    let demo = run(with_path(scratch, path, &[HELLO]));
     demo.assert_delivered(HELLO.len(), HELLO);
     for option in ["--explain", "--step"] {
-        let told = run(&mut with_path(scratch, path, &[option, HELLO]));
+        let told = run(with_path(scratch, path, &[option, HELLO]));
         let outcome = (told.code, told.stderr.as_str());
         assert_eq!(outcome, (Some(0), ""), "{path:?} {option}");
     }
     let listener = Program::start(with_path(scratch, path, &["--listen"]));
     let pid = listener.pid();
     listener.until_printed(&registered(pid));
-    let sender = run(&mut with_path(scratch, path, &["--to", &pid.to_string(), HELLO]));
+    let sender = run(with_path(scratch, path, &["--to", &pid.to_string(), HELLO]));
     assert_eq!(sender.text(), sent(HELLO.len(), HELLO), "{path:?}");
     assert_eq!(listener.finish_well(), received(pid, HELLO), "{path:?}");
     scratch.assert_nothing_left();

@@ -1,20 +1,11 @@
 //! The bytes that both processes agree on are those that the C compiler makes of the same struct.
 
-#![allow(unsafe_code)] // To look at the bytes themselves.
-
-mod support;
-
-use std::fs;
 use std::mem::offset_of;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::ptr;
 use std::sync::LazyLock;
 
+use crate::support::*;
 use libc::{c_int, size_t};
 use sigshm::message::{LONGEST_TEXT, MESSAGE_ID, MESSAGE_SIZE, Message};
-
-use support::*;
 
 #[test]
 fn a_message_is_as_large_as_the_articles_segment() {

@@ -4,16 +4,10 @@
 //! that nobody reads, and a mark or a placeholder that nobody knows would be a line that is not
 //! told, or told as it is. So what is printed is compared with the file.
 
-mod support;
-
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use nix::unistd::Pid;
-
-use support::program::Program;
-use support::told::told_calls;
-use support::*;
+use crate::support::told::told_calls;
+use crate::support::*;
 
 const LESSONS: &str = include_str!("../src/explain/lessons.txt");
 
@@ -187,7 +181,7 @@ impl Story {
             ("{segment}", segment.unwrap_or_default()),
             ("{signal}", "SIGUSR1".to_owned()),
             ("{name}", "USR1".to_owned()),
-            ("{bit}", format!("bit {SIGUSR1:#x}")),
+            ("{bit}", format!("bit {:#x}", bit(SIGUSR1))),
             ("{default}", "kills the process".to_owned()),
         ];
         Self { text, known }

@@ -1,24 +1,11 @@
 //! When there is no more to be had: processes, descriptors, segments, memory, room on the device.
 //! The error names the limit, and nothing is left.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // For what a child does between fork and exec.
-
-mod support;
-
-use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
 
-use support::refusal::{Refusal, refuse};
-use support::tracer::{Point, Side, freeze};
-use support::*;
+use crate::support::refusal::{Refusal, refuse};
+use crate::support::tracer::{Point, Side, freeze};
+use crate::support::*;
 
 /// What the hint says of a limit on segments.
 const SEGMENTS: [&str; 3] = ["kernel.shmmni", "kernel.shmall", "ipcrm"];
@@ -35,8 +22,7 @@ fn when_no_more_processes_may_be_started_the_error_names_rlimit_nproc() {
     }
     // The same run without the limit: it is the limit that makes the difference.
     run(&mut command).assert_delivered(12, "Hello, world");
-    // SAFETY: between fork and exec this makes one system call and allocates nothing.
-    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NPROC, 1, 1)?)) };
+    command.in_child(|| setrlimit(Resource::RLIMIT_NPROC, 1, 1));
     run(&mut command).assert_failed_with(&[
         "fork() failed",
         "EAGAIN",
@@ -48,7 +34,6 @@ fn when_no_more_processes_may_be_started_the_error_names_rlimit_nproc() {
         "kernel.threads-max",
         "kernel.pid_max",
     ]);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -76,7 +61,6 @@ fn with_too_few_descriptors_the_error_names_rlimit_nofile() {
         } else {
             finished.assert_failed_with(&["EMFILE", "RLIMIT_NOFILE", "ulimit -n"]);
         }
-        scratch.assert_nothing_left();
     }
 }
 
@@ -105,7 +89,6 @@ fn when_the_descriptors_run_out_at_any_step_the_error_names_rlimit_nofile() {
             finished.assert_failed_with(&["pipe(…) failed", "EMFILE", "RLIMIT_NOFILE"]);
             failed += 1;
         }
-        scratch.assert_nothing_left();
     }
     // Until the pipes are made, and afterwards.
     assert!(failed >= 5 && delivered >= 5, "{failed} {delivered}");
@@ -121,7 +104,6 @@ fn when_not_even_one_descriptor_may_be_waited_for_the_error_names_rlimit_nofile(
     limit(frozen.parent(), libc::RLIMIT_NOFILE, 0);
     let finished = frozen.release().finish(TIMEOUT);
     finished.assert_failed_with(&["poll(", "EINVAL", "RLIMIT_NOFILE", "ulimit -n"]);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -157,7 +139,6 @@ fn assert_memory_runs_out(side: Side) {
             finished.assert_failed_with(&["shmat(", "ENOMEM", "RLIMIT_AS", "ulimit -v"]);
             failed += 1;
         }
-        scratch.assert_nothing_left();
     }
     // Until the segment is attached, and afterwards.
     assert!(failed >= 5 && delivered >= 5, "{failed} {delivered}");
@@ -228,8 +209,7 @@ fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_t
         refused(&scratch, refusal).assert_failed_with(parts);
         scratch.assert_nothing_left();
         // And with the obstacle out of the way, everything is as it should be.
-        run(&mut scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
-        scratch.assert_nothing_left();
+        run(scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
     }
 }
 
@@ -259,7 +239,7 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
     let (tried, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let each = |call: &str| {
         for number in 1.. {
-            let scratch = Scratch::new();
+            let scratch = Scratch::unchecked();
             let log = scratch.dir().join("log");
             let program = scratch.sigshm(["Hello, world"]);
             let mut strace = Command::new("strace");
@@ -302,7 +282,7 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
         }
     });
     let (tried, failed) = (tried.into_inner(), failed.into_inner());
-    assert!(tried > 60 && failed > 20, "{tried} {failed}");
+    assert!(tried > 40 && failed > 20, "{tried} {failed}");
 }
 
 #[test]
@@ -317,13 +297,12 @@ fn a_run_that_cannot_attach_its_segment_is_told_to_remove_its_own() {
     let text = finished.text();
     assert!(text.contains("  removes the segment\n"), "{text}");
     assert!(!text.contains("what was left"), "{text}");
-    scratch.assert_nothing_left();
 }
 
 #[test]
 fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
     let scratch = Scratch::new();
-    let whole = run(&mut scratch.sigshm(["Hello, world"])).text().to_owned();
+    let whole = run(scratch.sigshm(["Hello, world"])).text().to_owned();
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     assert_eq!(lines.len(), 11);
     for line in lines {
@@ -345,7 +324,6 @@ fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
             "No space left on device (ENOSPC)",
             "make room",
         ]);
-        scratch.assert_nothing_left();
     }
 }
 
@@ -400,7 +378,6 @@ fn when_the_system_has_no_more_segments_the_error_names_shmmni_and_shmall() {
             }
         }
         // In the system's own namespace. What was made in the other one has gone with it.
-        scratch.assert_nothing_left();
     }
 }
 
@@ -441,14 +418,13 @@ fn assert_names_fd_setsize(finished: &Finished) {
 #[test]
 fn started_with_more_descriptors_than_can_be_waited_for_it_delivers_or_fails_clearly() {
     let scratch = Scratch::new();
-    let finished = run(&mut with_many_descriptors(&scratch, "--wait=spin"));
+    let finished = run(with_many_descriptors(&scratch, "--wait=spin"));
     // It delivers if the signal comes while the listener spins.
     if finished.code == Some(0) {
         finished.assert_delivered(12, "Hello, world");
     } else {
         assert_names_fd_setsize(&finished);
     }
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -461,11 +437,10 @@ fn a_listener_that_must_sleep_with_more_descriptors_than_can_be_waited_for_fails
         // The sender is stopped when that call is done. No signal comes, and the listener stops
         // spinning.
         let (parent, listener) = (frozen.parent(), frozen.listener().unwrap());
-        kill(parent, Signal::SIGSTOP).unwrap();
+        kill(parent, SIGSTOP).unwrap();
         let released = frozen.release();
         wait_until("the listener has ended", || state(listener) == Some('Z'));
-        kill(parent, Signal::SIGCONT).unwrap();
+        kill(parent, SIGCONT).unwrap();
         assert_names_fd_setsize(&released.finish(TIMEOUT));
-        scratch.assert_nothing_left();
     }
 }

@@ -1,23 +1,8 @@
 //! A listener and a sender that miss each other: each of them names the cause, and neither is told
 //! only to wait longer.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // For what a child does between fork and exec.
 
-mod support;
-
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
+use crate::support::*;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Uid;
-
-use support::program::Program;
-use support::*;
 
 const NO_SEGMENT: &str = "ENOENT); no segment is at this key: ";
 
@@ -94,15 +79,13 @@ fn at_two_paths_the_listener_names_its_key_and_the_sender_says_that_it_has_not_l
 fn a_listener_in_another_ipc_namespace_is_refused_and_hears_of_nothing() {
     let scratch = Scratch::new();
     let mut elsewhere = scratch.sigshm([""; 0]);
-    // SAFETY: between fork and exec this makes one system call.
-    unsafe { elsewhere.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWIPC)?)) };
+    elsewhere.in_child(|| unshare(CloneFlags::CLONE_NEWIPC));
     if elsewhere.arg("--version").stdout(Stdio::null()).status().is_err() {
         return not_tested("another IPC namespace", "it needs root");
     }
     let listener = listen(&scratch, &[]);
     let mut sender = scratch.sigshm(["--to", &listener.pid().to_string(), "Hello, world"]);
-    // SAFETY: as above.
-    unsafe { sender.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWIPC)?)) };
+    sender.in_child(|| unshare(CloneFlags::CLONE_NEWIPC));
     let finished = run(&mut sender);
     let who = format!("PID {} (\"sigshm\") is in another IPC namespace", listener.pid());
     finished.assert_failed_with(&[&who]);
@@ -137,11 +120,10 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
         remove_segment(id);
     }
     let pid = listener.pid();
-    kill(pid, Signal::SIGTERM).unwrap();
+    kill(pid, SIGTERM).unwrap();
     let finished = listener.finish();
     assert_eq!(finished.text(), registered(pid));
     assert_noted(&finished.stderr, &scratch.path(), &["shmctl(", "it is another user's"]);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -231,7 +213,6 @@ fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_s
             // The listener may be the first to find out, or the sender, which looks once a second.
             let found = ["there is no message at ", cause];
             assert_ends_soon(demo, if enter { &found } else { &found[1..] });
-            scratch.assert_nothing_left();
         }
         let (scratch, other) = (Scratch::new(), Scratch::new());
         let listener = listen(&scratch, &[]);
@@ -258,7 +239,6 @@ fn a_sender_at_a_stop_whose_listener_has_ended_ends_soon_without_enter() {
     let sender = Program::start_at(command, SENDS);
     drop(listener);
     assert_ends_soon(sender, &["ended before it had read the message"]);
-    scratch.assert_nothing_left();
 }
 
 /// It ends by itself within a few seconds, although `--step` knows no timeout, and says why.

@@ -1,11 +1,7 @@
 //! The pictures in the README: what the program prints, as a terminal shows it.
 //!
 //! What differs from run to run (PIDs, the segment's id, the times) is replaced, so that whole
-//! pictures can be compared. To make them anew: `SNAPSHOTS=overwrite cargo test --test pictures`.
-
-mod support;
-
-use std::time::Duration;
+//! pictures can be compared. To make them anew: `SNAPSHOTS=overwrite cargo test pictures::`.
 
 use anstyle::{Ansi256Color, AnsiColor, RgbColor};
 use anstyle_svg::{Term, VGA};
@@ -15,25 +11,24 @@ use sigshm::output::stdout::Stdout;
 use sigshm::step::Who;
 use snapbox::{assert_data_eq, file};
 
-use support::told::{events, timeline as rows};
-use support::*;
+use crate::support::told::{events, timeline as rows};
+use crate::support::*;
 
 #[test]
 fn the_transcript_in_the_readme_is_what_the_program_prints() {
     let scratch = Scratch::new();
-    let finished = run(&mut scratch.sigshm(["Hello, world"]));
+    let finished = run(scratch.sigshm(["Hello, world"]));
     finished.assert_delivered(12, "Hello, world");
     let text = finished.text();
     let text = text.replace(&format!("PID={}", listener_in(text)), "PID=24535");
     assert_data_eq!(draw(&text), file!["pictures/transcript.svg"].raw());
-    scratch.assert_nothing_left();
 }
 
 #[test]
 fn the_bytes_and_the_timeline_in_the_readme_are_what_the_program_explains() {
     let scratch = Scratch::new();
     // With --wait=spin, the row of the spinning would stand before the kill or after it, by chance.
-    let finished = run(&mut scratch.sigshm(["--explain", "--wait=sleep", "Hello, world"]));
+    let finished = run(scratch.sigshm(["--explain", "--wait=sleep", "Hello, world"]));
     assert_eq!(finished.code, Some(0), "{finished:#?}");
     let text = finished.text();
     let (_, bytes) = text.split_once("    The message, as").unwrap();
@@ -48,7 +43,6 @@ fn the_bytes_and_the_timeline_in_the_readme_are_what_the_program_explains() {
     let timeline = draw_timeline("PID 24534", "PID 24535", &with_other_numbers(events));
     let text = format!("    The message, as{}\n\n{timeline}", bytes.join("\n"));
     assert_data_eq!(draw(&text), file!["pictures/explained.svg"].raw());
-    scratch.assert_nothing_left();
 }
 
 type Event = (u64, &'static str, String, String);

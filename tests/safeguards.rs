@@ -1,24 +1,17 @@
 //! What each safeguard is for: `tests/peers/careful.c` with one of them left out, beside the whole
 //! program.
 //!
-//! `cargo test --test safeguards -- --nocapture` prints the table. With `SAFEGUARDS=long` in the
+//! `cargo test safeguards:: -- --nocapture` prints the table. With `SAFEGUARDS=long` in the
 //! environment there are ten times as many runs.
 //!
 //! Some of these failures are a matter of luck, and come often enough by themselves. Others are
 //! rare, and are provoked: a process is stopped, or gets its signal, at the worst moment. The table
 //! says how.
 
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // To look into somebody else's segment without the program's own code.
+use std::{env, slice};
 
-mod support;
-
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::{env, iter, ptr, slice};
-
-use support::tracer::{Point, Side, freeze, start_and_stop};
-use support::*;
+use crate::support::tracer::{Point, Side, freeze, start_and_stop};
+use crate::support::*;
 
 /// A safeguard, and what goes wrong without it.
 struct Row {
@@ -238,7 +231,7 @@ fn has_received(finished: &Finished, message: &str) -> bool {
 
 /// READY: the signal kills the child. REAP: the segment is gone before the child has looked.
 fn plain(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let one = || {
         let finished = run(&mut command(program, &scratch, MESSAGE));
         judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))
@@ -254,7 +247,7 @@ fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
     #[cfg(not(target_arch = "x86_64"))]
     const PAUSE: libc::c_long = libc::SYS_ppoll;
 
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let mut command = command(program, &scratch, MESSAGE);
     let mut run = freeze(&mut command, Point::Ready).expect("it has not ended");
     if run.step_to_next_call().is_none() {
@@ -272,7 +265,7 @@ fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
 }
 
 fn assert_a_copy_of_the_parent_has_a_copy_of_the_text() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let without = compile_peer_without("careful", &["INLINE_TEXT"]);
     let finished = run(&mut command(&without, &scratch, MESSAGE));
     assert_eq!(judge(&finished, MESSAGE, false), Right);
@@ -280,7 +273,7 @@ fn assert_a_copy_of_the_parent_has_a_copy_of_the_text() {
 
 /// INLINE_TEXT. A program of its own has no copy of the text.
 fn second_exec(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let finished = run(command(program, &scratch, MESSAGE).arg("exec"));
     vec![judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))]
 }
@@ -288,7 +281,7 @@ fn second_exec(program: &Path) -> Vec<Outcome> {
 /// EXCLUSIVE. A segment that is there already belongs to somebody else. The program must not write
 /// to it and must not remove it: to refuse is right.
 fn somebody_elses_segment(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let segment = leave_behind(&scratch);
     // SAFETY: with a null address the kernel maps the segment where nothing else is.
     let address = unsafe { libc::shmat(segment.id, ptr::null(), 0) };
@@ -326,12 +319,12 @@ fn at_once_and_messages_are_crossed(program: &Path) -> Vec<Outcome> {
 }
 
 fn at_once(program: &Path, is_wrong: fn(&Finished, &str) -> bool) -> Vec<Outcome> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let messages = (0..20).map(|number| format!("message {number}"));
     let runs: Vec<_> = messages
-        .map(|message| (start(&mut command(program, &scratch, &message)), message))
+        .map(|message| (Program::start(command(program, &scratch, &message)), message))
         .collect();
-    let outcome = |(run, message): (Running, String)| {
+    let outcome = |(run, message): (Program, String)| {
         let finished = run.finish();
         judge(&finished, &message, is_wrong(&finished, &message))
     };
@@ -340,7 +333,7 @@ fn at_once(program: &Path, is_wrong: fn(&Finished, &str) -> bool) -> Vec<Outcome
 
 /// REAP: the listener is stopped when it has said that it is ready. "All done" would not be true.
 fn stopped_listener(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let run = start_and_stop(&mut command(program, &scratch, MESSAGE), Point::Ready);
     let parent = run.parent();
     wait_until("the parent has ended, or waits", || {
@@ -356,7 +349,7 @@ fn stopped_listener(program: &Path) -> Vec<Outcome> {
 
 /// REAP: the parent is stopped when it has removed the segment. After that it only ends.
 fn stopped_parent(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let mut command = command(program, &scratch, MESSAGE);
     let run = start_and_stop(&mut command, Point::Call(Side::Parent, libc::SYS_shmctl));
     wait_until("the parent is stopped", || state(run.parent()) == Some('T'));
@@ -367,7 +360,7 @@ fn stopped_parent(program: &Path) -> Vec<Outcome> {
 
 /// REMOVE. Each run has a path of its own; at the same one the next run would fail.
 fn segments_left(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let finished = run(&mut command(program, &scratch, MESSAGE));
     match scratch.segments().len() {
         0 => vec![judge(&finished, MESSAGE, false)],
@@ -378,7 +371,7 @@ fn segments_left(program: &Path) -> Vec<Outcome> {
 
 /// FLUSH.
 fn lines_twice(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let finished = run(&mut command(program, &scratch, MESSAGE));
     let is_twice = |line| finished.text().matches(line).count() == 2;
     let are_twice =

@@ -1,24 +1,11 @@
 //! The signal that notifies the listener: every one that a process may catch, and none that it may
 //! not. Only the listener takes it. In the sender it means what it always means.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // For what a child does between fork and exec.
 
-mod support;
-
-use std::fs;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::thread;
-
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal::{self, SIGUSR1, *};
-use nix::sys::signal::{SigHandler, kill, signal};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal::SIGUSR1;
 use sigshm::cli::notification;
 
-use support::program::Program;
-use support::tracer::{Point, Side, freeze};
-use support::*;
+use crate::support::tracer::{Point, Side, freeze};
+use crate::support::*;
 
 /// By these the system reports a fault of the process itself.
 const FAULTS: [Signal; 6] = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS];
@@ -52,8 +39,7 @@ fn name(signal: Signal) -> &'static str {
 fn with(signal: Signal, scratch: &Scratch, arguments: &[&str]) -> Command {
     let mut command = scratch.sigshm(["--timeout=60", "--signal", name(signal)]);
     command.args(arguments);
-    // SAFETY: between fork and exec this makes one system call and allocates nothing.
-    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)) };
+    command.in_child(|| setrlimit(Resource::RLIMIT_CORE, 0, 0));
     command
 }
 
@@ -158,8 +144,7 @@ fn a_signal_that_cannot_notify_is_bad_usage() {
 fn every_signal_that_can_be_caught_notifies_the_listener() {
     for signal in usable() {
         let scratch = Scratch::new();
-        assert_delivered(signal, &run(&mut hello(signal, &scratch)));
-        scratch.assert_nothing_left();
+        assert_delivered(signal, &run(hello(signal, &scratch)));
     }
 }
 
@@ -171,7 +156,6 @@ fn a_listener_that_sleeps_takes_every_signal_too() {
                 let scratch = Scratch::new();
                 let mut command = with(signal, &scratch, &["--wait=sleep", "Hello, world"]);
                 assert_delivered(signal, &run(&mut command));
-                scratch.assert_nothing_left();
             });
         }
     });
@@ -185,10 +169,9 @@ fn one_that_comes_before_its_handler_stays_pending() {
         let point = Point::Call(Side::Child, libc::SYS_rt_sigaction);
         let frozen = freeze(&mut hello(signal, &scratch), point).expect("it has not ended");
         let listener = frozen.listener().unwrap();
-        assert_ne!(signals(listener, "SigBlk:") & bit(signal), 0, "{signal}");
+        assert!(has_signal(listener, "SigBlk:", signal), "{signal}");
         kill(listener, signal).unwrap();
         assert_delivered(signal, &frozen.release().finish(TIMEOUT));
-        scratch.assert_nothing_left();
     }
 }
 
@@ -199,13 +182,12 @@ fn a_stop_signal_that_comes_before_its_handler_is_discarded_by_a_sigcont() {
         let point = Point::Call(Side::Child, libc::SYS_rt_sigaction);
         let frozen = freeze(&mut hello(signal, &scratch), point).expect("it has not ended");
         let listener = frozen.listener().unwrap();
-        let is_pending = || signals(listener, "ShdPnd:") & bit(signal) != 0;
+        let is_pending = || has_signal(listener, "ShdPnd:", signal);
         kill(listener, signal).unwrap();
         assert!(is_pending());
         kill(listener, SIGCONT).unwrap();
         assert!(!is_pending());
         assert_delivered(signal, &frozen.release().finish(TIMEOUT));
-        scratch.assert_nothing_left();
     }
 }
 
@@ -233,7 +215,6 @@ fn in_the_sender_the_signal_does_what_it_always_does_except_sigusr1_and_sigusr2(
         } else {
             assert_delivered(signal, &finished);
         }
-        scratch.assert_nothing_left();
     }
 }
 
@@ -249,7 +230,7 @@ fn the_signal_ends_a_run_that_waits_for_the_lock_except_sigusr1_and_sigusr2() {
         kill(run.pid(), signal).unwrap();
         runs.push((scratch, lock, run, signal));
     }
-    for (scratch, lock, run, signal) in runs {
+    for (_scratch, lock, run, signal) in runs {
         if signal == SIGUSR2 {
             drop(lock);
         }
@@ -258,7 +239,6 @@ fn the_signal_ends_a_run_that_waits_for_the_lock_except_sigusr1_and_sigusr2() {
             SIGUSR2 => assert_eq!(finished.code, Some(0), "{finished:#?}"),
             _ => assert_eq!(finished.signal, Some(signal as i32), "{finished:#?}"),
         }
-        scratch.assert_nothing_left();
     }
 }
 
@@ -273,7 +253,6 @@ fn sigusr1_ends_a_run_whose_notification_is_another_signal() {
         kill(frozen.parent(), SIGUSR1).unwrap();
         let finished = frozen.release().finish(TIMEOUT);
         assert_eq!(finished.signal, Some(SIGUSR1 as i32), "{finished:#?}");
-        scratch.assert_nothing_left();
     }
 }
 
@@ -288,11 +267,9 @@ fn a_signal_that_the_starter_ignores_or_blocks_notifies_all_the_same() {
         ];
         for starter in starters {
             let mut command = hello(notifies, &scratch);
-            // SAFETY: between fork and exec this makes one system call and allocates nothing.
-            unsafe { command.pre_exec(move || Ok(starter(notifies)?)) };
+            command.in_child(move || starter(notifies));
             assert_delivered(notifies, &run(&mut command));
         }
-        scratch.assert_nothing_left();
     }
 }
 
@@ -313,13 +290,12 @@ fn between_two_programs_a_signal_notifies_and_a_stray_one_changes_nothing() {
                 let came = format!("{signal} came, but there is no message at ");
                 listener.until_complained(&came);
                 let to = pid.to_string();
-                let sent_out = run(&mut with(signal, &scratch, &["--to", &to, "Hello, world"]));
+                let sent_out = run(with(signal, &scratch, &["--to", &to, "Hello, world"]));
                 let outcome = (sent_out.code, sent_out.stderr.as_str(), sent_out.text());
                 assert_eq!(outcome, (Some(0), "", &*sent(12, "Hello, world")));
                 let finished = listener.finish();
                 let expected = received_with(signal, pid, "Hello, world");
                 assert_eq!((finished.code, finished.text()), (Some(0), &*expected));
-                scratch.assert_nothing_left();
             });
         }
     });
@@ -343,15 +319,14 @@ fn assert_discarded(signal: Signal) {
     let to = listener.pid().to_string();
     let arguments = ["--signal", name(signal), "--timeout=1", "--to", &to, "hi"];
     let sender = Program::start(scratch.sigshm(arguments));
-    wait_until("it is pending", || signals(listener.pid(), "ShdPnd:") & bit(signal) != 0);
+    wait_until("it is pending", || has_signal(listener.pid(), "ShdPnd:", signal));
     listener.go_on();
     let reasons = ["SIGCONT", &format!("discarded {signal}"), "send the message again"];
     sender.finish().assert_failed_with(&reasons);
     // The listener is still there.
-    let delivered = run(&mut with(signal, &scratch, &["--to", &to, "hi"]));
+    let delivered = run(with(signal, &scratch, &["--to", &to, "hi"]));
     assert_eq!(delivered.code, Some(0), "{delivered:#?}");
     assert_eq!(listener.finish().code, Some(0));
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -363,17 +338,16 @@ fn a_sender_looks_for_a_handler_of_its_own_signal() {
         let listener = Program::start(with(listens, &scratch, &["--listen"]));
         listener.until_printed("# Registering");
         let pid = listener.pid().to_string();
-        let refused = run(&mut with(sends, &scratch, &["--to", &pid, "Hello, world"]));
+        let refused = run(with(sends, &scratch, &["--to", &pid, "Hello, world"]));
         refused.assert_failed_with(&[&format!("no handler for {sends}"), &pid, "--signal"]);
         assert_eq!(refused.text(), "");
         // Nothing was sent: it is there, and takes a message.
         let arguments = ["--to", &pid, "Hello, world"];
-        let delivered = run(&mut with(listens, &scratch, &arguments));
+        let delivered = run(with(listens, &scratch, &arguments));
         assert_eq!(delivered.code, Some(0), "{delivered:#?}");
         let finished = listener.finish();
         assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
     }
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -385,7 +359,7 @@ fn a_listener_that_takes_sigint_says_how_to_end_it() {
         listener.until_printed("# Registering");
         runs.push((scratch, listener, signal));
     }
-    for (scratch, listener, signal) in runs {
+    for (_scratch, listener, signal) in runs {
         let ends = if signal == SIGQUIT { SIGINT } else { SIGQUIT };
         kill(listener.pid(), ends).unwrap();
         let finished = listener.finish();
@@ -399,7 +373,6 @@ fn a_listener_that_takes_sigint_says_how_to_end_it() {
             }
             _ => assert_eq!(finished.stderr, ""),
         }
-        scratch.assert_nothing_left();
     }
 }
 
@@ -430,8 +403,8 @@ fn no_process_may_catch_sigkill_or_sigstop_and_the_kernel_says_so() {
             &["--step", "hi"],
             &["--listen", "--step"],
         ] {
-            run(&mut with(signal, &missing, arguments)).assert_failed_with(&reasons);
-            let finished = run(&mut with(signal, &scratch, arguments));
+            run(with(signal, &missing, arguments)).assert_failed_with(&reasons);
+            let finished = run(with(signal, &scratch, arguments));
             finished.assert_failed_with(&reasons);
             let text = finished.text();
             assert!(!text.contains('#'), "{text}");
@@ -477,7 +450,6 @@ fn an_explained_run_names_the_signal_and_the_default_that_it_has() {
             assert!(text.contains(&part), "{part:?} is not in {text}");
         }
         assert!(!text.contains("USR1"), "{text}");
-        scratch.assert_nothing_left();
     }
 }
 
@@ -493,10 +465,9 @@ fn a_stop_signal_that_notifies_stops_nobody() {
         }
         wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
         let to = pid.to_string();
-        let sent_out = run(&mut with(signal, &scratch, &["--to", &to, "hi"]));
+        let sent_out = run(with(signal, &scratch, &["--to", &to, "hi"]));
         assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
         assert_eq!(listener.finish().code, Some(0));
-        scratch.assert_nothing_left();
     }
 }
 
@@ -505,8 +476,7 @@ fn a_listener_gives_up_in_time_whatever_the_signal() {
     for signal in [SIGALRM, SIGTERM, SIGCONT] {
         let scratch = Scratch::new();
         let arguments = ["--signal", name(signal), "--timeout=0.1", "--listen"];
-        let finished = run(&mut scratch.sigshm(arguments));
+        let finished = run(scratch.sigshm(arguments));
         finished.assert_failed_with(&["no message came within 0.1 seconds"]);
-        scratch.assert_nothing_left();
     }
 }

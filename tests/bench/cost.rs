@@ -17,6 +17,7 @@
 
 #![allow(unsafe_code)] // ptrace(2) in a child, and the processor time of other processes.
 
+#[allow(dead_code, unused_imports)] // The tests use the rest.
 #[path = "../support/mod.rs"]
 mod support;
 

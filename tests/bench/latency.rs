@@ -19,6 +19,7 @@
 
 #![allow(unsafe_code)] // fork(2), and a POSIX semaphore in shared memory.
 
+#[allow(dead_code, unused_imports)] // The tests use the rest.
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,52 +1,142 @@
-//! Programs whose output can be read while they run.
+//! The program, started, watched and ended.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use super::*;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+/// The program itself, with an environment that does not change what it prints, no standard input,
+/// and the signals as a terminal's shell leaves them. (The tests may have been started by somebody
+/// who ignores some, as nohup(1) and a shell's `&` do, and the program would rightly ignore them.)
+pub fn sigshm() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sigshm"));
+    command.env_remove("NO_COLOR").env_remove("TERM").stdin(Stdio::null());
+    with_default_signals(&mut command);
+    command
+}
 
-use super::{Finished, state, wait_until};
+/// What a child does to itself before it becomes the program.
+pub trait InChild {
+    /// `work` runs in the child, between fork and exec. It may only make system calls: it must not
+    /// allocate, lock, or panic.
+    fn in_child<W>(&mut self, work: W) -> &mut Self
+    where
+        W: FnMut() -> nix::Result<()> + Send + Sync + 'static;
+}
 
-/// A program whose outputs can be read while it runs. It is killed if the test ends before it does.
-pub struct Program {
-    pub child: Child,
+impl InChild for Command {
+    fn in_child<W>(&mut self, mut work: W) -> &mut Self
+    where
+        W: FnMut() -> nix::Result<()> + Send + Sync + 'static,
+    {
+        // SAFETY: what the tests do here are system calls, which are async-signal-safe.
+        unsafe { self.pre_exec(move || Ok(work()?)) }
+    }
+}
+
+/// The command will have the signals as a terminal's shell leaves them: each with its default
+/// disposition, and none blocked.
+pub fn with_default_signals(command: &mut Command) {
+    command.in_child(|| {
+        let catchable = |it: &Signal| !matches!(it, SIGKILL | SIGSTOP);
+        Signal::iterator().filter(catchable).try_for_each(|it| set(it, SigHandler::SigDfl))?;
+        SigSet::empty().thread_set_mask()
+    });
+}
+
+/// Sets the disposition of a signal to the default, or to be ignored.
+pub fn set(it: Signal, disposition: SigHandler) -> nix::Result<()> {
+    assert!(!matches!(disposition, SigHandler::Handler(_) | SigHandler::SigAction(_)));
+    // SAFETY: neither is anybody's code.
+    unsafe { signal(it, disposition) }.map(drop)
+}
+
+/// Runs the command to its end, which must come within [`TIMEOUT`].
+#[track_caller]
+pub fn run(command: impl BorrowMut<Command>) -> Finished {
+    Program::start(command).finish()
+}
+
+/// Standard output and standard error of a program. They are files, not pipes: they can be read at
+/// any moment, and nobody need read them.
+pub struct Captured {
     stdout: File,
     stderr: File,
+}
+
+impl Captured {
+    pub fn of(command: &mut Command) -> Self {
+        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+        Self { stdout, stderr }
+    }
+
+    pub fn stdout(&self) -> Vec<u8> {
+        contents(&self.stdout)
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8(contents(&self.stderr)).unwrap()
+    }
+}
+
+/// Reads the file without moving the place at which a program writes.
+pub fn contents(file: &File) -> Vec<u8> {
+    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut contents, 0).unwrap();
+    contents
+}
+
+/// A program whose outputs can be read while it runs. It is killed and reaped if the test ends
+/// before it does.
+pub struct Program {
+    pub child: Child,
+    captured: Captured,
     entered: usize,
 }
 
 impl Program {
-    pub fn start(mut command: Command) -> Self {
-        // Files, not pipes: they can be read at any moment, and nobody need read them.
-        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let child = command
-            .stdout(stdout.try_clone().unwrap())
-            .stderr(stderr.try_clone().unwrap())
-            .spawn()
-            .unwrap();
-        Self { child, stdout, stderr, entered: 0 }
+    pub fn start(mut command: impl BorrowMut<Command>) -> Self {
+        let command = command.borrow_mut();
+        let captured = Captured::of(command);
+        Self { child: command.spawn().unwrap(), captured, entered: 0 }
+    }
+
+    /// As [`start`](Self::start), with another standard output. This process keeps no copy of that.
+    pub fn start_into(stdout: impl Into<Stdio>, mut command: impl BorrowMut<Command>) -> Self {
+        let command = command.borrow_mut();
+        let captured = Captured::of(command);
+        let child = command.stdout(stdout).spawn().unwrap();
+        command.stdout(Stdio::null());
+        Self { child, captured, entered: 0 }
+    }
+
+    /// Starts the command with a standard output that nobody reads, and that has room for so many
+    /// bytes: the first write after them blocks. That lasts until the reading end, which comes
+    /// back, is dropped.
+    pub fn start_with_room_for(bytes: usize, command: impl BorrowMut<Command>) -> (Self, OwnedFd) {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        // The least that there is, a page. The kernel adds a write to a page as a whole or not at
+        // all.
+        let capacity = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap() as usize;
+        let filler = vec![b'.'; capacity - bytes];
+        assert_eq!(write(&writer, &filler), Ok(filler.len()));
+        (Self::start_into(writer, command), reader)
     }
 
     /// Starts a program that stops at its steps, and waits there for [`enter`](Self::enter).
-    pub fn start_stepping(mut command: Command) -> Self {
-        command.stdin(Stdio::piped());
+    pub fn start_stepping(mut command: impl BorrowMut<Command>) -> Self {
+        command.borrow_mut().stdin(Stdio::piped());
         Self::start(command)
     }
 
     /// Starts a program that stops at its steps, and presses Enter until it stops before this one.
     #[track_caller]
-    pub fn start_at(command: Command, next: &str) -> Self {
+    pub fn start_at(command: impl BorrowMut<Command>, next: &str) -> Self {
         let mut program = Self::start_stepping(command);
         program.step_to(next);
         program
     }
 
     /// Starts a program that stops, with an Enter for each of its stops, and more.
-    pub fn start_with_enters(command: Command) -> Self {
+    pub fn start_with_enters(command: impl BorrowMut<Command>) -> Self {
         let mut program = Self::start_stepping(command);
         let stdin = program.child.stdin.as_mut().unwrap();
         stdin.write_all("\n".repeat(100).as_bytes()).unwrap();
@@ -61,26 +151,31 @@ impl Program {
         !matches!(state(self.pid()), None | Some('Z' | 'X'))
     }
 
+    /// What it has printed until now.
     pub fn printed(&self) -> String {
-        text(&self.stdout)
+        String::from_utf8_lossy(&self.captured.stdout()).into_owned()
+    }
+
+    /// What it has said on standard error until now.
+    pub fn complained(&self) -> String {
+        self.captured.stderr()
     }
 
     #[track_caller]
     pub fn until_printed(&self, text: &str) {
-        self.until_said(&self.stdout, text);
+        self.until_said(text, || self.printed());
     }
 
     #[track_caller]
     pub fn until_complained(&self, text: &str) {
-        self.until_said(&self.stderr, text);
+        self.until_said(text, || self.complained());
     }
 
     #[track_caller]
-    fn until_said(&self, output: &File, text: &str) {
+    fn until_said(&self, text: &str, said: impl Fn() -> String) {
         // What it has said before it ended is there when it has ended.
-        wait_until(text, || !self.is_alive() || self::text(output).contains(text));
-        let said = self::text(output);
-        assert!(said.contains(text), "it has ended without {text:?}: {said:?}");
+        wait_until(text, || !self.is_alive() || said().contains(text));
+        assert!(said().contains(text), "it has ended without {text:?}: {:?}", said());
     }
 
     /// Stops it, by a signal that it cannot catch.
@@ -133,19 +228,29 @@ impl Program {
 
     /// Waits for the end, and takes what was printed.
     #[track_caller]
-    pub fn finish(mut self) -> Finished {
-        let mut status = None;
-        wait_until("the program ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        let status = status.unwrap();
-        Finished {
-            stdout: contents(&self.stdout),
-            stderr: String::from_utf8(contents(&self.stderr)).unwrap(),
+    pub fn finish(self) -> Finished {
+        self.finish_within(TIMEOUT).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// As [`finish`](Self::finish), for a test that goes on if the end does not come in time.
+    pub fn finish_within(mut self, limit: Duration) -> Result<Finished, String> {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if start.elapsed() > limit {
+                let said = (self.printed(), self.complained());
+                return Err(format!("PID {} has not ended within {limit:?}: {said:?}", self.pid()));
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        Ok(Finished {
+            stdout: self.captured.stdout(),
+            stderr: self.captured.stderr(),
             code: status.code(),
             signal: status.signal(),
-        }
+        })
     }
 }
 
@@ -156,18 +261,38 @@ impl Drop for Program {
     }
 }
 
-/// Reads the file without moving the place at which the program writes.
-fn contents(file: &File) -> Vec<u8> {
-    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
-    file.read_exact_at(&mut contents, 0).unwrap();
-    contents
-}
-
-fn text(file: &File) -> String {
-    String::from_utf8_lossy(&contents(file)).into_owned()
-}
-
 /// How often it has stopped.
 pub fn stops(text: &str) -> usize {
     text.matches("[Enter goes on]").count()
+}
+
+/// How a run ended, and what it said.
+#[derive(Debug)]
+pub struct Finished {
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+}
+
+impl Finished {
+    /// Standard output, which must be UTF-8.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    /// The run delivered `shown` (the message as it is printed), and said nothing else.
+    pub fn assert_delivered(&self, size: usize, shown: &str) {
+        assert_eq!(self.text(), transcript(listener_in(self.text()), size, shown), "{self:#?}");
+        assert_eq!((self.code, self.signal), (Some(0), None), "{self:#?}");
+    }
+
+    /// The run failed with status 1 and one line on standard error that has each of `parts`.
+    pub fn assert_failed_with(&self, parts: &[&str]) {
+        assert_eq!((self.code, self.signal), (Some(1), None), "{self:#?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:#?}");
+        for part in parts {
+            assert!(self.stderr.contains(part), "{part:?} is not in {:?}", self.stderr);
+        }
+    }
 }

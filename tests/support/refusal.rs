@@ -1,15 +1,8 @@
 //! System calls and files that the kernel refuses, as the policy of a sandbox has it; see
 //! seccomp(2) and landlock(7).
 
-use std::fs::{self, File};
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use super::*;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::Command;
-
-use nix::errno::Errno;
 
 /// A C library's poll(2).
 #[cfg(target_arch = "x86_64")]

@@ -1,17 +1,10 @@
 //! A terminal of the test's own: what is shown on it, what is typed, and how it is set.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use super::*;
+use nix::fcntl::FdFlag;
 use nix::pty::openpty;
 use nix::sys::termios::{FlowArg, SetArg, Termios, tcflow, tcgetattr, tcsetattr};
 use nix::unistd::setsid;
-
-use super::wait_until;
 
 /// The two ends of a terminal.
 pub struct Terminal {

@@ -1,6 +1,6 @@
 //! What an explained run tells, read back: its transcript, its calls, its timeline.
 
-use super::plain;
+use super::*;
 
 /// Explanations are indented by four columns. Lines of the transcript begin with `#` or a tab.
 pub fn is_explanation(line: &str) -> bool {

@@ -20,27 +20,7 @@
 //! all numbers would miss some. So it does not count, and each number is the same step in every
 //! run. A test that wants the sleep asks for it: [`Released::until_listener_sleeps`].
 
-#![allow(unsafe_code)] // ptrace(2) with arguments for which nix has no wrapper.
-
-use std::fs::File;
-use std::io;
-use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
-use std::ptr;
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
-use nix::sys::ptrace;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-
-use super::{Finished, TIMEOUT, is_blocked_in, is_pending, state, wait_until};
+use super::*;
 
 /// One of the two processes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +88,7 @@ pub fn start_and_stop_parent(command: &mut Command) -> Released {
 /// Starts the command, and stops the process that comes to this point right after the call.
 pub fn start_and_stop(command: &mut Command, point: Point) -> Released {
     let frozen = freeze(command, point).expect("the run has not ended");
-    kill(frozen.stopped, Signal::SIGSTOP).unwrap();
+    kill(frozen.stopped, SIGSTOP).unwrap();
     frozen.release()
 }
 
@@ -124,7 +104,7 @@ enum ChildState {
     None,
     /// It is there, and the stop with which a traced process begins has not been seen yet.
     New,
-    Running,
+    Program,
     Ended,
 }
 
@@ -178,20 +158,20 @@ impl Tracer {
     /// Holds the other side too.
     fn freeze(mut self, stopped: Pid) -> Frozen {
         let other = match self.side(stopped) {
-            Side::Parent if matches!(self.child, ChildState::New | ChildState::Running) => {
+            Side::Parent if matches!(self.child, ChildState::New | ChildState::Program) => {
                 self.run.child
             }
             Side::Child if self.run.ended.is_none() => Some(self.run.parent),
             _ => None,
         };
         if let Some(other) = other {
-            if self.side(other) == Side::Parent || self.child == ChildState::Running {
-                kill(other, Signal::SIGSTOP).unwrap();
+            if self.side(other) == Side::Parent || self.child == ChildState::Program {
+                kill(other, SIGSTOP).unwrap();
             }
             loop {
                 let status = waitpid(other, Some(WaitPidFlag::__WALL)).unwrap();
                 match status {
-                    WaitStatus::Stopped(_, Signal::SIGSTOP) => break,
+                    WaitStatus::Stopped(_, SIGSTOP) => break,
                     WaitStatus::PtraceSyscall(_) => resume(other, None),
                     _ => {
                         self.note(status);
@@ -204,7 +184,7 @@ impl Tracer {
             }
         }
         Frozen {
-            listener_lives: matches!(self.child, ChildState::New | ChildState::Running),
+            listener_lives: matches!(self.child, ChildState::New | ChildState::Program),
             stopped,
             parent_is_free: false,
             run: self.run,
@@ -240,8 +220,8 @@ impl Tracer {
                 if is_child {
                     self.meet(pid);
                 }
-                if is_child && self.child == ChildState::New && signal == Signal::SIGSTOP {
-                    self.child = ChildState::Running;
+                if is_child && self.child == ChildState::New && signal == SIGSTOP {
+                    self.child = ChildState::Program;
                     resume(pid, None);
                 } else {
                     resume(pid, Some(signal));
@@ -336,7 +316,7 @@ impl Run {
         let parent = Pid::from_raw(process.id() as i32);
         // The stop with which a traced process begins a new program.
         let status = waitpid(parent, Some(WaitPidFlag::__WALL)).unwrap();
-        assert_eq!(status, WaitStatus::Stopped(parent, Signal::SIGTRAP));
+        assert_eq!(status, WaitStatus::Stopped(parent, SIGTRAP));
         let options = ptrace::Options::PTRACE_O_TRACESYSGOOD
             | ptrace::Options::PTRACE_O_TRACEFORK
             | ptrace::Options::PTRACE_O_TRACECLONE
@@ -369,7 +349,7 @@ impl Drop for Run {
     /// A test that has failed leaves no process behind. One that has not finds nobody here.
     fn drop(&mut self) {
         if self.ended.is_none() {
-            let _ = killpg(self.parent, Signal::SIGKILL);
+            let _ = killpg(self.parent, SIGKILL);
             let group = Pid::from_raw(-self.parent.as_raw());
             while waitpid(group, Some(WaitPidFlag::__WALL)).is_ok() {}
         }
@@ -423,7 +403,7 @@ impl Frozen {
         loop {
             ptrace::step(listener, None).unwrap();
             let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
-            assert_eq!(stop, WaitStatus::Stopped(listener, Signal::SIGTRAP));
+            assert_eq!(stop, WaitStatus::Stopped(listener, SIGTRAP));
             let next = syscall_info(listener).unwrap().instruction_pointer;
             let instruction = ptrace::read(listener, next as ptrace::AddressType).unwrap();
             if instruction.to_ne_bytes().starts_with(SYSTEM_CALL) {
@@ -507,7 +487,7 @@ impl Released {
     /// killed has reaped its listener before it ends.
     #[track_caller]
     pub fn finish(self, limit: Duration) -> Finished {
-        self.finish_after([Signal::SIGKILL].as_slice(), limit)
+        self.finish_after([SIGKILL].as_slice(), limit)
     }
 
     /// As [`finish`](Self::finish), but a parent that died of one of these has not reaped it.
@@ -563,7 +543,7 @@ impl Released {
         let (parent, listener) = (self.run.parent, self.run.child);
         let states = (state(parent), listener.and_then(state));
         if let Some(listener) = listener {
-            let _ = kill(listener, Signal::SIGKILL);
+            let _ = kill(listener, SIGKILL);
         }
         panic!(
             "not ended within {limit:?}: parent {parent} and listener {listener:?} in the states \
@@ -598,7 +578,7 @@ impl Watchdog {
         let (sender, receiver) = mpsc::channel();
         let thread = thread::spawn(move || {
             if receiver.recv_timeout(TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let _ = killpg(parent, Signal::SIGKILL);
+                let _ = killpg(parent, SIGKILL);
             }
         });
         Self { sender, thread }

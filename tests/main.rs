@@ -1,0 +1,69 @@
+//! The tests: one file a concern, and all of them one program. So what they share, in `support`, is
+//! compiled once, and a test that waits does not hold up the next file.
+//!
+//! Names are claims: `cargo test` prints what the program promises. Those of one file, or one:
+//! `cargo test killed::`, `cargo test killed::if_both`.
+//!
+//! A test makes a [`Scratch`](support::Scratch) folder, runs the program there, and looks at how the
+//! run has [finished](support::Finished). At the end of the test nothing may be left of it: no
+//! process and no segment. To catch a run at an exact step, see `support/tracer.rs`.
+
+#![allow(unsafe_code)] // To look at segments and processes without the program's own code.
+
+mod support;
+
+mod article;
+mod cleanup;
+mod escape;
+mod explain;
+mod hostile;
+mod input;
+mod layout;
+mod lessons;
+mod load;
+mod peers;
+mod pictures;
+mod readme;
+mod segments;
+mod standalone;
+mod step;
+mod transcript;
+
+#[cfg(target_os = "linux")]
+mod coverage;
+#[cfg(target_os = "linux")]
+mod hampered;
+#[cfg(target_os = "linux")]
+mod interrupted;
+#[cfg(target_os = "linux")]
+mod killed;
+#[cfg(target_os = "linux")]
+mod kinds;
+#[cfg(target_os = "linux")]
+mod limits;
+#[cfg(target_os = "linux")]
+mod misses;
+#[cfg(target_os = "linux")]
+mod namespaces;
+#[cfg(target_os = "linux")]
+mod output;
+#[cfg(target_os = "linux")]
+mod refused;
+#[cfg(target_os = "linux")]
+mod safeguards;
+#[cfg(target_os = "linux")]
+mod signal;
+#[cfg(target_os = "linux")]
+mod socket;
+#[cfg(target_os = "linux")]
+mod stopped;
+#[cfg(target_os = "linux")]
+mod stray;
+#[cfg(target_os = "linux")]
+mod streams;
+#[cfg(target_os = "linux")]
+mod threads;
+#[cfg(target_os = "linux")]
+mod wait;
+#[cfg(target_os = "linux")]
+mod who;

@@ -1,0 +1,45 @@
+//! Pipes and sockets that are full, or closed at the other end.
+
+use super::*;
+
+/// A pipe into which nothing more fits: the end to read from, and the other.
+pub fn full_pipe() -> (File, File) {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let mut writer = File::from(writer);
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    // The run shares the open file description, and so O_NONBLOCK; a pipe that blocks is the harder
+    // case.
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader.into(), writer)
+}
+
+/// The two ends of a connection that keeps packets apart and that has an end (SOCK_SEQPACKET).
+pub fn packet_sockets() -> (UnixDatagram, OwnedFd) {
+    let mut ends = [-1; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: the call writes two numbers to where it is told, and `ends` has room for them.
+    let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
+    assert_eq!(made, 0, "{}", io::Error::last_os_error());
+    // SAFETY: the call has just opened both, and nobody else knows of them.
+    let [ours, theirs] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+    assert!(ours.as_raw_fd() > libc::STDERR_FILENO);
+    let ours = UnixDatagram::from(ours);
+    ours.set_read_timeout(Some(TIMEOUT)).unwrap();
+    (ours, theirs)
+}
+
+/// Closes a socket, and waits until nobody has it open. (Another test may be starting a program,
+/// which has a copy of it until it calls exec. And a write to see whether it is closed would take
+/// away the error that it gets.)
+pub fn close_socket(socket: impl Into<OwnedFd>) {
+    let socket = File::from(socket.into());
+    let inode = socket.metadata().unwrap().ino().to_string();
+    drop(socket);
+    let lists = ["tcp", "udp", "unix"].map(|list| format!("/proc/net/{list}"));
+    wait_until("the socket is closed", || {
+        let is_in = |text: String| text.split_whitespace().any(|word| word == inode);
+        let text = |list: &String| fs::read_to_string(list).unwrap_or_default();
+        !lists.iter().map(text).any(is_in)
+    });
+}

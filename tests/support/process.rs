@@ -1,0 +1,92 @@
+//! What the system tells of a process.
+
+use super::*;
+
+/// The state letter of a process (R, S, T, Z, …), or `None` if there is no such process.
+pub fn state(pid: Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ").unwrap().1.chars().next()
+}
+
+/// The system call in which the process is blocked, if it is; see proc_pid_syscall(5).
+pub fn blocked_in(pid: Pid) -> Option<libc::c_long> {
+    let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    syscall.split(' ').next()?.parse().ok()
+}
+
+/// Whether the process is blocked in this system call.
+pub fn is_blocked_in(pid: Pid, call: libc::c_long) -> bool {
+    blocked_in(pid) == Some(call)
+}
+
+/// Whether the process is blocked in a write(2).
+pub fn is_blocked_in_write(pid: Pid) -> bool {
+    is_blocked_in(pid, libc::SYS_write)
+}
+
+/// The children of a process that have not been reaped.
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let is_child = |child: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
+        parent == Some(pid.to_string().as_str())
+    };
+    process_ids().filter(is_child).map(Pid::from_raw).collect()
+}
+
+pub fn process_ids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether there is no such process any more, not even a zombie.
+pub fn is_gone(pid: Pid) -> bool {
+    kill(pid, None) == Err(Errno::ESRCH)
+}
+
+/// What `/proc/PID/status` has behind this label; see proc_pid_status(5).
+#[track_caller]
+pub fn status(pid: Pid, label: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(label));
+    value.expect(label).trim().to_owned()
+}
+
+/// One of the sets of signals there.
+#[track_caller]
+pub fn signals(pid: Pid, label: &str) -> u64 {
+    u64::from_str_radix(&status(pid, label), 16).unwrap()
+}
+
+/// A signal in such a set.
+pub const fn bit(signal: Signal) -> u64 {
+    1 << (signal as u32 - 1)
+}
+
+/// Whether the signal is in one of these sets: caught (`SigCgt:`), blocked (`SigBlk:`), pending
+/// (`ShdPnd:`), ignored (`SigIgn:`).
+#[track_caller]
+pub fn has_signal(pid: Pid, label: &str, signal: Signal) -> bool {
+    signals(pid, label) & bit(signal) != 0
+}
+
+/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
+#[track_caller]
+pub fn is_pending(pid: Pid) -> bool {
+    has_signal(pid, "ShdPnd:", SIGUSR1)
+}
+
+/// Sends a listener that sleeps a SIGUSR1, and waits until it has looked and sleeps again.
+#[track_caller]
+pub fn send_stray(listener: Pid) {
+    send_stray_of(Signal::SIGUSR1, listener);
+}
+
+/// As [`send_stray`], with the signal for which it listens.
+#[track_caller]
+pub fn send_stray_of(signal: Signal, listener: Pid) {
+    kill(listener, signal).unwrap();
+    wait_until("it has looked, and waits again", || {
+        !has_signal(listener, "ShdPnd:", signal) && state(listener) == Some('S')
+    });
+}

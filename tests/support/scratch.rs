@@ -1,0 +1,157 @@
+//! A folder and a key of the test's own.
+
+use super::*;
+
+/// A folder of the test's own with a `shared_path` in it, and so a key that nobody else uses.
+pub struct Scratch {
+    dir: TempDir,
+    key: i32,
+    is_checked: bool,
+    _reservation: UnixListener,
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        // ftok(3) takes only 16 bits of the inode number, and file systems like to give out the
+        // same ones: two folders at a time can well have the same key. So each reserves its own, by
+        // a name that the kernel gives back when the test ends. Others are kept meanwhile, with
+        // their inodes.
+        let mut unfit = Vec::new();
+        loop {
+            let dir = TempDir::new().unwrap();
+            let path = dir.path().join("shared_path");
+            fs::write(&path, "").unwrap();
+            // The key that ftok makes of the path with project 1, from its manual page.
+            let file = fs::metadata(path).unwrap();
+            let (device, inode) = (file.dev() as u32 & 0xff, file.ino() as u32 & 0xffff);
+            let key = (1 << 24 | device << 16 | inode) as i32;
+            let name = SocketAddr::from_abstract_name(format!("sigshm test {key:08x}")).unwrap();
+            match UnixListener::bind_addr(&name) {
+                Ok(reservation) if !segments().iter().any(|segment| segment.key == key) => {
+                    return Self { dir, key, is_checked: true, _reservation: reservation };
+                }
+                _ => unfit.push(dir),
+            }
+            assert!(unfit.len() < 1000, "there is no key to be had");
+        }
+    }
+
+    /// A folder in which the test leaves something at its end: a segment, or a process.
+    pub fn unchecked() -> Self {
+        Self::new().checked_if(false)
+    }
+
+    /// Whether nothing may be left in it at the end of the test.
+    pub fn checked_if(mut self, may_leave_nothing: bool) -> Self {
+        self.is_checked = may_leave_nothing;
+        self
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("shared_path")
+    }
+
+    /// The key of `shared_path`, as it was when the folder was made.
+    pub fn key(&self) -> i32 {
+        self.key
+    }
+
+    /// The program, told to use this folder's `shared_path`.
+    pub fn sigshm<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = sigshm();
+        command.arg("--path").arg(self.path()).args(arguments);
+        command
+    }
+
+    /// The program, told to use a socket. It runs in this folder, and needs no file there.
+    pub fn via_socket<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = sigshm();
+        command.arg("--via=socket").args(arguments);
+        command.current_dir(self.dir());
+        command
+    }
+
+    /// A copy of the program in this folder, which anybody may run. (The way to the program itself
+    /// may be closed to others.)
+    pub fn copy_for_anybody(&self) -> PathBuf {
+        let copy = self.dir().join("sigshm");
+        if !copy.exists() {
+            fs::set_permissions(self.dir(), Permissions::from_mode(0o755)).unwrap();
+            // By another process: while this one writes to the file, a child that another test
+            // starts has it open for writing too, and then it cannot be run ("Text file busy").
+            let mut cp = Command::new("cp");
+            cp.arg(env!("CARGO_BIN_EXE_sigshm")).arg(&copy);
+            assert_eq!(run(&mut cp).code, Some(0), "{cp:?}");
+            fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+        }
+        copy
+    }
+
+    /// The segments at this folder's key, as the kernel lists them.
+    pub fn segments(&self) -> Vec<Segment> {
+        segments().into_iter().filter(|segment| segment.key == self.key()).collect()
+    }
+
+    /// No segment of this folder is left, and no process that was told to use it.
+    pub fn assert_nothing_left(&self) {
+        wait_until("no process is left", || self.processes().is_empty());
+        assert_eq!(self.segments(), [], "a segment is left");
+    }
+
+    /// The living processes that name this folder on their command line, or that run in it.
+    pub fn processes(&self) -> Vec<i32> {
+        let folder = self.dir().to_str().unwrap();
+        let named = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let runs_in = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            let is_named = String::from_utf8_lossy(&line).contains(folder);
+            *pid != std::process::id() as i32 && (is_named || runs_in == self.dir())
+        };
+        process_ids().filter(named).collect()
+    }
+}
+
+impl Drop for Scratch {
+    /// A test that goes well leaves no process and no segment. One that has failed leaves nothing
+    /// behind either.
+    fn drop(&mut self) {
+        let must_be_clean = !thread::panicking() && self.is_checked;
+        let start = Instant::now();
+        while must_be_clean && !self.processes().is_empty() && start.elapsed() < TIMEOUT {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let processes = self.processes();
+        let left = self.segments();
+        // Until they are gone, as one that is killed may still be creating a segment.
+        while !self.processes().is_empty() && start.elapsed() < 2 * TIMEOUT {
+            for pid in self.processes() {
+                let _ = kill(Pid::from_raw(pid), SIGKILL);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        for segment in self.segments() {
+            remove_segment(segment.id);
+        }
+        assert!(!must_be_clean || processes.is_empty(), "these processes are left: {processes:?}");
+        assert!(!must_be_clean || left.is_empty(), "these segments are left: {left:#?}");
+    }
+}
+
+/// Takes the lock on this folder's `shared_path`, as a run does.
+pub fn take_lock(scratch: &Scratch) -> Flock<File> {
+    let file = File::open(scratch.path()).unwrap();
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()
+}
+
+/// A segment at the key that a process has created which has ended.
+pub fn leave_behind(scratch: &Scratch) -> Segment {
+    let key = scratch.key();
+    let mut command = Command::new("true");
+    command.in_child(move || create_segment(key, 1024, 0o600).map(drop));
+    assert_eq!(run(command).code, Some(0));
+    scratch.segments().remove(0)
+}

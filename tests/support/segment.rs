@@ -1,0 +1,103 @@
+//! System V segments without the program's own code: as the kernel lists them, created, read and
+//! written.
+
+use super::*;
+
+/// A line of `/proc/sysvipc/shm`; see proc_sysvipc(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub key: i32,
+    pub id: i32,
+    pub mode: u32,
+    pub size: usize,
+    pub creator_pid: i32,
+    pub last_pid: i32,
+    pub attached: u64,
+    pub owner: u32,
+    pub creator: u32,
+}
+
+pub fn segments() -> Vec<Segment> {
+    let list = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let segment = |line: &str| {
+        let column: Vec<&str> = line.split_whitespace().collect();
+        Segment {
+            key: column[0].parse().unwrap(),
+            id: column[1].parse().unwrap(),
+            mode: u32::from_str_radix(column[2], 8).unwrap(),
+            size: column[3].parse().unwrap(),
+            creator_pid: column[4].parse().unwrap(),
+            last_pid: column[5].parse().unwrap(),
+            attached: column[6].parse().unwrap(),
+            owner: column[7].parse().unwrap(),
+            creator: column[9].parse().unwrap(),
+        }
+    };
+    list.lines().skip(1).map(segment).collect()
+}
+
+/// Creates a segment at the key, where none may be, and returns its id; see shmget(2). It may be
+/// called between fork and exec.
+pub fn create_segment(key: i32, size: usize, mode: i32) -> nix::Result<i32> {
+    // SAFETY: shmget takes three numbers and touches no memory.
+    Errno::result(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | mode) })
+}
+
+pub fn remove_segment(id: i32) {
+    // SAFETY: IPC_RMID does not look at its third argument.
+    unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
+}
+
+/// A process attaches the segment; see shmat(2).
+pub struct Attached {
+    address: *mut u8,
+    size: usize,
+}
+
+impl Attached {
+    /// `flags` may be SHM_RDONLY.
+    pub fn new(id: i32, flags: i32) -> nix::Result<Self> {
+        // SAFETY: the status is made of integers, for which zeros are valid.
+        let mut status: libc::shmid_ds = unsafe { mem::zeroed() };
+        // SAFETY: IPC_STAT writes one such struct.
+        Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, &mut status) })?;
+        // SAFETY: the kernel chooses an address that is free.
+        let address = unsafe { libc::shmat(id, ptr::null(), flags) };
+        if address.addr() == usize::MAX {
+            return Err(Errno::last());
+        }
+        Ok(Self { address: address.cast(), size: status.shm_segsz })
+    }
+
+    /// What lies in the segment now.
+    pub fn bytes(&self) -> Vec<u8> {
+        // SAFETY: so many bytes are attached there. Others may change them meanwhile, and any byte
+        // is valid.
+        (0..self.size).map(|at| unsafe { self.address.add(at).read_volatile() }).collect()
+    }
+
+    pub fn write(&self, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.size);
+        for (byte, at) in bytes.iter().zip(at..) {
+            // SAFETY: the segment has so many bytes and more.
+            unsafe { self.address.add(at).write_volatile(*byte) };
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // SAFETY: it was attached there, and nobody has a reference to what is in it.
+        unsafe { libc::shmdt(self.address.cast()) };
+    }
+}
+
+/// All 1,024 bytes of a message, well made or not, as this machine's C compiler lays them out.
+pub fn message_bytes(id: i32, size: usize, text: &[u8]) -> Vec<u8> {
+    let word = size_of::<usize>();
+    let mut bytes = vec![0; 1024];
+    bytes[..4].copy_from_slice(&id.to_ne_bytes());
+    bytes[word..2 * word].copy_from_slice(&size.to_ne_bytes());
+    bytes[2 * word..][..text.len()].copy_from_slice(text);
+    bytes
+}
