@@ -60,19 +60,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The signals that end a run and are not the notification signal, as DESIGN lists them.
 pub const ENDING: [Signal; 13] = [
-    Signal::SIGHUP,
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGABRT,
-    Signal::SIGALRM,
-    Signal::SIGTERM,
-    Signal::SIGUSR2,
-    Signal::SIGVTALRM,
-    Signal::SIGPROF,
-    Signal::SIGXCPU,
-    Signal::SIGSTKFLT,
-    Signal::SIGIO,
-    Signal::SIGPWR,
+    SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGALRM, SIGTERM, SIGUSR2, SIGVTALRM, SIGPROF, SIGXCPU,
+    SIGSTKFLT, SIGIO, SIGPWR,
 ];
 
 /// Waits for a state that the system shows but tells nobody of, and fails if it does not come.
@@ -89,7 +78,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 #[allow(dead_code)] // For the benchmarks.
 pub fn end_after(seconds: u32) {
     set(SIGALRM, SigHandler::SigDfl).unwrap();
-    SigSet::from(Signal::SIGALRM).thread_unblock().unwrap();
+    SigSet::from(SIGALRM).thread_unblock().unwrap();
     alarm::set(seconds);
 }
 

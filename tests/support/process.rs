@@ -79,7 +79,7 @@ pub fn is_pending(pid: Pid) -> bool {
 /// Sends a listener that sleeps a SIGUSR1, and waits until it has looked and sleeps again.
 #[track_caller]
 pub fn send_stray(listener: Pid) {
-    send_stray_of(Signal::SIGUSR1, listener);
+    send_stray_of(SIGUSR1, listener);
 }
 
 /// As [`send_stray`], with the signal for which it listens.

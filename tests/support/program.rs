@@ -181,12 +181,12 @@ impl Program {
     /// Stops it, by a signal that it cannot catch.
     #[track_caller]
     pub fn stop(&self) {
-        kill(self.pid(), Signal::SIGSTOP).unwrap();
+        kill(self.pid(), SIGSTOP).unwrap();
         wait_until("it is stopped", || state(self.pid()) == Some('T'));
     }
 
     pub fn go_on(&self) {
-        kill(self.pid(), Signal::SIGCONT).unwrap();
+        kill(self.pid(), SIGCONT).unwrap();
     }
 
     /// Presses Enter until it stops before this step.
@@ -279,6 +279,11 @@ impl Finished {
     /// Standard output, which must be UTF-8.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    /// The exit status, standard error, and standard output.
+    pub fn outcome(&self) -> (Option<i32>, &str, &str) {
+        (self.code, &self.stderr, self.text())
     }
 
     /// The run delivered `shown` (the message as it is printed), and said nothing else.

@@ -67,6 +67,20 @@ impl Scratch {
         command
     }
 
+    /// A listener with these options, which waits for a message.
+    pub fn listen(&self, options: &[&str]) -> Program {
+        let listener = Program::start(self.sigshm(["--listen"]).args(options));
+        listener.until_printed("# Registering");
+        listener
+    }
+
+    /// A sender to this listener, with these options and this message.
+    pub fn sender(&self, listener: Pid, options: &[&str], message: impl AsRef<OsStr>) -> Command {
+        let mut sender = self.sigshm(["--to", &listener.to_string()]);
+        sender.args(options).arg("--").arg(message);
+        sender
+    }
+
     /// The program, told to use a socket. It runs in this folder, and needs no file there.
     pub fn via_socket<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = sigshm();

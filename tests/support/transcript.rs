@@ -10,7 +10,7 @@ pub const RECEIVER: &str = "\x1b[33m";
 
 /// The whole coloured transcript, as DESIGN gives it.
 pub fn transcript(listener: i32, size: usize, shown: &str) -> String {
-    transcript_with(Signal::SIGUSR1, listener, size, shown)
+    transcript_with(SIGUSR1, listener, size, shown)
 }
 
 /// The transcript of a run with this notification signal.
@@ -49,7 +49,7 @@ pub fn transcript_via_socket(listener: i32, size: usize, shown: &str) -> String 
 
 /// What `--listen` prints until it waits.
 pub fn registered(listener: Pid) -> String {
-    registered_for(Signal::SIGUSR1, listener)
+    registered_for(SIGUSR1, listener)
 }
 
 /// What it prints until it waits for this signal.
@@ -62,7 +62,7 @@ pub fn registered_for(signal: Signal, listener: Pid) -> String {
 
 /// All that `--listen` prints.
 pub fn received(listener: Pid, shown: &str) -> String {
-    received_with(Signal::SIGUSR1, listener, shown)
+    received_with(SIGUSR1, listener, shown)
 }
 
 /// All that it prints if this is the notification signal.
