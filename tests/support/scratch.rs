@@ -105,9 +105,52 @@ impl Scratch {
         copy
     }
 
+    /// That copy, run by this user if root runs the tests, and else by the tests' own user.
+    pub fn copy_as(&self, user: u32) -> Command {
+        let mut command = Command::new(self.copy_for_anybody());
+        command.env_remove("NO_COLOR").env_remove("TERM").stdin(Stdio::null());
+        with_default_signals(&mut command);
+        if Uid::effective().is_root() {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
     /// The segments at this folder's key, as the kernel lists them.
     pub fn segments(&self) -> Vec<Segment> {
         segments().into_iter().filter(|segment| segment.key == self.key()).collect()
+    }
+
+    /// The segment at this folder's key. There must be one.
+    #[track_caller]
+    pub fn segment(&self) -> Segment {
+        let mut segments = self.segments();
+        assert_eq!(segments.len(), 1, "{segments:?}");
+        segments.remove(0)
+    }
+
+    /// The message reaches the listener, which ends. Before that it has said why there was none:
+    /// once for each of these reasons.
+    #[track_caller]
+    pub fn assert_delivers(&self, message: &str, listener: Program, reasons: &[&str]) {
+        let pid = listener.pid();
+        let sender = run(self.sender(pid, &[], message));
+        assert_eq!(sender.outcome(), (Some(0), "", &*sent(message.len(), message)));
+        let finished = listener.finish();
+        assert_eq!((finished.code, finished.text()), (Some(0), &*received(pid, message)));
+        self.assert_noted(&finished.stderr, reasons);
+    }
+
+    /// A listener has said that there is no message at the path, and why: a line for each of these
+    /// reasons, in this order, and nothing else.
+    #[track_caller]
+    pub fn assert_noted(&self, stderr: &str, reasons: &[&str]) {
+        assert_eq!(stderr.lines().count(), reasons.len(), "{stderr}");
+        let start = format!("sigshm: SIGUSR1 came, but there is no message at {:?}: ", self.path());
+        for (line, reason) in stderr.lines().zip(reasons) {
+            assert!(line.starts_with(&start) && line.ends_with(": still listening"), "{line:?}");
+            assert!(line.contains(reason), "{reason:?} is not in {line:?}");
+        }
     }
 
     /// No segment of this folder is left, and no process that was told to use it.

@@ -92,6 +92,42 @@ impl Drop for Attached {
     }
 }
 
+/// A segment that the test itself creates at a folder's key, and removes at its end.
+pub struct Planted {
+    pub id: i32,
+}
+
+impl Planted {
+    /// A segment with these bytes.
+    #[track_caller]
+    pub fn new(scratch: &Scratch, bytes: &[u8]) -> Self {
+        let planted = Self::empty(scratch, bytes.len(), 0o600);
+        let (id, bytes) = (planted.id, bytes.to_owned());
+        // By another process: what this one attaches, the children of other tests inherit until
+        // they call exec.
+        let mut writer = Command::new("true");
+        writer.in_child(move || Attached::new(id, 0).map(|it| it.write(0, &bytes)));
+        assert_eq!(run(writer).code, Some(0));
+        planted
+    }
+
+    /// A segment of zeros, which nobody has attached yet.
+    #[track_caller]
+    pub fn empty(scratch: &Scratch, size: usize, mode: i32) -> Self {
+        Self { id: create_segment(scratch.key(), size, mode).unwrap() }
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        Attached::new(self.id, libc::SHM_RDONLY).unwrap().bytes()
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        remove_segment(self.id);
+    }
+}
+
 /// All 1,024 bytes of a message, well made or not, as this machine's C compiler lays them out.
 pub fn message_bytes(id: i32, size: usize, text: &[u8]) -> Vec<u8> {
     let word = size_of::<usize>();

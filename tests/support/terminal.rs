@@ -40,6 +40,11 @@ impl Terminal {
         tcflow(&self.program, FlowArg::TCOOFF).unwrap();
     }
 
+    /// It takes output again.
+    pub fn go_on(&self) {
+        tcflow(&self.program, FlowArg::TCOON).unwrap();
+    }
+
     pub fn press(&mut self, keys: &str) {
         self.user.write_all(keys.as_bytes()).unwrap();
     }
