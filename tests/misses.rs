@@ -4,28 +4,12 @@
 use crate::support::*;
 use nix::sched::{CloneFlags, unshare};
 
+const HELLO: &str = "Hello, world";
+
 const NO_SEGMENT: &str = "ENOENT); no segment is at this key: ";
 
 /// The sender's stop at which the segment is there and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";
-
-fn listen(scratch: &Scratch, options: &[&str]) -> Program {
-    listen_as(scratch.sigshm(options))
-}
-
-fn listen_as(mut command: Command) -> Program {
-    command.arg("--listen");
-    let listener = Program::start(command);
-    listener.until_printed("# Registering");
-    wait_until("it sleeps", || state(listener.pid()) == Some('S'));
-    listener
-}
-
-fn send(scratch: &Scratch, listener: &Program, options: &[&str]) -> Program {
-    let mut command = scratch.sigshm(options);
-    command.args(["--to", &listener.pid().to_string(), "Hello, world"]);
-    Program::start(command)
-}
 
 /// As an editor does it, which writes a new file and renames it: the path is the same, the key is
 /// not. (The new file is another folder's, so that nobody else uses its key.)
@@ -33,46 +17,21 @@ fn replace(scratch: &Scratch, by: &Scratch) {
     fs::rename(by.path(), scratch.path()).unwrap();
 }
 
-/// The note of a listener that goes on. It names the path, the key (or the call that could not make
-/// one), and the reason.
-#[track_caller]
-fn assert_noted(stderr: &str, path: &Path, reasons: &[&str]) {
-    let lines: Vec<&str> = stderr.lines().collect();
-    assert_eq!(lines.len(), reasons.len(), "{stderr}");
-    for (line, reason) in lines.iter().zip(reasons) {
-        let start = format!("sigshm: SIGUSR1 came, but there is no message at {path:?}: ");
-        assert!(line.starts_with(&start), "{line}");
-        assert!(line.ends_with(": still listening") && line.contains(reason), "{line}");
-    }
-}
-
-/// The listener goes on, and gets the next message at its own path.
-#[track_caller]
-fn assert_still_listens(scratch: &Scratch, listener: Program, reasons: &[&str]) {
-    let pid = listener.pid();
-    let sender = send(scratch, &listener, &[]).finish();
-    assert_eq!((sender.code, sender.stderr.as_str()), (Some(0), ""));
-    let finished = listener.finish();
-    assert_eq!((finished.code, finished.text()), (Some(0), &*received(pid, "Hello, world")));
-    assert_noted(&finished.stderr, &scratch.path(), reasons);
-    scratch.assert_nothing_left();
-}
-
 #[test]
 fn at_two_paths_the_listener_names_its_key_and_the_sender_says_that_it_has_not_looked() {
     let (here, there) = (Scratch::new(), Scratch::new());
-    let listener = listen(&there, &[]);
-    let finished = send(&here, &listener, &["--timeout=.3"]).finish();
+    let listener = there.listen(&[]);
+    let finished = run(here.sender(listener.pid(), &["--timeout=.3"], HELLO));
     finished.assert_failed_with(&[
         "has not read the message within 0.3 seconds",
         "it has not looked at segment ",
         &format!("whose key is 0x{:08x}", here.key()),
         "listen at the same file",
     ]);
-    here.assert_nothing_left();
+    assert_eq!(here.segments(), []);
     let note = format!("shmget(0x{:08x}, 1024, 0) failed", there.key());
     listener.until_complained(&note);
-    assert_still_listens(&there, listener, &[NO_SEGMENT]);
+    there.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
 }
 
 #[test]
@@ -83,14 +42,13 @@ fn a_listener_in_another_ipc_namespace_is_refused_and_hears_of_nothing() {
     if elsewhere.arg("--version").stdout(Stdio::null()).status().is_err() {
         return not_tested("another IPC namespace", "it needs root");
     }
-    let listener = listen(&scratch, &[]);
-    let mut sender = scratch.sigshm(["--to", &listener.pid().to_string(), "Hello, world"]);
-    sender.in_child(|| unshare(CloneFlags::CLONE_NEWIPC));
-    let finished = run(&mut sender);
+    let listener = scratch.listen(&[]);
+    let mut sender = scratch.sender(listener.pid(), &[], HELLO);
+    let finished = run(sender.in_child(|| unshare(CloneFlags::CLONE_NEWIPC)));
     let who = format!("PID {} (\"sigshm\") is in another IPC namespace", listener.pid());
     finished.assert_failed_with(&[&who]);
     assert_eq!(finished.text(), "", "nothing has begun");
-    assert_still_listens(&scratch, listener, &[]);
+    scratch.assert_delivers(HELLO, listener, &[]);
 }
 
 #[test]
@@ -100,12 +58,13 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
     }
     const OTHER: u32 = 65534;
     let scratch = Scratch::new();
-    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o666)).unwrap();
-    let mut command = Command::new(scratch.copy_for_anybody());
-    command.env_remove("NO_COLOR").uid(OTHER).gid(OTHER).arg("--path").arg(scratch.path());
-    let listener = listen_as(command);
-    let finished = send(&scratch, &listener, &[]).finish();
-    let who = format!("PID {} (\"sigshm\") is user {OTHER}'s", listener.pid());
+    fs::set_permissions(scratch.path(), Permissions::from_mode(0o666)).unwrap();
+    let mut command = scratch.copy_as(OTHER);
+    let listener = Program::start(command.arg("--path").arg(scratch.path()).arg("--listen"));
+    let pid = listener.pid();
+    listener.until_printed("# Registering");
+    let finished = run(scratch.sender(pid, &[], HELLO));
+    let who = format!("PID {pid} (\"sigshm\") is user {OTHER}'s");
     finished.assert_failed_with(&[&who, "run both as one user"]);
     assert_eq!(finished.text(), "", "nothing has begun");
     assert_eq!(scratch.segments(), []);
@@ -113,25 +72,23 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
     // Another sender does not look before.
     for (mode, reason) in [(0o600, "is another user's (shmctl("), (0o666, ": it is another user's")]
     {
-        let id = create(&scratch, 1024, mode);
-        send_stray(listener.pid());
+        let planted = Planted::empty(&scratch, 1024, mode);
+        send_stray(pid);
         listener.until_complained(reason);
-        listener.until_complained(&format!("segment {id} (1024 bytes"));
-        remove_segment(id);
+        listener.until_complained(&format!("segment {} (1024 bytes", planted.id));
     }
-    let pid = listener.pid();
     kill(pid, SIGTERM).unwrap();
     let finished = listener.finish();
     assert_eq!(finished.text(), registered(pid));
-    assert_noted(&finished.stderr, &scratch.path(), &["shmctl(", "it is another user's"]);
+    scratch.assert_noted(&finished.stderr, &["shmctl(", "it is another user's"]);
 }
 
 #[test]
 fn a_file_that_is_replaced_while_the_listener_has_not_looked_is_named_on_both_sides() {
     let (scratch, other) = (Scratch::new(), Scratch::new());
-    let listener = listen(&scratch, &[]);
+    let listener = scratch.listen(&[]);
     listener.stop();
-    let sender = send(&scratch, &listener, &["--timeout=60"]);
+    let sender = Program::start(scratch.sender(listener.pid(), &["--timeout=60"], HELLO));
     wait_until("the signal is sent", || is_pending(listener.pid()));
     replace(&scratch, &other);
     listener.go_on();
@@ -140,7 +97,7 @@ fn a_file_that_is_replaced_while_the_listener_has_not_looked_is_named_on_both_si
     let finished = sender.finish();
     finished.assert_failed_with(&["somebody has replaced the file", "its key was 0x"]);
     assert!(since.elapsed() < Duration::from_secs(10), "not at its timeout");
-    assert_still_listens(&scratch, listener, &[NO_SEGMENT]);
+    scratch.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
 }
 
 #[test]
@@ -150,14 +107,14 @@ fn a_segment_of_another_size_at_the_key_is_named_on_both_sides() {
         (512, "EINVAL); the segment at this key is smaller"),
         (2048, "its size is not that of a message"),
     ] {
-        let id = create(&scratch, size, 0o600);
-        let listener = listen(&scratch, &[]);
+        let planted = Planted::empty(&scratch, size, 0o600);
+        let listener = scratch.listen(&[]);
         send_stray(listener.pid());
-        let finished = send(&scratch, &listener, &["--timeout=.2"]).finish();
-        let named = format!("segment {id} ({size} bytes");
+        let finished = run(scratch.sender(listener.pid(), &["--timeout=.2"], HELLO));
+        let named = format!("segment {} ({size} bytes", planted.id);
         finished.assert_failed_with(&["EEXIST", &named, "its size is not ours", "ipcrm"]);
-        remove_segment(id);
-        assert_still_listens(&scratch, listener, &[reason]);
+        drop(planted);
+        scratch.assert_delivers(HELLO, listener, &[reason]);
     }
 }
 
@@ -182,7 +139,7 @@ fn a_listener_at_a_path_that_nobody_could_reach_says_so_before_it_listens() {
 #[test]
 fn a_path_that_is_missing_for_a_moment_does_not_end_the_listener() {
     let scratch = Scratch::new();
-    let listener = listen(&scratch, &[]);
+    let listener = scratch.listen(&[]);
     let aside = scratch.dir().join("aside");
     fs::rename(scratch.path(), &aside).unwrap();
     // Again and again: it is said once.
@@ -191,51 +148,53 @@ fn a_path_that_is_missing_for_a_moment_does_not_end_the_listener() {
     }
     fs::rename(aside, scratch.path()).unwrap();
     send_stray(listener.pid());
-    assert_still_listens(&scratch, listener, &["ftok(", NO_SEGMENT]);
+    scratch.assert_delivers(HELLO, listener, &["ftok(", NO_SEGMENT]);
 }
 
 #[test]
 fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_soon() {
-    type Change<'a> = (&'a dyn Fn(&Scratch, &Scratch), &'a str);
-    let remove = |it: &Scratch, _: &Scratch| remove_segment(it.segments()[0].id);
-    let removed: Change<'_> = (&remove, "somebody else has removed segment ");
-    let replaced: Change<'_> = (&replace, "somebody has replaced the file ");
-    for (change, cause) in [removed, replaced] {
-        // At the stop, and right after it.
-        for enter in [false, true] {
+    type Change = fn(&Scratch, &Scratch);
+    let remove: Change = |scratch, _| remove_segment(scratch.segment().id);
+    let removed = (remove, "somebody else has removed segment ");
+    let replaced = (replace as Change, "somebody has replaced the file ");
+    at_once([removed, replaced], |(change, cause)| {
+        let demo = |enter| {
             let (scratch, other) = (Scratch::new(), Scratch::new());
-            let command = scratch.sigshm(["--step", "--color=never", "Hello, world"]);
+            let command = scratch.sigshm(["--step", "--color=never", HELLO]);
             let mut demo = Program::start_at(command, SENDS);
             change(&scratch, &other);
             if enter {
                 demo.enter();
             }
             // The listener may be the first to find out, or the sender, which looks once a second.
-            let found = ["there is no message at ", cause];
-            assert_ends_soon(demo, if enter { &found } else { &found[1..] });
-        }
-        let (scratch, other) = (Scratch::new(), Scratch::new());
-        let listener = listen(&scratch, &[]);
-        listener.stop();
-        let command =
-            scratch.sigshm(["--step", "--color=never", "--to", &listener.pid().to_string(), "hi"]);
-        let mut sender = Program::start_at(command, SENDS);
-        sender.enter();
-        wait_until("the signal is sent", || is_pending(listener.pid()));
-        change(&scratch, &other);
-        assert_ends_soon(sender, &[cause]);
-        listener.go_on();
-        listener.until_complained("still listening");
-        assert_still_listens(&scratch, listener, &[NO_SEGMENT]);
-    }
+            let found = [cause, "there is no message at "];
+            assert_ends_soon(demo, if enter { &found } else { &found[..1] });
+        };
+        let two_programs = || {
+            let (scratch, other) = (Scratch::new(), Scratch::new());
+            let listener = scratch.listen(&[]);
+            listener.stop();
+            let command = scratch.sender(listener.pid(), &["--step", "--color=never"], "hi");
+            let mut sender = Program::start_at(command, SENDS);
+            sender.enter();
+            wait_until("the signal is sent", || is_pending(listener.pid()));
+            change(&scratch, &other);
+            assert_ends_soon(sender, &[cause]);
+            listener.go_on();
+            listener.until_complained("still listening");
+            scratch.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
+        };
+        // At the stop, and right after it.
+        let cases: [&(dyn Fn() + Sync); 3] = [&|| demo(false), &|| demo(true), &two_programs];
+        at_once(cases, |case| case());
+    });
 }
 
 #[test]
 fn a_sender_at_a_stop_whose_listener_has_ended_ends_soon_without_enter() {
     let scratch = Scratch::new();
-    let listener = listen(&scratch, &[]);
-    let to = listener.pid().to_string();
-    let command = scratch.sigshm(["--step", "--color=never", "--to", &to, "hi"]);
+    let listener = scratch.listen(&[]);
+    let command = scratch.sender(listener.pid(), &["--step", "--color=never"], "hi");
     let sender = Program::start_at(command, SENDS);
     drop(listener);
     assert_ends_soon(sender, &["ended before it had read the message"]);
@@ -251,13 +210,4 @@ fn assert_ends_soon(program: Program, causes: &[&str]) {
     let is_named = causes.iter().any(|cause| finished.stderr.contains(cause));
     assert!(is_named, "{causes:?} {finished:#?}");
     assert!(!finished.text().contains("# Received"), "{finished:#?}");
-}
-
-/// A segment at the key, which this test has created.
-fn create(scratch: &Scratch, size: usize, mode: i32) -> i32 {
-    let flags = libc::IPC_CREAT | libc::IPC_EXCL | mode;
-    // SAFETY: shmget takes three numbers and touches no memory.
-    let id = unsafe { libc::shmget(scratch.key(), size, flags) };
-    assert_ne!(id, -1, "{}", std::io::Error::last_os_error());
-    id
 }

@@ -1,26 +1,39 @@
 //! Where a PID is not what it seems: in PID namespaces, under the `/proc` of another one, in an IPC
 //! namespace that outlives its processes, and when a sender has ended already.
 
-use crate::support::told;
+use crate::support::told::*;
 use crate::support::*;
+use std::panic::Location;
 
-/// A shell script in new namespaces: `options` are unshare(1)'s. In it, `$S` is the program with
-/// this folder's path. `None`, and a word about it, where there are no namespaces.
-fn in_namespaces(scratch: &Scratch, options: &[&str], script: &str) -> Option<Command> {
-    let tried = Command::new("unshare").args(options).arg("true").stderr(Stdio::null()).status();
+const PID: &str = "-p -f --kill-child";
+/// With the `/proc` that belongs to it.
+const PID_AND_PROC: &str = "-p -f --mount-proc --kill-child";
+
+/// Runs a shell script in new namespaces: `options` are unshare(1)'s. In it, `$S` is the program with
+/// this folder's path, and the status 77 says that nobody may choose a PID. `None`, and a word about
+/// it, where there are no namespaces or a PID may not be chosen.
+#[track_caller]
+fn run_in(options: &str, scratch: &Scratch, script: &str) -> Option<Finished> {
+    let what = format!("unshare {options}, for {}", Location::caller());
+    let options: Vec<&str> = options.split(' ').collect();
+    let tried = Command::new("unshare").args(&options).arg("true").stderr(Stdio::null()).status();
     if !tried.is_ok_and(|status| status.success()) {
-        not_tested(&format!("unshare {options:?}"), "it needs root and unshare(1)");
+        not_tested(&what, "it needs root and unshare(1)");
         return None;
     }
-    let program = scratch.sigshm(["--color=never"]);
-    let arguments = program.get_args().map(|it| it.to_str().unwrap()).collect::<Vec<_>>();
-    let program = format!("{} {}", program.get_program().to_str().unwrap(), arguments.join(" "));
+    let path = scratch.path();
+    let program = [env!("CARGO_BIN_EXE_sigshm"), "--color=never --path", path.to_str().unwrap()];
     let mut command = Command::new("unshare");
     command.args(options).args(["sh", "-c", script]);
-    command.env_remove("NO_COLOR").env("S", program).stdin(Stdio::null());
+    command.env_remove("NO_COLOR").env("S", program.join(" ")).stdin(Stdio::null());
     command.env("KEY", scratch.key().to_string()).current_dir(scratch.dir());
     with_default_signals(&mut command);
-    Some(command)
+    let finished = run(command);
+    if finished.code == Some(77) {
+        not_tested(&what, "a PID may not be chosen");
+        return None;
+    }
+    Some(finished)
 }
 
 /// In the script: waits until a listener, whose output is in this file, has its handler.
@@ -49,10 +62,7 @@ fn under_the_proc_of_another_pid_namespace_a_sender_refuses_and_signals_nobody()
          $S --to $L hello; echo $?; $S --to $V hello; echo $?
          kill -0 $L && kill -0 $V && cat listener; kill $L $V"
     );
-    let Some(mut command) = in_namespaces(&scratch, &["-p", "-f", "--kill-child"], &script) else {
-        return;
-    };
-    let finished = run(&mut command);
+    let Some(finished) = run_in(PID, &scratch, &script) else { return };
     let expected = "1\n1\n# Listening on PID=2\n# Registering signal handler for SIGUSR1\n";
     assert_eq!(finished.text(), expected, "{finished:#?}");
     let refusals: Vec<&str> = finished.stderr.lines().collect();
@@ -86,13 +96,7 @@ const WITH_THE_SAME_PID: &str = "python3 -c 'if True:
 fn the_proc_of_another_pid_namespace_is_known_by_its_pids_even_if_ours_is_the_same_there() {
     let scratch = Scratch::new();
     let script = format!("{WITH_THE_SAME_PID} $S --to 1 hello; exit $?");
-    let Some(mut command) = in_namespaces(&scratch, &["-p", "-f", "--kill-child"], &script) else {
-        return;
-    };
-    let finished = run(&mut command);
-    if finished.code == Some(77) {
-        return not_tested("the same PID in two namespaces", "it may not be chosen");
-    }
+    let Some(finished) = run_in(PID, &scratch, &script) else { return };
     finished.assert_failed_with(&["nobody can tell", "there is no /proc of this PID namespace"]);
 }
 
@@ -100,11 +104,7 @@ fn the_proc_of_another_pid_namespace_is_known_by_its_pids_even_if_ours_is_the_sa
 fn under_the_proc_of_its_own_pid_namespace_a_sender_delivers() {
     let scratch = Scratch::new();
     let script = format!("$S --listen > listener & {READY} $S --to $! hello; wait; cat listener");
-    let options = ["-p", "-f", "--mount-proc", "--kill-child"];
-    let Some(mut command) = in_namespaces(&scratch, &options, &script) else {
-        return;
-    };
-    let finished = run(&mut command);
+    let Some(finished) = run_in(PID_AND_PROC, &scratch, &script) else { return };
     let expected = plain(&(sent(5, "hello") + &received(Pid::from_raw(2), "hello")));
     assert_eq!((finished.text(), finished.stderr.as_str()), (&*expected, ""));
 }
@@ -117,26 +117,16 @@ fn a_living_creator_is_no_zombie_because_one_of_that_pid_is_elsewhere() {
     let pid = zombie.pid();
     wait_until("it has ended", || state(pid) == Some('Z'));
     let script = format!(
-        "echo {} > /proc/sys/kernel/ns_last_pid || exit 9
+        "echo {} > /proc/sys/kernel/ns_last_pid || exit 77
          {CREATE} 60 & C=$!; until test -e created; do sleep .02; done
          $S --timeout .2 hi; echo $? $C; kill $C",
         pid.as_raw() - 1
     );
-    let options = ["-p", "-f", "--kill-child"];
-    let Some(mut command) = in_namespaces(&scratch, &options, &script) else {
-        return;
-    };
-    let finished = run(&mut command);
-    if finished.code == Some(9) {
-        not_tested("a living creator with a zombie's PID", "ns_last_pid cannot be set");
-    } else {
-        assert!(finished.text().ends_with(&format!("\n1 {pid}\n")), "{finished:#?}");
-        assert!(finished.stderr.contains("its creator is alive"), "{finished:#?}");
-        let [segment] = &scratch.segments()[..] else {
-            panic!("it was removed: {finished:#?}");
-        };
-        remove_segment(segment.id);
-    }
+    let Some(finished) = run_in(PID, &scratch, &script) else { return };
+    assert!(finished.text().ends_with(&format!("\n1 {pid}\n")), "{finished:#?}");
+    assert!(finished.stderr.contains("its creator is alive"), "{finished:#?}");
+    // It was not removed.
+    remove_segment(scratch.segment().id);
     drop(zombie);
 }
 
@@ -147,18 +137,11 @@ fn a_process_that_has_got_the_listeners_pid_at_a_stop_is_not_signalled() {
         "$S --listen > listener 2>&1 & L=$!; {READY} mkfifo in
          $S --step --to $L hi < in > sender & T=$!; exec 3> in; echo >&3; echo >&3; echo >&3
          until grep -qs 'the sender sends' sender; do sleep .02; done
-         kill -KILL $L; wait $L; echo $((L - 1)) > /proc/sys/kernel/ns_last_pid || exit 9
-         sleep 60 & [ $! = $L ] || exit 9
+         kill -KILL $L; wait $L; echo $((L - 1)) > /proc/sys/kernel/ns_last_pid || exit 77
+         sleep 60 & [ $! = $L ] || exit 77
          echo >&3; wait $T; echo $?; kill -0 $L && echo alive; kill $L"
     );
-    let options = ["-p", "-f", "--mount-proc", "--kill-child"];
-    let Some(mut command) = in_namespaces(&scratch, &options, &script) else {
-        return;
-    };
-    let finished = run(&mut command);
-    if finished.code == Some(9) {
-        return not_tested("a PID that another process has got", "ns_last_pid cannot be set");
-    }
+    let Some(finished) = run_in(PID_AND_PROC, &scratch, &script) else { return };
     assert_eq!(finished.text(), "1\nalive\n", "{finished:#?}");
     finished.stderr.lines().find(|it| it.contains("has no handler for SIGUSR1")).unwrap();
 }
@@ -166,11 +149,8 @@ fn a_process_that_has_got_the_listeners_pid_at_a_stop_is_not_signalled() {
 #[test]
 fn a_sender_that_is_pid_1_does_not_take_itself_for_the_listener() {
     let scratch = Scratch::new();
-    let options = ["-p", "-f", "--mount-proc", "--kill-child"];
-    let Some(mut command) = in_namespaces(&scratch, &options, "exec $S --to 1 hi") else {
-        return;
-    };
-    let finished = run(&mut command);
+    let script = "exec $S --to 1 hi";
+    let Some(finished) = run_in(PID_AND_PROC, &scratch, script) else { return };
     finished.assert_failed_with(&["PID 1 is this process itself", "start a listener"]);
     assert_eq!(finished.text(), "");
 }
@@ -180,10 +160,7 @@ fn in_another_pid_namespace_a_stop_suggests_no_numbers_that_are_wrong_elsewhere(
     let scratch = Scratch::new();
     // The run's child is the first process of a new namespace.
     let script = "mkfifo in; yes '' > in & exec unshare -p $S --step hi < in";
-    let Some(mut command) = in_namespaces(&scratch, &["-m"], script) else {
-        return;
-    };
-    let finished = run(&mut command);
+    let Some(finished) = run_in("-m", &scratch, script) else { return };
     assert_eq!(finished.code, Some(0), "{finished:#?}");
     let listens = finished.text().find("# Listening on PID=1").expect("a PID namespace");
     let suggestions: Vec<&str> = finished.text().lines().filter(|it| it.contains("  $ ")).collect();
@@ -210,11 +187,8 @@ fn where_user_ids_do_not_tell_a_segment_that_others_may_read_is_another_users() 
          until grep -qs still listener; do sleep .02; done; cat listener; kill $L $C
          ipcrm --all=shm"
     );
-    let options = ["-i", "-p", "-f", "--mount-proc", "--kill-child"];
-    let Some(mut command) = in_namespaces(&scratch, &options, &script) else {
-        return;
-    };
-    let finished = run(&mut command);
+    let options = format!("-i {PID_AND_PROC}");
+    let Some(finished) = run_in(&options, &scratch, &script) else { return };
     let text = finished.text();
     assert!(text.contains("it is another user's: still listening"), "{finished:#?}");
     assert!(!text.contains("Received"), "{finished:#?}");
@@ -226,14 +200,10 @@ fn a_demo_whose_child_is_in_another_pid_namespace_delivers() {
     for option in ["", "--explain"] {
         let script = format!("exec $S {option} hi");
         // Without -f, this process stays in its namespace, and its child is the first of a new one.
-        let Some(mut command) = in_namespaces(&scratch, &["-p"], &script) else {
-            return;
-        };
-        let finished = run(&mut command);
-        let shown = told::without_explanations(finished.text());
+        let Some(finished) = run_in("-p", &scratch, &script) else { return };
+        let shown = without_explanations(finished.text());
         assert_eq!(shown, plain(&transcript(1, 2, "hi")));
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
-        scratch.assert_nothing_left();
     }
 }
 
@@ -250,10 +220,7 @@ fn what_was_left_by_a_process_that_cannot_be_seen_is_neither_delivered_nor_recla
     let script = format!(
         "unshare -p -f {CREATE} 0; unshare -p -f --mount-proc --kill-child sh -c '{inner}'"
     );
-    let Some(mut command) = in_namespaces(&scratch, &["-i"], &script) else {
-        return;
-    };
-    let finished = run(&mut command);
+    let Some(finished) = run_in("-i", &scratch, &script) else { return };
     let text = finished.text();
     assert!(text.contains("was left behind: still listening\n"), "{finished:#?}");
     assert!(!text.contains("Received") && text.ends_with("\n1\n1\n"), "{finished:#?}");
@@ -264,34 +231,27 @@ fn what_was_left_by_a_process_that_cannot_be_seen_is_neither_delivered_nor_recla
 
 #[test]
 fn a_sender_may_end_right_after_it_has_sent_the_signal() {
-    let scratch = Scratch::new();
     for detaches in [false, true] {
-        let listener = Program::start(scratch.sigshm(["--listen"]));
-        listener.until_printed("# Registering");
+        let scratch = Scratch::new();
+        let listener = scratch.listen(&[]);
         // The signal waits until the sender has certainly ended.
         listener.stop();
         let (pid, key) = (listener.pid(), scratch.key());
+        let message = message_bytes(1, 5, b"quick");
         let mut sender = Command::new("true");
-        // SAFETY: between fork and exec this makes system calls, copies, and allocates nothing.
-        unsafe {
-            sender.pre_exec(move || {
-                let id = libc::shmget(key, 1024, libc::IPC_CREAT | libc::IPC_EXCL | 0o600);
-                let address = libc::shmat(id, std::ptr::null(), 0).cast::<u8>();
-                assert!(id >= 0 && address.addr() != usize::MAX);
-                let message = b"\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0quick";
-                std::ptr::copy(message.as_ptr(), address, message.len());
-                if detaches {
-                    libc::shmdt(address.cast());
-                }
-                Ok(kill(pid, SIGUSR1)?)
-            })
-        };
-        assert_eq!(run(&mut sender).code, Some(0));
+        sender.in_child(move || {
+            let attached = Attached::new(create_segment(key, 1024, 0o600)?, 0)?;
+            attached.write(0, &message);
+            if detaches {
+                drop(attached);
+            } else {
+                mem::forget(attached);
+            }
+            kill(pid, SIGUSR1)
+        });
+        assert_eq!(run(sender).code, Some(0));
         listener.go_on();
-        let finished = listener.finish();
-        assert_eq!(finished.text(), received(pid, "quick"));
-        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
-        remove_segment(scratch.segments()[0].id);
-        scratch.assert_nothing_left();
+        assert_eq!(listener.finish_well(), received(pid, "quick"), "{detaches}");
+        remove_segment(scratch.segment().id);
     }
 }

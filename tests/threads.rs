@@ -19,8 +19,8 @@ fn threads(pid: Pid) -> Vec<Pid> {
 /// A listener that sleeps, and that has such a thread, which sleeps too. `None`, and it says NOT
 /// TESTED, if the program loads no library.
 fn listener_with_thread(scratch: &Scratch, options: &[&str]) -> Option<(Program, Pid)> {
-    let mut command = scratch.sigshm(options);
-    preload(command.arg("--listen"), "THREAD");
+    let mut command = scratch.sigshm(["--listen"]);
+    preload(command.args(options), "THREAD");
     let listener = Program::start(command);
     listener.until_printed("# Registering");
     let [own, other] = threads(listener.pid())[..] else {
@@ -47,7 +47,7 @@ fn send_to_thread(scratch: &Scratch, listener: Pid, thread: Pid) -> Program {
     let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
     assert!(matches!(stop, WaitStatus::PtraceEvent(..)), "{stop:?}");
     let before = sleeps(thread);
-    let sender = Program::start(scratch.sigshm(["--to", &listener.to_string(), HELLO]));
+    let sender = Program::start(scratch.sender(listener, &[], HELLO));
     wait_until("the thread has run the handler", || sleeps(thread) > before);
     ptrace::detach(listener, None).unwrap();
     sender
@@ -55,16 +55,16 @@ fn send_to_thread(scratch: &Scratch, listener: Pid, thread: Pid) -> Program {
 
 #[test]
 fn whichever_thread_takes_the_signal_each_of_ten_messages_is_received() {
-    let receive = |option: &str, is_thread: bool| {
+    let options = ["--color=always", "--explain"];
+    let rows = options.map(|option| [true, true, true, true, false].map(|by| (option, by)));
+    at_once(rows.concat(), |(option, is_thread)| {
         let scratch = Scratch::new();
-        let Some((listener, thread)) = listener_with_thread(&scratch, &[option]) else {
-            return;
-        };
+        let Some((listener, thread)) = listener_with_thread(&scratch, &[option]) else { return };
         let pid = listener.pid();
         let sender = if is_thread {
             send_to_thread(&scratch, pid, thread)
         } else {
-            Program::start(scratch.sigshm(["--to", &pid.to_string(), HELLO]))
+            Program::start(scratch.sender(pid, &[], HELLO))
         };
         // It waits for five seconds only.
         assert_eq!(sender.finish_well(), sent(HELLO.len(), HELLO));
@@ -73,13 +73,6 @@ fn whichever_thread_takes_the_signal_each_of_ten_messages_is_received() {
         if option == "--explain" {
             let is_signal = |it: &&Told| matches!(it, Told::Signal { .. });
             assert_eq!(told(&text).iter().filter(is_signal).count(), 1, "{text}");
-        }
-    };
-    thread::scope(|scope| {
-        for option in ["--color=always", "--explain"] {
-            for is_thread in [true, true, true, true, false] {
-                scope.spawn(move || receive(option, is_thread));
-            }
         }
     });
 }
@@ -91,9 +84,7 @@ fn with_such_a_thread_the_demo_delivers_and_a_stray_is_no_message() {
     preload(&mut demo, "THREAD");
     run(&mut demo).assert_delivered(HELLO.len(), HELLO);
 
-    let Some((listener, thread)) = listener_with_thread(&scratch, &["--color=always"]) else {
-        return;
-    };
+    let Some((listener, thread)) = listener_with_thread(&scratch, &[]) else { return };
     let pid = listener.pid();
     // SAFETY: tgkill takes three numbers and touches no memory.
     let sent_out = unsafe {
@@ -115,48 +106,43 @@ fn pselects(text: &str) -> Vec<Call> {
 
 #[test]
 fn a_listener_that_looks_once_a_second_ends_at_its_timeout() {
-    // The time, and how often it sleeps at least.
-    for (timeout, times) in [(0.3, 1), (2.5, 2)] {
-        for with_thread in [false, true] {
-            let scratch = Scratch::new();
-            let option = format!("--timeout={timeout}");
-            let mut command = scratch.sigshm(["--listen", "--explain", "--color=never", &option]);
-            if with_thread {
-                preload(&mut command, "THREAD");
-            }
-            let start = Instant::now();
-            let finished = run(&mut command);
-            let elapsed = start.elapsed().as_secs_f64();
-            finished.assert_failed_with(&["no message came within", "--timeout"]);
-            assert!((timeout..timeout + 10.0).contains(&elapsed), "{elapsed}");
-            let text = finished.text();
-            let [sleep] = &pselects(text)[..] else {
-                panic!("{text}");
-            };
-            assert!(sleep.times() >= times, "{text}");
-            // The last one is no longer than what is left.
-            assert!(sleep.words.contains("{tv_sec=0, "), "{text}");
+    // The time, and how often it sleeps at least; and whether it has such a thread.
+    let rows = [(0.3, 1), (1.9, 2)].map(|row| [(row, false), (row, true)]);
+    at_once(rows.concat(), |((timeout, times), with_thread)| {
+        let scratch = Scratch::new();
+        let option = format!("--timeout={timeout}");
+        let mut command = scratch.sigshm(["--listen", "--explain", "--color=never", &option]);
+        if with_thread {
+            preload(&mut command, "THREAD");
         }
-    }
+        let start = Instant::now();
+        let finished = run(&mut command);
+        let elapsed = start.elapsed().as_secs_f64();
+        finished.assert_failed_with(&["no message came within", "--timeout"]);
+        assert!((timeout..timeout + 10.0).contains(&elapsed), "{elapsed}");
+        let text = finished.text();
+        let [sleep] = &pselects(text)[..] else { panic!("{text}") };
+        assert!(sleep.times() >= times, "{text}");
+        // The last one is no longer than what is left.
+        assert!(sleep.words.contains("{tv_sec=0, "), "{text}");
+    });
 }
 
 #[test]
 fn the_sleeps_of_a_listener_are_told_as_one_with_their_number() {
     let scratch = Scratch::new();
-    let options = ["--listen", "--explain", "--color=never"];
     let start = Instant::now();
-    let listener = Program::start(scratch.sigshm(options));
-    listener.until_printed("# Registering");
-    // Whether it looks cannot be seen from outside.
-    thread::sleep(Duration::from_millis(3500));
+    let listener = scratch.listen(&["--explain", "--color=never"]);
     let pid = listener.pid();
-    let sender = run(scratch.sigshm(["--to", &pid.to_string(), HELLO]));
-    assert_eq!(sender.text(), sent(HELLO.len(), HELLO));
+    let call = libc::SYS_pselect6;
+    wait_until("it sleeps", || is_blocked_in(pid, call) && state(pid) == Some('S'));
+    let before = sleeps(pid);
+    wait_until("it has looked twice", || sleeps(pid) >= before + 2);
+    let sender = Program::start(scratch.sender(pid, &[], HELLO));
+    assert_eq!(sender.finish_well(), sent(HELLO.len(), HELLO));
     let text = listener.finish_well();
-    let [sleep] = &pselects(&text)[..] else {
-        panic!("{text}");
-    };
-    // In most runs there are 4.
+    let [sleep] = &pselects(&text)[..] else { panic!("{text}") };
+    // In most runs there are 3.
     let most = start.elapsed().as_secs() as usize + 1;
     assert!((3..=most).contains(&sleep.times()), "{most}: {text}");
     assert!(sleep.returned.starts_with("-1 EINTR"), "{text}");
