@@ -9,9 +9,9 @@ const PID: &str = "-p -f --kill-child";
 /// With the `/proc` that belongs to it.
 const PID_AND_PROC: &str = "-p -f --mount-proc --kill-child";
 
-/// Runs a shell script in new namespaces: `options` are unshare(1)'s. In it, `$S` is the program with
-/// this folder's path, and the status 77 says that nobody may choose a PID. `None`, and a word about
-/// it, where there are no namespaces or a PID may not be chosen.
+/// Runs a shell script in new namespaces: `options` are unshare(1)'s. In it, `$S` is the program
+/// with this folder's path, and the status 77 says that nobody may choose a PID. `None`, and a word
+/// about it, if that is so, and where there are no namespaces.
 #[track_caller]
 fn run_in(options: &str, scratch: &Scratch, script: &str) -> Option<Finished> {
     let what = format!("unshare {options}, for {}", Location::caller());
