@@ -3,6 +3,8 @@
 
 use crate::support::*;
 
+const HELLO: &str = "Hello, world";
+
 const LONGEST: usize = 1007;
 
 // Good input.
@@ -10,65 +12,58 @@ const LONGEST: usize = 1007;
 #[test]
 fn without_a_path_the_shared_path_of_the_current_folder_is_used() {
     let scratch = Scratch::new();
-    let mut command = sigshm();
-    command.arg("Hello, world").current_dir(scratch.dir());
-    run(&mut command).assert_delivered(12, "Hello, world");
+    run(sigshm().arg(HELLO).current_dir(scratch.dir())).assert_delivered(12, HELLO);
 }
 
 #[test]
-fn the_empty_message_is_delivered() {
-    assert_shown("", "");
-}
-
-#[test]
-fn the_longest_message_is_delivered() {
-    let message = "x".repeat(LONGEST);
-    assert_shown(&message, &message);
-}
-
-#[test]
-fn the_longest_message_may_end_in_a_character_of_several_bytes() {
-    let message = "x".repeat(LONGEST - 4) + "🦀";
-    assert_shown(&message, &message);
-}
-
-#[test]
-fn characters_of_several_bytes_are_shown_as_they_are_and_counted_in_bytes() {
-    // Two, three and four bytes each, and one that is made of several characters.
-    for message in ["Zażółć gęślą jaźń", "日本語のメッセージ", "🦀🐚", "👩‍🚀 e\u{301}"]
-    {
-        assert_ne!(message.len(), message.chars().count());
+fn messages_of_any_length_and_script_are_shown_as_they_are_and_counted_in_bytes() {
+    let longest = "x".repeat(LONGEST);
+    let longest_with_crab = "x".repeat(LONGEST - 4) + "🦀";
+    for message in [
+        "",       // The empty message.
+        &longest, // The longest message, and one that ends in a character of several bytes.
+        &longest_with_crab,
+        // Two, three and four bytes each, and one that is made of several characters.
+        "Zażółć gęślą jaźń",
+        "日本語のメッセージ",
+        "🦀🐚",
+        "👩‍🚀 e\u{301}",
+        // Writing from right to left is not the same as overriding the direction.
+        "שלום",
+    ] {
         assert_shown(message, message);
     }
 }
 
 #[test]
-fn bytes_that_are_not_utf8_are_delivered_and_shown_escaped() {
-    assert_shown(OsStr::from_bytes(b"\xff"), r"\xff");
-    assert_shown(OsStr::from_bytes(b"a\xc3(\xe2\x82b\x80"), r"a\xc3(\xe2\x82b\x80");
-    // An encoded surrogate, and an overlong slash.
-    assert_shown(OsStr::from_bytes(b"\xed\xa0\x80"), r"\xed\xa0\x80");
-    assert_shown(OsStr::from_bytes(b"\xc0\xaf"), r"\xc0\xaf");
-}
-
-#[test]
-fn every_byte_that_an_argument_can_carry_is_delivered() {
+fn every_byte_that_an_argument_can_carry_is_delivered_and_shown_escaped_if_it_is_not_utf8() {
     let every_byte: Vec<u8> = (1..=255).collect();
-    let shown: String = (1..=255)
-        .map(|byte| match byte {
-            b'\t' => r"\t".to_owned(),
-            b'\n' => r"\n".to_owned(),
-            b'\r' => r"\r".to_owned(),
-            b' '..=b'~' => char::from(byte).to_string(),
-            // From 0x80 on, none of them is followed by what would make it a character.
-            _ => format!(r"\x{byte:02x}"),
-        })
-        .collect();
-    assert_shown(OsString::from_vec(every_byte), &shown);
+    let shown = |byte: &u8| match byte {
+        b'\t' => r"\t".to_owned(),
+        b'\n' => r"\n".to_owned(),
+        b'\r' => r"\r".to_owned(),
+        b' '..=b'~' => char::from(*byte).to_string(),
+        // From 0x80 on, none of them is followed by what would make it a character.
+        _ => format!(r"\x{byte:02x}"),
+    };
+    let shown: String = every_byte.iter().map(shown).collect();
+    for (message, shown) in [
+        (&every_byte[..], shown.as_str()),
+        (b"\xff", r"\xff"),
+        (b"a\xc3(\xe2\x82b\x80", r"a\xc3(\xe2\x82b\x80"),
+        // An encoded surrogate, and an overlong slash.
+        (b"\xed\xa0\x80", r"\xed\xa0\x80"),
+        (b"\xc0\xaf", r"\xc0\xaf"),
+    ] {
+        assert_shown(OsStr::from_bytes(message), shown);
+    }
 }
 
+/// Everything that ends a line for somebody: for Python's `str.splitlines`, which knows the most.
+const LINE_ENDS: &str = "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}";
+
 #[test]
-fn control_characters_and_escape_sequences_are_shown_and_not_obeyed() {
+fn controls_escape_sequences_overrides_and_line_ends_are_shown_and_not_obeyed() {
     for (message, shown) in [
         // Clear the screen, set the title, move the cursor up and rewrite the line.
         ("\x1b[2J\x1b[H", r"\x1b[2J\x1b[H"),
@@ -80,37 +75,22 @@ fn control_characters_and_escape_sequences_are_shown_and_not_obeyed() {
         // The same sequences in one character of C1.
         ("\u{9b}2J", r"\u{9b}2J"),
         ("\u{9d}0;title\u{9c}", r"\u{9d}0;title\u{9c}"),
-        ("\u{85}", r"\u{85}"),
         ("back\x08space, DEL\x7f, bell\x07", r"back\x08space, DEL\x7f, bell\x07"),
         ("\ttab", r"\ttab"),
     ] {
         assert_shown(message, shown);
     }
-}
-
-#[test]
-fn bidirectional_overrides_and_isolates_are_shown_and_not_obeyed() {
-    for code in (0x202a..=0x202e).chain(0x2066..=0x2069) {
-        let control = char::from_u32(code).unwrap();
-        assert_shown(format!("abc{control}def"), &format!("abc\\u{{{code:x}}}def"));
-    }
-    // Writing from right to left is not the same as overriding the direction.
-    assert_shown("שלום", "שלום");
-}
-
-/// Everything that ends a line for somebody: for Python's `str.splitlines`, which knows the most.
-const LINE_ENDS: &str = "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{85}\u{2028}\u{2029}";
-
-#[test]
-fn whatever_ends_a_line_for_somebody_is_shown_and_ends_none() {
-    for end in LINE_ENDS.chars() {
-        let shown = match end {
-            '\n' | '\r' => end.escape_default().to_string(),
-            '\0'..='\x1f' => format!(r"\x{:02x}", end as u32),
-            _ => end.escape_unicode().to_string(),
+    // Bidirectional overrides and isolates, and whatever ends a line for somebody.
+    let turns = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
+    for it in turns.chain(LINE_ENDS.chars()) {
+        let shown = match it {
+            '\n' | '\r' => it.escape_default().to_string(),
+            '\0'..='\x1f' => format!(r"\x{:02x}", it as u32),
+            _ => it.escape_unicode().to_string(),
         };
-        assert_shown(format!("one{end}two"), &format!("one{shown}two"));
+        assert_shown(format!("one{it}two"), &format!("one{shown}two"));
     }
+    assert_shown("\u{85}", r"\u{85}");
 }
 
 #[test]
@@ -120,11 +100,6 @@ fn whoever_splits_lines_as_unicode_does_sees_the_lines_that_are_printed() {
     let path = scratch.dir().join(ends("path"));
     fs::write(&path, "").unwrap();
     let missing = ends("/missing");
-    let with_path = |path: &OsStr, rest: &[&str]| {
-        let mut command = sigshm();
-        command.arg("--path").arg(path).args(rest);
-        command
-    };
     let mut all = String::new();
     // What is run, its exit status, and how many lines it prints, if that is known.
     for (mut command, code, lines) in [
@@ -134,10 +109,10 @@ fn whoever_splits_lines_as_unicode_does_sees_the_lines_that_are_printed() {
         (scratch.via_socket(["--explain", LINE_ENDS]), 0, None),
         (scratch.sigshm(["--step", LINE_ENDS]), 0, None),
         // A path, where it is told and where it is an error.
-        (with_path(path.as_os_str(), &["--explain", "hi"]), 0, None),
-        (with_path(path.as_os_str(), &["--step", "hi"]), 0, None),
-        (with_path(missing.as_ref(), &["hi"]), 1, Some(0)),
-        (with_path(missing.as_ref(), &["--listen"]), 1, Some(0)),
+        (sigshm_at(&path, ["--explain", "hi"]), 0, None),
+        (sigshm_at(&path, ["--step", "hi"]), 0, None),
+        (sigshm_at(&missing, ["hi"]), 1, Some(0)),
+        (sigshm_at(&missing, ["--listen"]), 1, Some(0)),
         // Bad usage quotes what was typed.
         (scratch.sigshm([ends("--explian")]), 2, Some(0)),
         (scratch.sigshm(["one".into(), ends("two")]), 2, Some(0)),
@@ -158,31 +133,23 @@ fn whoever_splits_lines_as_unicode_does_sees_the_lines_that_are_printed() {
         assert_eq!(text.chars().find(ends), None, "{command:?}: {text:?}");
         all += &text;
     }
-    match lines_to_python(&all) {
-        Some(lines) => assert_eq!(lines, all.matches('\n').count(), "{all:?}"),
-        None => not_tested("whether Python sees as many lines", "there is no python3"),
+    let file = scratch.dir().join("all");
+    fs::write(&file, &all).unwrap();
+    let count = "import sys; print(len(open(sys.argv[1], 'rb').read().decode().splitlines()))";
+    match Command::new("python3").args(["-c", count]).arg(file).output() {
+        Ok(output) if output.status.success() => {
+            let lines = format!("{}\n", all.matches('\n').count());
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), lines, "{all:?}");
+        }
+        // (What stands there as python3 may only be a script that looks for one.)
+        other => not_tested("whether Python sees as many lines", &format!("python3: {other:?}")),
     }
-}
-
-/// How many lines this is to Python. `None` if there is none here.
-fn lines_to_python(text: &str) -> Option<usize> {
-    let count = "import sys; print(len(sys.stdin.buffer.read().decode().splitlines()))";
-    let mut python = Command::new("python3");
-    python.args(["-c", count]).stdin(Stdio::piped());
-    let child = python.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut child = child.ok()?;
-    let written = child.stdin.take().unwrap().write_all(text.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    // (What stands there as python3 may only be a script that looks for one.)
-    written.ok().filter(|()| output.status.success())?;
-    let lines = String::from_utf8(output.stdout).unwrap();
-    lines.trim().parse().ok()
 }
 
 #[test]
 fn a_message_that_starts_with_a_dash_goes_after_two_dashes() {
+    let scratch = Scratch::new();
     for message in ["-x", "--help", "--", "-"] {
-        let scratch = Scratch::new();
         run(scratch.sigshm(["--", message])).assert_delivered(message.len(), message);
     }
 }
@@ -190,12 +157,41 @@ fn a_message_that_starts_with_a_dash_goes_after_two_dashes() {
 // Bad input.
 
 #[test]
-fn no_message_is_bad_usage() {
+fn bad_usage_names_what_is_wrong_without_obeying_it() {
+    let [long, much_longer] = [LONGEST + 1, 100_000].map(|length| "x".repeat(length));
+    let wide = "日".repeat(336);
+    let limit = "1007 is the limit";
+    let (color, timeout) = ("--color", "--timeout");
+    let rows: [(&[&str], &[&str]); 18] = [
+        // No message, and a colour that is none of the three.
+        (&[], &["required arguments were not provided", "<MESSAGE>", "Usage: sigshm"]),
+        (&[color, "sometimes", HELLO], &["sometimes", "auto", "always", "never"]),
+        // A timeout that begins with a dash.
+        (&["--timeout=-1", HELLO], &["-1", "a number of seconds greater than 0"]),
+        (&[timeout, "-1", HELLO], &["-1"]),
+        // Messages of 1008 bytes. The second one has fewer than 1007 characters.
+        (&[&long], &["1008 bytes", limit, "send a shorter one"]),
+        (&[&wide], &["1008 bytes", limit, "send a shorter one"]),
+        // A much too long one has its length named. With --to as well, before the listener is looked for.
+        (&[&much_longer], &["100000 bytes", limit]),
+        (&["--to", "1", "--", &much_longer], &["100000 bytes", limit]),
+        // What would be obeyed by a terminal.
+        (&[color, "\x1b[31mred\u{202e}", HELLO], &[r"\x1b"]),
+        (&[timeout, "\x1b]0;title\x07", HELLO], &[r"\x1b"]),
+        (&["one", "\x1b[2J\u{9b}2J\rtwo", "three"], &[r"\x1b"]),
+        (&["--\x1b[2J", "one", "two"], &[r"\x1b"]),
+        // What would make a line that looks like one of the program's.
+        (&["one", "two\nsigshm: fine"], &[r"\nsigshm: fine"]),
+        (&["-path=\nsigshm: fine", "one"], &[r"\nsigshm: fine"]),
+        (&["--color=\nsigshm: fine", "one"], &[r"\nsigshm: fine"]),
+        (&["--timeout=\nsigshm: fine", "one"], &[r"\nsigshm: fine"]),
+        (&["--signal=\nsigshm: fine", "one"], &[r"\nsigshm: fine"]),
+        (&["--to=\nsigshm: fine", "one"], &[r"\nsigshm: fine"]),
+    ];
     let scratch = Scratch::new();
-    assert_bad_usage(
-        scratch.sigshm([""; 0]),
-        &["required arguments were not provided", "<MESSAGE>", "Usage: sigshm"],
-    );
+    for (arguments, parts) in rows {
+        assert_bad_usage(&scratch, arguments, parts, "");
+    }
 }
 
 #[test]
@@ -224,7 +220,7 @@ fn words_without_quotes_are_bad_usage_and_the_advice_is_to_quote_them() {
         (&["one", ""], "''"),
     ] {
         let parts = [unexpected, "in quotes", "\"Hello, world\"", "Usage: sigshm"];
-        assert_bad_usage(scratch.sigshm(arguments), &parts);
+        assert_bad_usage(&scratch, arguments, &parts, "");
     }
     // With --listen there is no message at all.
     for (arguments, said) in [
@@ -232,8 +228,7 @@ fn words_without_quotes_are_bad_usage_and_the_advice_is_to_quote_them() {
         (["--listen", "--to=5", "-x"], "cannot be used with"),
         (["--listen", "--explain", "-x"], "unexpected argument '-x'"),
     ] {
-        let finished = assert_bad_usage(scratch.sigshm(arguments), &[said]);
-        assert!(!finished.stderr.contains("tip"), "{finished:#?}");
+        assert_bad_usage(&scratch, &arguments, &[said], "tip");
     }
 }
 
@@ -266,8 +261,7 @@ fn a_misspelt_option_is_answered_with_the_right_one() {
         ("--color=nevr", "'never'"),
     ] {
         for arguments in [[misspelt, "hi"], ["hi", misspelt]] {
-            let finished = assert_bad_usage(scratch.sigshm(arguments), &["similar", right]);
-            assert!(!finished.stderr.contains("put "), "{finished:#?}");
+            assert_bad_usage(&scratch, &arguments, &["similar", right], "put ");
         }
     }
 }
@@ -277,22 +271,24 @@ fn a_message_with_a_dash_in_front_is_bad_usage_and_the_advice_is_to_put_two_befo
     let scratch = Scratch::new();
     for message in ["-5", "-5 degrees", "-say hello", "- item", "--quiet", "-x", "--="] {
         let parts = [&format!("'{message}'"), "two dashes", "sigshm -- -5"];
-        let finished = assert_bad_usage(scratch.sigshm([message]), &parts);
-        assert!(!finished.stderr.contains("similar"), "{finished:#?}");
+        assert_bad_usage(&scratch, &[message], &parts, "similar");
     }
 }
 
 #[test]
-fn a_timeout_may_be_endless_or_shorter_than_anything() {
+fn a_timeout_may_be_endless_or_shorter_than_anything_but_is_a_positive_number_of_seconds() {
     let scratch = Scratch::new();
     for value in ["inf", "infinity", "1e999", "1e30", "18446744073709551616"] {
-        run(scratch.sigshm(["--timeout", value, "Hello, world"]))
-            .assert_delivered(12, "Hello, world");
+        run(scratch.sigshm(["--timeout", value, HELLO])).assert_delivered(12, HELLO);
     }
     // It is greater than 0, and so it is a timeout.
     for value in ["1e-12", "0.0000000001"] {
         let finished = run(scratch.sigshm(["--timeout", value, "--listen"]));
         finished.assert_failed_with(&[" within 0.000000001 seconds", "--timeout"]);
+    }
+    for value in ["0", "-1", "nan", "-inf", "abc", "", "0x10", "5s"] {
+        let parts = ["--timeout <SECONDS>", "a number of seconds greater than 0"];
+        assert_bad_usage(&scratch, &["--timeout", value, HELLO], &parts, "");
     }
 }
 
@@ -300,124 +296,45 @@ fn a_timeout_may_be_endless_or_shorter_than_anything() {
 fn errors_show_a_long_path_or_argument_without_its_middle() {
     let long = format!("/{}", "folder/".repeat(428) + "shared_path");
     assert!(long.len() > 3000);
-    for argument in ["--listen", "Hello, world"] {
-        let finished = run(sigshm().args(["--path", &long, argument]));
+    for argument in ["--listen", HELLO] {
+        let finished = run(sigshm_at(&long, [argument]));
         finished.assert_failed_with(&["\"/folder/folder/fold…", "/shared_path\"", "ENOENT"]);
         assert!(finished.stderr.len() < 300, "{finished:#?}");
     }
+    let scratch = Scratch::new();
     for option in ["--to", "--timeout", "--color"] {
-        let finished = run(sigshm().args([option, &long, "Hello, world"]));
-        assert_eq!(finished.code, Some(2), "{finished:#?}");
         let parts = ["error: invalid value '/folder/", "…", option];
-        assert!(parts.iter().all(|part| finished.stderr.contains(part)), "{finished:#?}");
-        assert!(finished.stderr.lines().all(|line| line.chars().count() <= 300));
+        let said = assert_bad_usage(&scratch, &[option, &long, HELLO], &parts, "");
+        assert!(said.lines().all(|line| line.chars().count() <= 300), "{said}");
     }
 }
 
 #[test]
-fn a_timeout_that_is_no_positive_number_of_seconds_is_bad_usage() {
+fn a_missing_path_is_named_with_what_to_do_and_without_being_obeyed_or_created() {
     let scratch = Scratch::new();
-    for value in ["0", "-1", "nan", "-inf", "abc", "", "0x10", "5s"] {
-        assert_bad_usage(
-            scratch.sigshm(["--timeout", value, "Hello, world"]),
-            &["--timeout <SECONDS>", "a number of seconds greater than 0"],
-        );
-    }
-    assert_bad_usage(
-        scratch.sigshm(["--timeout=-1", "Hello, world"]),
-        &["-1", "a number of seconds greater than 0"],
-    );
-    assert_bad_usage(scratch.sigshm(["--timeout", "-1", "Hello, world"]), &["-1"]);
-}
-
-#[test]
-fn a_color_that_is_none_of_the_three_is_bad_usage() {
-    let scratch = Scratch::new();
-    assert_bad_usage(
-        scratch.sigshm(["--color", "sometimes", "Hello, world"]),
-        &["sometimes", "auto", "always", "never"],
-    );
-}
-
-#[test]
-fn bad_usage_is_quoted_without_being_obeyed() {
-    let scratch = Scratch::new();
-    for arguments in [
-        ["--color", "\x1b[31mred\u{202e}", "Hello, world"],
-        ["--timeout", "\x1b]0;title\x07", "Hello, world"],
-        ["one", "\x1b[2J\u{9b}2J\rtwo", "three"],
-        ["--\x1b[2J", "one", "two"],
+    let [missing, empty] = ["missing", "empty"].map(|name| scratch.dir().join(name));
+    fs::create_dir(&empty).unwrap();
+    let mut by_default = sigshm();
+    by_default.arg(HELLO).current_dir(&empty);
+    for (command, named) in [
+        (sigshm_at(&missing, [HELLO]), missing.to_str().unwrap()),
+        (by_default, "./shared_path"),
+        (sigshm_at("/\x1b[31m\r\n\u{202e}missing", [HELLO]), r"/\u{1b}[31m\r\n\u{202e}missing"),
     ] {
-        let finished = assert_bad_usage(scratch.sigshm(arguments), &[r"\x1b"]);
+        let finished = run(command);
+        finished.assert_failed_with(&["open(", named, "ENOENT", "touch", "--path"]);
+        assert_eq!(finished.text(), "");
         assert_defused(&finished.stderr);
     }
-    // Nor does it make a line that looks like one of the program's.
-    for arguments in [
-        ["one", "two\nsigshm: fine"],
-        ["-path=\nsigshm: fine", "one"],
-        ["--color=\nsigshm: fine", "one"],
-        ["--timeout=\nsigshm: fine", "one"],
-        ["--signal=\nsigshm: fine", "one"],
-    ] {
-        assert_bad_usage(scratch.sigshm(arguments), &[r"\nsigshm: fine"]);
-    }
-}
-
-#[test]
-fn a_message_of_1008_bytes_is_bad_usage() {
-    let scratch = Scratch::new();
-    // Fewer characters than 1007, but more bytes.
-    for message in ["x".repeat(LONGEST + 1), "日".repeat(336)] {
-        let parts = ["1008 bytes", "1007 is the limit", "send a shorter one"];
-        assert_bad_usage(scratch.sigshm([message]), &parts);
-    }
-}
-
-#[test]
-fn a_much_too_long_message_is_bad_usage_and_its_length_is_named() {
-    let scratch = Scratch::new();
-    let parts = ["100000 bytes", "1007 is the limit"];
-    assert_bad_usage(scratch.sigshm(["x".repeat(100_000)]), &parts);
-    // With --to as well, before the listener is looked for.
-    let mut command = scratch.sigshm(["--to", "1", "--"]);
-    command.arg("x".repeat(100_000));
-    assert_bad_usage(command, &parts);
-}
-
-#[test]
-fn a_missing_path_is_named_with_what_to_do() {
-    let scratch = Scratch::new();
-    let missing = scratch.dir().join("missing");
-    let finished = run(sigshm().arg("--path").arg(&missing).arg("Hello, world"));
-    let named = missing.to_str().unwrap();
-    finished.assert_failed_with(&["open(", named, "ENOENT", "touch", "--path"]);
-    assert_eq!(finished.text(), "");
     assert!(!missing.exists(), "it was created");
-}
-
-#[test]
-fn a_missing_default_path_is_named_with_what_to_do() {
-    let scratch = Scratch::new();
-    let empty = scratch.dir().join("empty");
-    fs::create_dir(&empty).unwrap();
-    let finished = run(sigshm().arg("Hello, world").current_dir(&empty));
-    finished.assert_failed_with(&["./shared_path", "ENOENT", "touch", "--path"]);
-    assert_eq!(finished.text(), "");
     assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "it was created");
-}
-
-#[test]
-fn a_path_is_quoted_without_being_obeyed() {
-    let finished = run(sigshm().args(["--path", "/\x1b[31m\r\n\u{202e}missing", "Hello, world"]));
-    finished.assert_failed_with(&[r"/\u{1b}[31m\r\n\u{202e}missing", "ENOENT"]);
-    assert_defused(&finished.stderr);
 }
 
 #[test]
 fn an_unreadable_path_is_named_with_what_to_do() {
     let scratch = Scratch::new();
     // The same run with a readable file succeeds, so it is the file that makes it fail.
-    run(unprivileged(&scratch)).assert_delivered(12, "Hello, world");
+    run(unprivileged(&scratch)).assert_delivered(12, HELLO);
 
     fs::set_permissions(scratch.path(), Permissions::from_mode(0o000)).unwrap();
     let finished = run(unprivileged(&scratch));
@@ -461,48 +378,33 @@ fn the_long_help_says_more_and_ends_with_five_examples_that_make_sense() {
         let words = quoted[0].split_whitespace().skip(1).chain(quoted.get(1).copied());
         // Here there is no such file: it comes that far if the usage is right.
         let scratch = Scratch::new();
-        let missing = scratch.dir().join("missing");
-        let finished = run(sigshm().arg("--path").arg(missing).args(words));
+        let finished = run(sigshm_at(scratch.dir().join("missing"), words));
         assert_eq!(finished.code, Some(1), "{example}: {finished:#?}");
     }
 }
 
 #[track_caller]
 fn help(option: &str) -> String {
-    let finished = run(sigshm().arg(option));
-    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:#?}");
-    let help = finished.text();
-    for option in [
-        "[MESSAGE]",
-        "--to",
-        "--listen",
-        "--via",
-        "--signal",
-        "--wait",
-        "--explain",
-        "--step",
-        "--path",
-        "--color",
-        "--timeout",
-        "--help",
-        "--version",
-    ] {
+    let help = Program::start(sigshm().arg(option)).finish_well();
+    for option in "[MESSAGE] --to --listen --via --signal --wait --explain --step --path --color \
+                   --timeout --help --version"
+        .split(' ')
+    {
         assert!(help.contains(option), "{option} is not in {help}");
     }
     for line in help.lines() {
         let columns = line.chars().count();
         assert!(columns <= 80, "{columns} columns: {line}");
     }
-    assert_defused(help);
-    help.to_owned()
+    assert_defused(&help);
+    help
 }
 
 #[test]
 fn the_version_is_the_packages() {
     for option in ["--version", "-V"] {
-        let finished = run(sigshm().arg(option));
-        assert_eq!(finished.text(), concat!("sigshm ", env!("CARGO_PKG_VERSION"), "\n"));
-        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+        let version = concat!("sigshm ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(run(sigshm().arg(option)).outcome(), (Some(0), "", version));
     }
 }
 
@@ -510,104 +412,50 @@ fn the_version_is_the_packages() {
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod with_a_filter {
     use super::*;
-
-    use std::io;
-
-    use libc::{
-        BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW,
-        SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS, c_long, sock_filter, sock_fprog,
-    };
+    use crate::support::refusal::{Refusal, refuse};
 
     #[test]
     fn on_a_kernel_without_system_v_ipc_the_run_says_so_and_leaves_nothing() {
         let scratch = Scratch::new();
-        let no_such_call = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-        let mut command = scratch.sigshm(["Hello, world"]);
-        answer(&mut command, &[libc::SYS_shmget], no_such_call);
+        let mut command = scratch.sigshm([HELLO]);
+        refuse(&mut command, [Refusal::of(libc::SYS_shmget, libc::ENOSYS)]);
         let finished = run(&mut command);
         finished.assert_failed_with(&["shmget(", "ENOSYS", "System V"]);
-        assert!(is_gone_for_good(finished.text()), "{finished:#?}");
+        // The listener, which the transcript names, has been reaped.
+        assert!(is_gone(Pid::from_raw(listener_in(finished.text()))), "{finished:#?}");
     }
 
     #[test]
     fn bad_input_is_refused_before_a_process_or_a_segment_is_asked_for() {
-        let scratch = Scratch::new();
+        let (scratch, unreadable) = (Scratch::new(), Scratch::new());
         let missing = scratch.dir().join("missing");
         let too_long = "x".repeat(LONGEST + 1);
-        let refused = [
-            (2, scratch.sigshm([""; 0])),
-            (2, scratch.sigshm(["one", "two"])),
-            (2, scratch.sigshm(["--timeout", "0", "Hello, world"])),
-            (2, scratch.sigshm(["--color", "red", "Hello, world"])),
-            (2, scratch.sigshm([&too_long])),
-            (1, {
-                let mut command = sigshm();
-                command.arg("--path").arg(missing).arg("Hello, world");
-                command
-            }),
-        ];
-        for (code, mut command) in refused {
-            kill_what_creates(&mut command);
-            let finished = run(&mut command);
+        fs::set_permissions(unreadable.path(), Permissions::from_mode(0o000)).unwrap();
+        for (command, code, said) in [
+            (scratch.sigshm([""; 0]), 2, ""),
+            (scratch.sigshm(["one", "two"]), 2, ""),
+            (scratch.sigshm(["--timeout", "0", HELLO]), 2, ""),
+            (scratch.sigshm(["--color", "red", HELLO]), 2, ""),
+            (scratch.sigshm([&too_long]), 2, ""),
+            (sigshm_at(missing, [HELLO]), 1, "ENOENT"),
+            (unprivileged(&unreadable), 1, "EACCES"),
+        ] {
+            let finished = run(killed_if_it_creates(command));
             assert_eq!((finished.code, finished.signal), (Some(code), None), "{finished:#?}");
             assert_eq!(finished.text(), "");
+            assert!(finished.stderr.contains(said), "{finished:#?}");
         }
         // The filter does what it is for: good input does not get away with it.
-        let mut good = scratch.sigshm(["Hello, world"]);
-        kill_what_creates(&mut good);
-        assert_eq!(run(&mut good).signal, Some(libc::SIGSYS));
+        let good = run(killed_if_it_creates(scratch.sigshm([HELLO])));
+        assert_eq!(good.signal, Some(libc::SIGSYS));
     }
 
-    #[test]
-    fn an_unreadable_path_is_refused_before_a_process_or_a_segment_is_asked_for() {
-        let scratch = Scratch::new();
-        fs::set_permissions(scratch.path(), Permissions::from_mode(0o000)).unwrap();
-        let mut command = unprivileged(&scratch);
-        kill_what_creates(&mut command);
-        run(&mut command).assert_failed_with(&["EACCES"]);
-    }
-
-    /// Whether the listener that the transcript names, if it does, has been reaped.
-    fn is_gone_for_good(transcript: &str) -> bool {
-        is_gone(nix::unistd::Pid::from_raw(listener_in(transcript)))
-    }
-
-    fn kill_what_creates(command: &mut Command) {
+    fn killed_if_it_creates(mut command: Command) -> Command {
         let calls = [libc::SYS_clone, libc::SYS_clone3, libc::SYS_shmget];
-        answer(command, &calls, SECCOMP_RET_KILL_PROCESS);
+        refuse(&mut command, calls.map(Refusal::deadly));
         #[cfg(target_arch = "x86_64")]
-        answer(command, &[libc::SYS_fork, libc::SYS_vfork], SECCOMP_RET_KILL_PROCESS);
-    }
-
-    /// Has the kernel give `answer` to each of `calls` that the program makes; see seccomp(2).
-    fn answer(command: &mut Command, calls: &[c_long], answer: u32) {
-        let step = |code: u32, k: u32, jf: u8| sock_filter { code: code as u16, jt: 0, jf, k };
-        // The number of the call is the first field of what a filter is given.
-        let mut filter = vec![step(BPF_LD | BPF_W | BPF_ABS, 0, 0)];
-        for &call in calls {
-            filter.push(step(BPF_JMP | BPF_JEQ | BPF_K, call as u32, 1));
-            filter.push(step(BPF_RET | BPF_K, answer, 0));
-        }
-        filter.push(step(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0));
-
-        let install = move || {
-            let program = sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-            // Needed by whoever is not root.
-            // SAFETY: the call takes numbers only.
-            let made = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-            if made == -1 {
-                return Err(io::Error::last_os_error());
-            }
-            let mode = libc::SECCOMP_MODE_FILTER;
-            // SAFETY: the kernel only reads the program, which lives until the call has returned.
-            let made = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
-            if made == -1 {
-                return Err(io::Error::last_os_error());
-            }
-            Ok(())
-        };
-        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
-        unsafe { command.pre_exec(install) };
+        refuse(&mut command, [libc::SYS_fork, libc::SYS_vfork].map(Refusal::deadly));
+        command
     }
 }
 
@@ -616,14 +464,12 @@ mod with_a_filter {
 fn assert_shown(message: impl AsRef<OsStr>, shown: &str) {
     let scratch = Scratch::new();
     let message = message.as_ref();
-    let mut command = scratch.sigshm([message]);
-    let finished = run(&mut command);
+    let finished = run(scratch.sigshm([message]));
     finished.assert_delivered(message.len(), shown);
     assert_eq!(finished.stderr, "");
     // Our own: the colours, and the one tab before the id and the text.
-    let ours = [LISTENER, SENDER, RECEIVER, "\x1b[0m"];
     let mut text = finished.text().to_owned();
-    for code in ours {
+    for code in [LISTENER, SENDER, RECEIVER, "\x1b[0m"] {
         text = text.replace(code, "");
     }
     text = text.replacen("\tid=", "id=", 1).replacen("\ttext:", "text:", 1);
@@ -641,32 +487,24 @@ fn assert_defused(text: &str) {
     assert_eq!(text.chars().find(obeyed), None, "{text:?}");
 }
 
-/// The run ends with status 2, says each of `parts` on standard error, and nothing on standard
-/// output.
+/// The run ends with status 2, and says each of `parts` on standard error and nothing on standard
+/// output. It does not say `unsaid`, if that is not empty.
 #[track_caller]
-fn assert_bad_usage(mut command: Command, parts: &[&str]) -> Finished {
-    let finished = run(&mut command);
-    assert_eq!((finished.code, finished.text()), (Some(2), ""), "{finished:#?}");
+fn assert_bad_usage(scratch: &Scratch, arguments: &[&str], parts: &[&str], unsaid: &str) -> String {
+    let Finished { code, stdout, stderr, .. } = run(scratch.sigshm(arguments));
+    assert_eq!((code, &stdout[..]), (Some(2), &b""[..]), "{arguments:?}: {stderr}");
     for part in parts {
-        assert!(finished.stderr.contains(part), "{part:?} is not in {:?}", finished.stderr);
+        assert!(stderr.contains(part), "{arguments:?}: {part:?} is not in {stderr:?}");
     }
-    finished
+    assert!(unsaid.is_empty() || !stderr.contains(unsaid), "{arguments:?}: {stderr}");
+    assert_defused(&stderr);
+    stderr
 }
 
 /// A run of `Hello, world` by somebody whom permissions keep out, which root is not.
 fn unprivileged(scratch: &Scratch) -> Command {
     const NOBODY: u32 = 65534;
-    if !Uid::effective().is_root() {
-        return scratch.sigshm(["Hello, world"]);
-    }
-    let mut command = Command::new(scratch.copy_for_anybody());
-    command
-        .arg("--path")
-        .arg(scratch.path())
-        .arg("Hello, world")
-        .env_remove("NO_COLOR")
-        .stdin(Stdio::null())
-        .uid(NOBODY)
-        .gid(NOBODY);
+    let mut command = scratch.copy_as(NOBODY);
+    command.arg("--path").arg(scratch.path()).arg(HELLO);
     command
 }

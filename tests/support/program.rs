@@ -12,6 +12,16 @@ pub fn sigshm() -> Command {
     command
 }
 
+/// The program, told to use this path.
+pub fn sigshm_at<S: AsRef<OsStr>>(
+    path: impl AsRef<OsStr>,
+    arguments: impl IntoIterator<Item = S>,
+) -> Command {
+    let mut command = sigshm();
+    command.arg("--path").arg(path).args(arguments);
+    command
+}
+
 /// What a child does to itself before it becomes the program.
 pub trait InChild {
     /// `work` runs in the child, between fork and exec. It may only make system calls: it must not

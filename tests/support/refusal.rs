@@ -16,12 +16,18 @@ pub struct Refusal {
     call: libc::c_long,
     /// The argument's index, the bits to look at, and what they must be.
     argument: Option<(u32, u32, u32)>,
-    errno: i32,
+    /// What a filter returns; see seccomp(2).
+    answer: u32,
 }
 
 impl Refusal {
     pub const fn of(call: libc::c_long, errno: i32) -> Self {
-        Self { call, argument: None, errno }
+        Self { call, argument: None, answer: libc::SECCOMP_RET_ERRNO | errno as u32 }
+    }
+
+    /// The call kills the process, by SIGSYS.
+    pub const fn deadly(call: libc::c_long) -> Self {
+        Self { call, argument: None, answer: libc::SECCOMP_RET_KILL_PROCESS }
     }
 
     pub const fn when(mut self, argument: u32, bits: u32, value: u32) -> Self {
@@ -52,7 +58,7 @@ impl Refusal {
             load(ARGUMENTS + 8 * argument + lower),
             statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits),
             unless_equal_skip(value, 1),
-            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | self.errno as u32),
+            statement(libc::BPF_RET | libc::BPF_K, self.answer),
             statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
         ];
         let program =
