@@ -172,7 +172,8 @@ fn bad_usage_names_what_is_wrong_without_obeying_it() {
         // Messages of 1008 bytes. The second one has fewer than 1007 characters.
         (&[&long], &["1008 bytes", limit, "send a shorter one"]),
         (&[&wide], &["1008 bytes", limit, "send a shorter one"]),
-        // A much too long one has its length named. With --to as well, before the listener is looked for.
+        // The length of a much too long one is named, with --to as well: before the listener is
+        // looked for.
         (&[&much_longer], &["100000 bytes", limit]),
         (&["--to", "1", "--", &much_longer], &["100000 bytes", limit]),
         // What would be obeyed by a terminal.

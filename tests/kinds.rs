@@ -1,39 +1,24 @@
 //! What kind of file the path may name: one that can be locked and looked up without touching it.
 
 use std::os::unix::fs::{FileTypeExt, symlink};
-use std::process;
-use std::sync::mpsc::channel;
 
 use crate::support::*;
-use nix::fcntl::{AT_FDCWD, openat};
+use nix::fcntl::AT_FDCWD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, stat, utimensat};
 use nix::sys::time::{TimeSpec, TimeValLike};
-use nix::unistd::{gettid, mkfifo};
+use nix::unistd::mkfifo;
 
 const HELLO: &str = "Hello, world";
-
-/// The program, told to use this path. It runs in the test's folder, so that it is found there.
-fn with_path(scratch: &Scratch, path: &Path, arguments: &[&str]) -> Command {
-    let mut command = sigshm();
-    command.arg("--path").arg(path).args(arguments);
-    command.current_dir(scratch.dir());
-    command
-}
 
 /// Every command that uses the path refuses it, and says what it is. `stdin` makes its standard
 /// input, and `check` says whether all is still as it should be.
 #[track_caller]
-fn assert_refused_with(
-    path: &Path,
-    kind: &str,
-    stdin: impl Fn() -> Stdio,
-    check: impl Fn(&[&str]),
-) {
+fn assert_refused(path: &Path, kind: &str, stdin: fn() -> Stdio, check: impl Fn()) {
     let scratch = Scratch::new();
     // This process has no handler, so it would be refused for that, if the path were not.
-    let ours = process::id().to_string();
+    let ours = std::process::id().to_string();
     for arguments in [
         &[HELLO][..],
         &["--explain", HELLO],
@@ -41,137 +26,84 @@ fn assert_refused_with(
         &["--listen"],
         &["--to", &ours, HELLO],
     ] {
-        let mut command = with_path(&scratch, path, arguments);
-        let finished = run(command.arg("--timeout=1").stdin(stdin()));
+        let mut command = sigshm_at(path, arguments);
+        command.arg("--timeout=1").current_dir(scratch.dir()).stdin(stdin());
+        let finished = run(command);
         finished.assert_failed_with(&[kind, "--path", path.to_str().unwrap()]);
         assert!(!finished.text().contains("# "), "{finished:#?}");
-        check(arguments);
-        scratch.assert_nothing_left();
+        check();
     }
-}
-
-#[track_caller]
-fn assert_refused(path: &Path, kind: &str) {
-    assert_refused_with(path, kind, Stdio::null, |_| {});
 }
 
 /// Each command delivers a message by this path.
 #[track_caller]
-fn assert_accepted(scratch: &Scratch, path: &Path) {
-    let demo = run(with_path(scratch, path, &[HELLO]));
-    demo.assert_delivered(HELLO.len(), HELLO);
+fn assert_accepted(path: &Path) {
+    let scratch = Scratch::new();
+    let at_path = |arguments: &[&str]| {
+        let mut command = sigshm_at(path, arguments);
+        command.current_dir(scratch.dir());
+        command
+    };
+    run(at_path(&[HELLO])).assert_delivered(HELLO.len(), HELLO);
     for option in ["--explain", "--step"] {
-        let told = run(with_path(scratch, path, &[option, HELLO]));
-        let outcome = (told.code, told.stderr.as_str());
-        assert_eq!(outcome, (Some(0), ""), "{path:?} {option}");
+        Program::start(at_path(&[option, HELLO])).finish_well();
     }
-    let listener = Program::start(with_path(scratch, path, &["--listen"]));
+    let listener = Program::start(at_path(&["--listen"]));
     let pid = listener.pid();
     listener.until_printed(&registered(pid));
-    let sender = run(with_path(scratch, path, &["--to", &pid.to_string(), HELLO]));
+    let sender = run(at_path(&["--to", &pid.to_string(), HELLO]));
     assert_eq!(sender.text(), sent(HELLO.len(), HELLO), "{path:?}");
     assert_eq!(listener.finish_well(), received(pid, HELLO), "{path:?}");
-    scratch.assert_nothing_left();
 }
 
 // What is refused.
 
-/// Somebody who wants to write into a FIFO, and waits in open(2) until it is read.
-struct Writer {
-    thread: Pid,
-    writes: JoinHandle<()>,
-}
-
-impl Writer {
-    const DATA: &str = "what was to be read\n";
-
-    fn start(fifo: &Path) -> Self {
-        let (sender, receiver) = channel();
-        let fifo = fifo.to_owned();
-        let writes = thread::spawn(move || {
-            sender.send(gettid()).unwrap();
-            let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-            let opened = openat(AT_FDCWD, &fifo, flags, Mode::empty()).unwrap();
-            // If the reader has left, it is lost.
-            let _ = File::from(opened).write_all(Self::DATA.as_bytes());
-        });
-        let thread = receiver.recv().unwrap();
-        let writer = Self { thread, writes };
-        wait_until("it waits for a reader", || writer.waits());
-        writer
-    }
-
-    fn waits(&self) -> bool {
-        is_blocked_in(self.thread, libc::SYS_openat)
-    }
-}
-
 #[test]
 fn a_fifo_is_refused_and_its_waiting_writer_goes_on_waiting_and_loses_nothing() {
     let scratch = Scratch::new();
-    let fifo = scratch.dir().join("fifo");
+    let [fifo, link] = ["fifo", "link"].map(|name| scratch.dir().join(name));
     mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    let link = scratch.dir().join("link");
     symlink(&fifo, &link).unwrap();
-    let writer = Writer::start(&fifo);
+    // It waits in open(2) until the FIFO is read. If a reader has left, what it writes is lost.
+    let mut shell = Command::new("sh");
+    let writer = Program::start(shell.args(["-c", "echo data > \"$0\""]).arg(&fifo));
+    let waits = || state(writer.pid()) == Some('S');
+    wait_until("it waits for a reader", waits);
     for path in [&fifo, &link] {
-        assert_refused_with(path, "a FIFO", Stdio::null, |arguments| {
-            assert!(writer.waits(), "the writer was let go by {arguments:?}");
+        assert_refused(path, "a FIFO", Stdio::null, || {
+            assert!(waits(), "the writer was let go");
         });
     }
-    assert_eq!(fs::read_to_string(&fifo).unwrap(), Writer::DATA);
-    writer.writes.join().unwrap();
+    assert_eq!(fs::read_to_string(&fifo).unwrap(), "data\n");
+    writer.finish_well();
 }
 
 #[test]
-fn a_pipe_or_a_socket_that_the_program_has_open_is_refused() {
-    // Standard input, by the name that it has in /proc.
-    let path = Path::new("/proc/self/fd/0");
-    assert_refused_with(path, "a FIFO", Stdio::piped, |_| {});
-    let socket = || OwnedFd::from(UnixStream::pair().unwrap().0).into();
-    assert_refused_with(path, "a socket", socket, |_| {});
-}
-
-#[test]
-fn a_socket_or_a_character_device_is_refused() {
+fn a_socket_a_device_or_a_pipe_is_refused_by_each_of_its_names() {
     let scratch = Scratch::new();
-    let socket = scratch.dir().join("socket");
-    let _listener = UnixListener::bind(&socket).unwrap();
-    assert_refused(&socket, "a socket");
+    let path = scratch.dir().join("socket");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let socket = || OwnedFd::from(UnixStream::pair().unwrap().0).into();
+    // Standard input, by the name that it has in /proc.
+    let stdin = Path::new("/proc/self/fd/0");
+    assert_refused(&path, "a socket", Stdio::null, || {});
+    assert_refused(stdin, "a socket", socket, || {});
+    assert_refused(stdin, "a FIFO", Stdio::piped, || {});
+    match block_device(scratch.dir()) {
+        Some(device) => assert_refused(&device, "a block device", Stdio::null, || {}),
+        None => not_tested("a block device as the path", "there is none here"),
+    }
     // To open the first one is to make a new terminal, and the second may not be there to open.
     for device in ["/dev/ptmx", "/dev/tty", "/dev/null", "/dev/zero"].map(Path::new) {
-        if device.exists() {
-            assert_refused(device, "a character device");
-            let link = scratch.dir().join(device.file_name().unwrap());
-            symlink(device, &link).unwrap();
-            assert_refused(&link, "a character device");
-        } else {
+        if !device.exists() {
             not_tested("a device as the path", &format!("there is no {device:?}"));
+            continue;
         }
-    }
-}
-
-/// A terminal that no program has opened yet: the window, and the device.
-fn new_terminal() -> io::Result<(PtyMaster, PathBuf)> {
-    let window = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
-    grantpt(&window)?;
-    unlockpt(&window)?;
-    let device = ptsname_r(&window)?.into();
-    Ok((window, device))
-}
-
-#[test]
-fn a_terminal_is_refused_and_is_not_opened() {
-    match new_terminal() {
-        Ok((window, device)) => {
-            assert_refused_with(&device, "a character device", Stdio::null, |arguments| {
-                // Once a program has opened it, and has closed it, the window is hung up.
-                let mut fds = [PollFd::new(window.as_fd(), PollFlags::POLLIN)];
-                let ready = poll(&mut fds, PollTimeout::ZERO);
-                assert_eq!(ready, Ok(0), "it was opened by {arguments:?}");
-            });
+        let link = scratch.dir().join(device.file_name().unwrap());
+        symlink(device, &link).unwrap();
+        for path in [device, &link] {
+            assert_refused(path, "a character device", Stdio::null, || {});
         }
-        Err(error) => not_tested("a terminal as the path", &error.to_string()),
     }
 }
 
@@ -188,12 +120,25 @@ fn block_device(folder: &Path) -> Option<PathBuf> {
     devices.map(|it| it.path()).find(is_block)
 }
 
+/// A terminal that no program has opened yet: the window, and the device.
+fn new_terminal() -> io::Result<(PtyMaster, PathBuf)> {
+    let window = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    grantpt(&window)?;
+    unlockpt(&window)?;
+    let device = ptsname_r(&window)?.into();
+    Ok((window, device))
+}
+
 #[test]
-fn a_block_device_is_refused() {
-    let scratch = Scratch::new();
-    match block_device(scratch.dir()) {
-        Some(device) => assert_refused(&device, "a block device"),
-        None => not_tested("a block device as the path", "there is none here"),
+fn a_terminal_is_refused_and_is_not_opened() {
+    match new_terminal() {
+        Ok((window, device)) => assert_refused(&device, "a character device", Stdio::null, || {
+            // Once a program has opened it, and has closed it, the window is hung up.
+            let mut fds = [PollFd::new(window.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut fds, PollTimeout::ZERO);
+            assert_eq!(ready, Ok(0), "it was opened");
+        }),
+        Err(error) => not_tested("a terminal as the path", &error.to_string()),
     }
 }
 
@@ -213,7 +158,7 @@ fn a_regular_file_is_accepted_whatever_its_mode_and_size() {
         let file = File::options().write(true).open(scratch.path());
         file.and_then(|file| file.set_len(size)).unwrap();
         fs::set_permissions(scratch.path(), Permissions::from_mode(mode)).unwrap();
-        assert_accepted(&scratch, &scratch.path());
+        assert_accepted(&scratch.path());
         fs::set_permissions(scratch.path(), Permissions::from_mode(0o600)).unwrap();
     }
 }
@@ -221,54 +166,41 @@ fn a_regular_file_is_accepted_whatever_its_mode_and_size() {
 #[test]
 fn a_folder_and_a_link_to_a_folder_or_a_file_are_accepted() {
     let scratch = Scratch::new();
-    let folder = scratch.dir().join("folder");
+    let [folder, to_folder, to_file] =
+        ["folder", "to folder", "to file"].map(|name| scratch.dir().join(name));
     fs::create_dir(&folder).unwrap();
-    let links = [(&folder, "to folder"), (&scratch.path(), "to file")].map(|(target, name)| {
-        let link = scratch.dir().join(name);
-        symlink(target, &link).unwrap();
-        link
-    });
-    assert_accepted(&scratch, &folder);
-    for link in links {
-        assert_accepted(&scratch, &link);
+    symlink(&folder, &to_folder).unwrap();
+    symlink(scratch.path(), &to_file).unwrap();
+    for path in [&folder, &to_folder, &to_file] {
+        assert_accepted(path);
     }
     fs::set_permissions(&folder, Permissions::from_mode(0o500)).unwrap();
-    assert_accepted(&scratch, &folder);
+    assert_accepted(&folder);
 }
 
 #[test]
 fn somebody_elses_file_is_accepted_if_it_can_be_read() {
     const NOBODY: u32 = 65534;
+    let scratch = Scratch::new();
     // (Root of a user namespace may have nobody else in it.)
-    if Command::new("true").uid(NOBODY).gid(NOBODY).status().is_err() {
+    let is_root = Uid::effective().is_root();
+    if !is_root || scratch.copy_as(NOBODY).arg("--version").output().is_err() {
         return not_tested("somebody else's file", "it takes root to be two users");
     }
-    let scratch = Scratch::new();
     let folder = scratch.dir().join("folder");
     fs::create_dir(&folder).unwrap();
     for (path, mode) in [(&scratch.path(), 0o444), (&folder, 0o555)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        let mut command = Command::new(scratch.copy_for_anybody());
-        command.arg("--path").arg(path).arg(HELLO);
-        command.env_remove("NO_COLOR").uid(NOBODY).gid(NOBODY);
-        with_default_signals(&mut command);
-        let finished = run(command.stdin(Stdio::null()));
-        finished.assert_delivered(HELLO.len(), HELLO);
-        scratch.assert_nothing_left();
+        let mut command = scratch.copy_as(NOBODY);
+        run(command.arg("--path").arg(path).arg(HELLO)).assert_delivered(HELLO.len(), HELLO);
     }
 }
 
 // What is not changed.
 
 /// All that the system tells of a file: whose it is, its mode, its size, its times.
-fn facts(path: &Path) -> Vec<i64> {
-    let file = fs::metadata(path).unwrap();
-    let numbers = [file.dev(), file.ino(), file.nlink(), file.size(), file.blocks()];
-    let owners = [file.mode(), file.uid(), file.gid()].map(i64::from);
-    let seconds = [file.atime(), file.mtime(), file.ctime()];
-    let rests = [file.atime_nsec(), file.mtime_nsec(), file.ctime_nsec()];
-    let numbers = numbers.map(|it| it as i64);
-    [&numbers[..], &owners, &seconds, &rests].concat()
+fn facts(path: &Path) -> String {
+    format!("{:?}", stat(path).unwrap())
 }
 
 #[test]
@@ -293,11 +225,11 @@ fn no_run_changes_anything_of_what_the_path_names_nor_of_its_folder() {
     }
     let before = all.map(|path| facts(path));
     for path in [&file, &folder] {
-        assert_accepted(&scratch, path);
+        assert_accepted(path);
     }
     assert_eq!(all.map(|path| facts(path)), before);
-    assert_refused(&fifo, "a FIFO");
-    assert_refused(&socket, "a socket");
+    assert_refused(&fifo, "a FIFO", Stdio::null, || {});
+    assert_refused(&socket, "a socket", Stdio::null, || {});
     assert_eq!(all.map(|path| facts(path)), before);
     assert_eq!(fs::read_to_string(&file).unwrap(), CONTENT);
 }

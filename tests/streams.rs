@@ -1,10 +1,10 @@
 //! Every way in which standard output can fail or end, for every command.
 
+use std::io::{Seek, SeekFrom};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 
-use std::io::{Seek, SeekFrom};
-
+use crate::support::told::without_explanations;
 use crate::support::*;
 use nix::fcntl::SealFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -25,38 +25,29 @@ const COMMANDS: [&[&str]; 8] = [
     &["--version"],
 ];
 
-/// For the ways that `tests/output.rs` tests with the demo.
-const ALL_BUT_THE_DEMO: &[&[&str]] = COMMANDS.split_at(1).1;
-
 /// How the command ends that `start` starts. The message has arrived if it succeeds, and nothing is
 /// left in any case.
 fn end_of(arguments: &[&str], start: impl FnOnce(Command, &Scratch) -> Program) -> Finished {
     let scratch = Scratch::new();
-    let mut command = match arguments {
-        ["--via=socket", rest @ ..] => scratch.via_socket(rest),
-        _ => scratch.sigshm(arguments),
+    // (If its sender fails, the listener is ended: it would wait for the next one.)
+    let listener = (arguments == ["--to"]).then(|| scratch.listen(&[]));
+    let command = match (&listener, arguments) {
+        (Some(listener), _) => scratch.sender(listener.pid(), &[], HELLO),
+        (None, ["--via=socket", rest @ ..]) => scratch.via_socket(rest),
+        (None, _) => scratch.sigshm(arguments),
     };
-    let listener = (arguments == ["--to"]).then(|| {
-        let listener = Program::start(scratch.sigshm(["--listen"]));
-        listener.until_printed(&registered(listener.pid()));
-        command.args([&listener.pid().to_string(), HELLO]);
-        listener
-    });
     let running = start(command, &scratch);
     let sender = (arguments == ["--listen"] && has_come_to_listen(running.pid()))
-        .then(|| run(scratch.sigshm(["--to", &running.pid().to_string(), HELLO])));
+        .then(|| run(scratch.sender(running.pid(), &[], HELLO)));
     let finished = running.finish();
-    if finished.code != Some(0) {
-        // A listener whose sender has failed would wait for the next one.
-        drop(listener);
-    } else if let Some(listener) = listener {
+    if let (Some(0), Some(listener)) = (finished.code, listener) {
         let whole = received(listener.pid(), HELLO);
         assert_eq!(listener.finish().text(), whole);
-    } else if arguments == ["--listen"] {
+    }
+    if finished.code == Some(0) && arguments == ["--listen"] {
         let sender = sender.expect("it has been sent a message");
         assert_eq!(sender.text(), sent(12, HELLO));
     }
-    scratch.assert_nothing_left();
     finished
 }
 
@@ -68,40 +59,30 @@ fn has_come_to_listen(pid: Pid) -> bool {
     listens()
 }
 
-/// With the standard output that `stdout` makes, each command succeeds and says nothing. Or, if
-/// there is a reason why not, each fails, and says in one line that it could not write, and why.
+/// Makes a standard output for the command. An error says why that cannot be tried.
+type Way = fn(&mut Command) -> io::Result<Stdio>;
+
+/// With this standard output, each command succeeds and says nothing. Or, if there is a reason why
+/// not, each fails, and says in one line that it could not write, and why.
 #[track_caller]
-fn assert_each_ends(
-    commands: &[&[&str]],
-    why_not: Option<&str>,
-    stdout: impl Fn(&mut Command) -> Stdio,
-) {
+fn assert_each_ends(what: &str, way: Way, why_not: &[&str]) {
+    if let Err(error) = way(&mut sigshm()) {
+        return not_tested(what, &error.to_string());
+    }
     let start = |mut command: Command, _: &Scratch| {
-        let stdout = stdout(&mut command);
-        Program::start_into(stdout, &mut command)
+        let stdout = way(&mut command).unwrap();
+        Program::start_into(stdout, command)
     };
-    let (code, lines) = if why_not.is_some() { (1, 1) } else { (0, 0) };
-    let mut ends: Vec<_> = commands.iter().map(|it| (it, end_of(it, start))).collect();
-    ends.retain(|(_, it)| {
-        let line = it.stderr.strip_prefix("sigshm: error: write(1, ");
-        let said = why_not.is_none_or(|why| line.is_some_and(|line| line.contains(why)));
-        !said || (it.code, it.text(), it.stderr.lines().count()) != (Some(code), "", lines)
-    });
-    assert!(ends.is_empty(), "these do not: {ends:#?}");
-}
-
-fn writable(path: &str) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).custom_flags(libc::O_NOCTTY).open(path)
-}
-
-fn copy(file: &File) -> Stdio {
-    file.try_clone().unwrap().into()
-}
-
-/// Has this done in the child, before it becomes the program.
-fn before_exec(command: &mut Command, act: fn() -> nix::Result<()>) {
-    command.in_child(act);
+    let expected = if why_not.is_empty() { (Some(0), 0) } else { (Some(1), 1) };
+    for arguments in COMMANDS {
+        let end = end_of(arguments, start);
+        let ended = (end.code, end.stderr.lines().count());
+        assert_eq!(ended, expected, "{what}: {arguments:?}: {end:#?}");
+        let said = |why: &&str| end.stderr.contains(why);
+        let is_said =
+            end.stderr.starts_with("sigshm: error: write(1, ") && why_not.iter().all(said);
+        assert!(is_said || why_not.is_empty(), "{what}: {arguments:?}: {end:#?}");
+    }
 }
 
 /// Waits until a write fails in this way. (Another test may be starting a program, which has a copy
@@ -110,146 +91,128 @@ fn until_write_fails(stdout: impl AsFd, errno: Errno) {
     wait_until("its reader has left", || write(&stdout, b".") == Err(errno));
 }
 
-#[test]
-fn with_standard_output_closed_every_command_succeeds() {
-    assert_each_ends(ALL_BUT_THE_DEMO, None, |command| {
-        before_exec(command, || close(1));
-        // If it were not closed, the output would come out here.
-        Stdio::piped()
-    });
+fn closed(command: &mut Command) -> io::Result<Stdio> {
+    command.in_child(|| close(1));
+    Ok(Stdio::null())
 }
 
-#[test]
-fn a_pipe_whose_reader_has_left_is_no_error_for_any_command() {
-    assert_each_ends(&COMMANDS, None, |_| {
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        drop(reader);
-        until_write_fails(&writer, Errno::EPIPE);
-        writer.into()
-    });
+fn pipe(_: &mut Command) -> io::Result<Stdio> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    drop(reader);
+    until_write_fails(&writer, Errno::EPIPE);
+    Ok(writer.into())
 }
 
 /// A TCP connection whose reader has left before it had read all: so it is reset, and the next
 /// write fails with ECONNRESET, once.
-fn reset_connection() -> io::Result<OwnedFd> {
+fn reset_connection(_: &mut Command) -> io::Result<Stdio> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let writer = TcpStream::connect(listener.local_addr()?)?;
     let (mut reader, _) = listener.accept()?;
     (&writer).write_all(b"..")?;
     reader.read_exact(&mut [0])?;
     close_socket(reader);
-    Ok(writer.into())
+    Ok(OwnedFd::from(writer).into())
 }
 
 /// The same between two sockets of one system, with packets.
-fn reset_packets() -> io::Result<OwnedFd> {
+fn reset_packets(_: &mut Command) -> io::Result<Stdio> {
     let (reader, writer) = packet_sockets();
     write(&writer, b".")?;
-    close_socket(reader);
-    Ok(writer)
-}
-
-/// Datagrams whose reader has left: ECONNREFUSED, once, and then ENOTCONN.
-fn refused_datagrams() -> io::Result<OwnedFd> {
-    let (reader, writer) = UnixDatagram::pair()?;
     close_socket(reader);
     Ok(writer.into())
 }
 
+/// Datagrams whose reader has left: ECONNREFUSED, once, and then ENOTCONN.
+fn refused_datagrams(_: &mut Command) -> io::Result<Stdio> {
+    let (reader, writer) = UnixDatagram::pair()?;
+    close_socket(reader);
+    Ok(OwnedFd::from(writer).into())
+}
+
 /// The same through the network: every other one is refused.
-fn refused_packets() -> io::Result<OwnedFd> {
+fn refused_packets(_: &mut Command) -> io::Result<Stdio> {
     let reader = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     let writer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     writer.connect(reader.local_addr()?)?;
     close_socket(reader);
     writer.send(b".")?;
-    Ok(writer.into())
-}
-
-#[test]
-fn a_connection_whose_reader_has_left_is_no_error_for_any_command() {
-    for left in [reset_connection, reset_packets, refused_datagrams, refused_packets] {
-        if let Err(error) = left() {
-            not_tested("a connection whose reader has left", &error.to_string());
-            continue;
-        }
-        assert_each_ends(&COMMANDS, None, |_| left().unwrap().into());
-    }
+    Ok(OwnedFd::from(writer).into())
 }
 
 /// A terminal whose window has been closed.
-fn closed_terminal() -> io::Result<File> {
+fn closed_terminal(command: &mut Command) -> io::Result<Stdio> {
+    command.in_child(|| set(SIGHUP, SigHandler::SigIgn));
     let window = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
     grantpt(&window)?;
     unlockpt(&window)?;
-    writable(&ptsname_r(&window)?)
+    let mut options = File::options();
+    let terminal = options.write(true).custom_flags(libc::O_NOCTTY).open(ptsname_r(&window)?)?;
+    drop(window);
+    until_write_fails(&terminal, Errno::EIO);
+    Ok(terminal.into())
 }
 
 #[test]
-fn a_terminal_that_has_been_closed_is_no_error_for_any_command() {
-    if let Err(error) = closed_terminal() {
-        return not_tested("a terminal that has been closed", &error.to_string());
-    }
-    // SAFETY: to ignore a signal is nobody's code.
-    let ignore = || unsafe { signal(SIGHUP, SigHandler::SigIgn) }.map(drop);
-    assert_each_ends(&COMMANDS, None, |command| {
-        before_exec(command, ignore);
-        let terminal = closed_terminal().unwrap();
-        until_write_fails(&terminal, Errno::EIO);
-        terminal.into()
-    });
+fn a_standard_output_that_is_closed_or_whose_reader_has_left_is_no_error_for_any_command() {
+    let ways: [(&str, Way); 7] = [
+        ("standard output closed", closed),
+        ("a pipe whose reader has left", pipe),
+        ("a connection whose reader has left", reset_connection),
+        ("packets whose reader has left", reset_packets),
+        ("datagrams whose reader has left", refused_datagrams),
+        ("packets of a network whose reader has left", refused_packets),
+        ("a terminal that has been closed", closed_terminal),
+    ];
+    at_once(ways, |(what, way)| assert_each_ends(what, way, &[]));
 }
 
-#[test]
-fn an_io_error_of_anything_but_a_closed_terminal_is_an_error_for_every_command() {
-    // The memory of this process: at the address 0 there is none.
-    match writable("/proc/self/mem").map(|memory| (write(&memory, b"."), memory)) {
-        Ok((Err(Errno::EIO), memory)) => {
-            assert_each_ends(&COMMANDS, Some("EIO"), |_| copy(&memory));
-        }
-        other => not_tested("an I/O error", &format!("/proc/self/mem: {other:?}")),
-    }
+fn full_device(_: &mut Command) -> io::Result<Stdio> {
+    Ok(File::options().write(true).open("/dev/full")?.into())
 }
 
-#[test]
-fn a_full_device_is_an_error_for_every_command() {
-    match writable("/dev/full") {
-        Ok(full) => assert_each_ends(ALL_BUT_THE_DEMO, Some("ENOSPC"), |_| copy(&full)),
-        Err(error) => not_tested("a full device", &format!("/dev/full: {error}")),
+/// An I/O error, but not of a terminal that has been closed.
+fn memory(_: &mut Command) -> io::Result<Stdio> {
+    let memory = File::options().write(true).open("/proc/self/mem")?;
+    // At the address 0 there is none.
+    match write(&memory, b".") {
+        Err(Errno::EIO) => Ok(memory.into()),
+        other => Err(io::Error::other(format!("/proc/self/mem: {other:?}"))),
     }
 }
 
-#[test]
-fn a_memory_file_that_is_sealed_is_an_error_for_every_command() {
-    let sealed = memfd_create("output", MFdFlags::MFD_ALLOW_SEALING).and_then(|file| {
-        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE))?;
-        Ok(File::from(file))
-    });
-    match sealed {
-        Ok(sealed) => assert_each_ends(&COMMANDS, Some("sealed"), |_| copy(&sealed)),
-        Err(errno) => not_tested("a sealed memory file", errno.desc()),
-    }
+fn sealed_file(_: &mut Command) -> io::Result<Stdio> {
+    let file = memfd_create("output", MFdFlags::MFD_ALLOW_SEALING)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE))?;
+    Ok(file.into())
 }
 
-#[test]
-fn a_standard_output_that_is_open_for_reading_only_is_an_error_for_every_command() {
-    let null = File::open("/dev/null").unwrap();
-    assert_each_ends(&COMMANDS, Some("EBADF"), |_| copy(&null));
+fn file_to_read(_: &mut Command) -> io::Result<Stdio> {
+    Ok(File::open("/dev/null")?.into())
 }
 
-#[test]
-fn a_file_that_may_not_grow_is_an_error_for_every_command() {
+fn limited_file(command: &mut Command) -> io::Result<Stdio> {
     const LIMIT: u64 = 4096;
-    assert_each_ends(&COMMANDS, Some("EFBIG"), |command| {
-        before_exec(command, || {
-            setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-            setrlimit(Resource::RLIMIT_FSIZE, LIMIT, LIMIT)
-        });
-        // Its standard error is a file too, and may grow that far.
-        let mut full = tempfile::tempfile().unwrap();
-        full.seek(SeekFrom::Start(LIMIT)).unwrap();
-        full.into()
+    command.in_child(|| {
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        setrlimit(Resource::RLIMIT_FSIZE, LIMIT, LIMIT)
     });
+    // Its standard error is a file too, and may grow that far.
+    let mut full = tempfile::tempfile()?;
+    full.seek(SeekFrom::Start(LIMIT))?;
+    Ok(full.into())
+}
+
+#[test]
+fn a_standard_output_that_takes_nothing_is_an_error_for_every_command_which_says_why() {
+    let ways: [(&str, Way, &[&str]); 5] = [
+        ("a full device", full_device, &["No space left on device (ENOSPC)", "make room"]),
+        ("an I/O error of anything but a closed terminal", memory, &["EIO"]),
+        ("a memory file that is sealed", sealed_file, &["sealed"]),
+        ("a standard output that is open for reading only", file_to_read, &["EBADF"]),
+        ("a file that may not grow", limited_file, &["EFBIG"]),
+    ];
+    at_once(ways, |(what, way, why)| assert_each_ends(what, way, why));
 }
 
 #[test]
@@ -273,9 +236,7 @@ fn when_a_paused_reader_reads_on_the_output_of_every_command_is_whole() {
                 assert_eq!(text, transcript_via_socket(listener_in(text), 12, HELLO));
             }
             ["--explain", ..] => {
-                let is_told = |line: &&str| !line.starts_with("    ");
-                let lines = text.split_inclusive('\n').filter(is_told);
-                assert_eq!(lines.collect::<String>(), plain(&demo()));
+                assert_eq!(without_explanations(text), plain(&demo()));
                 assert!(text.ends_with("  removes the segment\n"), "{text}");
             }
             ["--listen"] => assert_eq!(text, received(Pid::from_raw(listener_in(text)), HELLO)),
@@ -287,7 +248,7 @@ fn when_a_paused_reader_reads_on_the_output_of_every_command_is_whole() {
 
 #[test]
 fn sigterm_ends_every_command_whose_reader_is_paused_and_a_sender_at_any_line() {
-    let mut runs: Vec<(&[&str], usize)> = ALL_BUT_THE_DEMO.iter().map(|&it| (it, 0)).collect();
+    let mut runs: Vec<(&[&str], usize)> = COMMANDS.iter().map(|&it| (it, 0)).collect();
     let text = sent(12, HELLO);
     let ends = text.match_indices('\n').map(|(at, _)| at + 1);
     let rooms = ends.filter(|&room| room < text.len()); // after the last line there is no more
