@@ -2,13 +2,14 @@
 //! program.
 //!
 //! `cargo test safeguards:: -- --nocapture` prints the table. With `SAFEGUARDS=long` in the
-//! environment there are ten times as many runs.
+//! environment there are ten times as many runs. If nobody sees the table, there are only so many
+//! as show what goes wrong.
 //!
 //! Some of these failures are a matter of luck, and come often enough by themselves. Others are
 //! rare, and are provoked: a process is stopped, or gets its signal, at the worst moment. The table
 //! says how.
 
-use std::{env, slice};
+use std::env;
 
 use crate::support::tracer::{Point, Side, freeze, start_and_stop};
 use crate::support::*;
@@ -21,9 +22,11 @@ struct Row {
     runs: usize,
     /// Whether it goes wrong in every run.
     is_sure: bool,
-    /// Runs the program, once or several times.
-    round: fn(&Path) -> Vec<Outcome>,
+    round: Round,
 }
+
+/// Runs the program, once or several times.
+type Round = fn(&Path) -> Vec<Outcome>;
 
 /// How a run went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,101 +43,47 @@ enum Outcome {
 use Outcome::{NotTested, Otherwise, Right, Wrong};
 
 const ROWS: [Row; 11] = [
-    Row {
-        left_out: &["READY"],
-        how: "one after the other",
-        wrong: "the message is lost",
-        runs: 200,
-        is_sure: false,
-        round: plain,
-    },
-    Row {
-        left_out: &["BLOCK"],
-        how: "ptrace: at pause()",
-        wrong: "it waits for ever",
-        runs: 10,
-        is_sure: true,
-        round: signal_just_before_the_sleep,
-    },
-    Row {
-        left_out: &["INLINE_TEXT"],
-        how: "listener: new program",
-        wrong: "garbage, or a crash",
-        runs: 10,
-        is_sure: true,
-        round: second_exec,
-    },
-    Row {
-        left_out: &["EXCLUSIVE"],
-        how: "a segment is there",
-        wrong: "overwritten, removed",
-        runs: 10,
-        is_sure: true,
-        round: somebody_elses_segment,
-    },
-    Row {
-        left_out: &["LOCK"],
-        how: "20 at once",
-        wrong: "shmget: File exists",
-        runs: 200,
-        is_sure: false,
-        round: at_once_and_one_fails,
-    },
-    Row {
-        left_out: &["LOCK", "EXCLUSIVE"],
-        how: "20 at once",
-        wrong: "another run's message",
-        runs: 400,
-        is_sure: false,
-        round: at_once_and_messages_are_crossed,
-    },
-    Row {
-        left_out: &["REAP"],
-        how: "one after the other",
-        wrong: "the message is lost",
-        runs: 400,
-        is_sure: false,
-        round: plain,
-    },
-    Row {
-        left_out: &["REAP"],
-        how: "the listener stopped",
-        wrong: "\"All done\" is not true",
-        runs: 10,
-        is_sure: true,
-        round: stopped_listener,
-    },
-    Row {
-        left_out: &["REAP"],
-        how: "parent stopped at end",
-        wrong: "the child is a zombie",
-        runs: 10,
-        is_sure: true,
-        round: stopped_parent,
-    },
-    Row {
-        left_out: &["REMOVE"],
-        how: "one after the other",
-        wrong: "a segment stays",
-        runs: 10,
-        is_sure: true,
-        round: segments_left,
-    },
-    Row {
-        left_out: &["FLUSH"],
-        how: "output into a pipe",
-        wrong: "first lines twice",
-        runs: 10,
-        is_sure: true,
-        round: lines_twice,
-    },
+    lucky(&["READY"], 200, "one after the other", "the message is lost", plain),
+    sure(&["BLOCK"], "ptrace: at pause()", "it waits for ever", signal_just_before_the_sleep),
+    sure(&["INLINE_TEXT"], "listener: new program", "garbage, or a crash", second_exec),
+    sure(&["EXCLUSIVE"], "a segment is there", "overwritten, removed", somebody_elses_segment),
+    lucky(&["LOCK"], 200, "20 at once", "shmget: File exists", one_fails),
+    lucky(&["LOCK", "EXCLUSIVE"], 400, "20 at once", "another run's message", one_is_crossed),
+    lucky(&["REAP"], 400, "one after the other", "the message is lost", plain),
+    sure(&["REAP"], "the listener stopped", "\"All done\" is not true", stopped_listener),
+    sure(&["REAP"], "parent stopped at end", "the child is a zombie", stopped_parent),
+    sure(&["REMOVE"], "one after the other", "a segment stays", segments_left),
+    sure(&["FLUSH"], "output into a pipe", "first lines twice", lines_twice),
 ];
+
+/// It goes wrong in every run.
+const fn sure(
+    left_out: &'static [&'static str],
+    how: &'static str,
+    wrong: &'static str,
+    round: Round,
+) -> Row {
+    Row { left_out, how, wrong, runs: 10, is_sure: true, round }
+}
+
+/// It goes wrong in some of so many runs.
+const fn lucky(
+    left_out: &'static [&'static str],
+    runs: usize,
+    how: &'static str,
+    wrong: &'static str,
+    round: Round,
+) -> Row {
+    Row { left_out, how, wrong, runs, is_sure: false, round }
+}
 
 #[test]
 fn without_each_safeguard_something_goes_wrong() {
-    let factor = match env::var("SAFEGUARDS").as_deref() {
-        Err(_) | Ok("") => 1,
-        Ok("long") => 10,
+    let is_shown = env::args().any(|argument| argument == "--nocapture");
+    let runs_of = |row: &Row| match env::var("SAFEGUARDS").as_deref() {
+        Err(_) | Ok("") if is_shown => row.runs,
+        Err(_) | Ok("") => row.runs / 10,
+        Ok("long") => row.runs * 10,
         Ok(other) => panic!("SAFEGUARDS={other:?}: it can only be long"),
     };
     assert_the_lesson_shows_this_table();
@@ -146,11 +95,11 @@ fn without_each_safeguard_something_goes_wrong() {
     for row in &ROWS {
         let without = compile_peer_without("careful", row.left_out);
         let name = row.left_out.join(", ");
-        let (mut outcomes, enough) = (Vec::new(), row.runs * factor);
+        let mut outcomes = Vec::new();
         // In turns, so that whatever else the machine does meets both alike. What is a matter of
         // luck may need more runs (REAP does, on one processor that is not busy).
-        while outcomes.len() < enough
-            || (!outcomes.contains(&Wrong) && outcomes.len() < 10 * enough)
+        while outcomes.len() < runs_of(row)
+            || (!outcomes.contains(&Wrong) && outcomes.len() < 10 * row.runs)
         {
             for outcome in (row.round)(&whole) {
                 let is_right = matches!(outcome, Right | NotTested(_));
@@ -283,19 +232,13 @@ fn second_exec(program: &Path) -> Vec<Outcome> {
 fn somebody_elses_segment(program: &Path) -> Vec<Outcome> {
     let scratch = Scratch::unchecked();
     let segment = leave_behind(&scratch);
-    // SAFETY: with a null address the kernel maps the segment where nothing else is.
-    let address = unsafe { libc::shmat(segment.id, ptr::null(), 0) };
-    assert_ne!(address.addr(), usize::MAX);
-    // SAFETY: the segment has 1024 bytes and is attached until this function ends. No other process
-    // writes to it while this one does, or while it looks.
-    let bytes = || unsafe { slice::from_raw_parts_mut(address.cast::<u8>(), segment.size) };
-    bytes().fill(b'x');
+    let attached = Attached::new(segment.id, 0).unwrap();
+    let theirs = vec![b'x'; segment.size];
+    attached.write(0, &theirs);
 
     let finished = run(&mut command(program, &scratch, MESSAGE));
-    let is_overwritten = bytes().iter().any(|&byte| byte != b'x');
+    let is_overwritten = attached.bytes() != theirs;
     let is_removed = scratch.segments().is_empty();
-    // SAFETY: it is what shmat has returned.
-    unsafe { libc::shmdt(address) };
     let refuses = finished.code == Some(1) && finished.stderr.contains("File exists");
     vec![match (is_overwritten, is_removed, refuses) {
         (false, false, true) => Right,
@@ -305,30 +248,28 @@ fn somebody_elses_segment(program: &Path) -> Vec<Outcome> {
 }
 
 /// LOCK: the segment of another run is there.
-fn at_once_and_one_fails(program: &Path) -> Vec<Outcome> {
-    at_once(program, |finished, _| finished.stderr.contains("File exists"))
+fn one_fails(program: &Path) -> Vec<Outcome> {
+    twenty_at_once(program, |finished, _| finished.stderr.contains("File exists"))
 }
 
 /// LOCK and EXCLUSIVE: two runs use one segment.
-fn at_once_and_messages_are_crossed(program: &Path) -> Vec<Outcome> {
+fn one_is_crossed(program: &Path) -> Vec<Outcome> {
     let is_crossed = |finished: &Finished, own: &str| {
         let received = String::from_utf8_lossy(&finished.stdout).contains("# Received: message");
         received && !has_received(finished, own)
     };
-    at_once(program, is_crossed)
+    twenty_at_once(program, is_crossed)
 }
 
-fn at_once(program: &Path, is_wrong: fn(&Finished, &str) -> bool) -> Vec<Outcome> {
+fn twenty_at_once(program: &Path, is_wrong: fn(&Finished, &str) -> bool) -> Vec<Outcome> {
     let scratch = Scratch::unchecked();
-    let messages = (0..20).map(|number| format!("message {number}"));
-    let runs: Vec<_> = messages
-        .map(|message| (Program::start(command(program, &scratch, &message)), message))
-        .collect();
-    let outcome = |(run, message): (Program, String)| {
+    let messages: [String; 20] = std::array::from_fn(|number| format!("message {number}"));
+    let runs = messages.each_ref().map(|it| Program::start(command(program, &scratch, it)));
+    let outcome = |(run, message): (Program, &String)| {
         let finished = run.finish();
-        judge(&finished, &message, is_wrong(&finished, &message))
+        judge(&finished, message, is_wrong(&finished, message))
     };
-    runs.into_iter().map(outcome).collect()
+    iter::zip(runs, &messages).map(outcome).collect()
 }
 
 /// REAP: the listener is stopped when it has said that it is ready. "All done" would not be true.
