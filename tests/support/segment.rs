@@ -69,6 +69,10 @@ impl Attached {
         Ok(Self { address: address.cast(), size: status.shm_segsz })
     }
 
+    pub fn address(&self) -> *mut u8 {
+        self.address
+    }
+
     /// What lies in the segment now.
     pub fn bytes(&self) -> Vec<u8> {
         // SAFETY: so many bytes are attached there. Others may change them meanwhile, and any byte
