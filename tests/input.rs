@@ -236,33 +236,27 @@ fn words_without_quotes_are_bad_usage_and_the_advice_is_to_quote_them() {
 #[test]
 fn a_misspelt_option_is_answered_with_the_right_one() {
     let scratch = Scratch::new();
-    for (misspelt, right) in [
-        ("--expain", "'--explain'"),
-        ("--Explain", "'--explain'"),
-        ("--setp", "'--step'"),
-        ("--steps", "'--step'"),
-        ("--liste", "'--listen'"),
-        ("--colour=never", "'--color'"),
-        ("--no-color", "'--color'"),
-        ("--timout=5", "'--timeout'"),
-        ("--singal=WINCH", "'--signal'"),
-        ("--wiat=spin", "'--wait'"),
-        ("--verison", "'--version'"),
-        // One dash, as some other programs have it.
-        ("-explain", "'--explain'"),
-        ("-expalin", "'--explain'"),
-        ("-listen", "'--listen'"),
-        ("-Version", "'--version'"),
-        ("-Via=socket", "'--via'"),
-        ("-hlep", "'--help'"),
-        ("-timeout=5", "'--timeout'"),
-        // And a misspelt value.
-        ("--via=memroy", "'memory'"),
-        ("--wait=slep", "'sleep'"),
-        ("--color=nevr", "'never'"),
-    ] {
-        for arguments in [[misspelt, "hi"], ["hi", misspelt]] {
-            assert_bad_usage(&scratch, &arguments, &["similar", right], "put ");
+    // With one dash, as some other programs have it, too; and values.
+    let options: [(&str, &[&str]); 13] = [
+        ("'--explain'", &["--expain", "--Explain", "-explain", "-expalin"]),
+        ("'--step'", &["--setp", "--steps"]),
+        ("'--listen'", &["--liste", "-listen"]),
+        ("'--color'", &["--colour=never", "--no-color"]),
+        ("'--timeout'", &["--timout=5", "-timeout=5"]),
+        ("'--signal'", &["--singal=WINCH"]),
+        ("'--wait'", &["--wiat=spin"]),
+        ("'--version'", &["--verison", "-Version"]),
+        ("'--via'", &["-Via=socket"]),
+        ("'--help'", &["-hlep"]),
+        ("'memory'", &["--via=memroy"]),
+        ("'sleep'", &["--wait=slep"]),
+        ("'never'", &["--color=nevr"]),
+    ];
+    for (right, misspellings) in options {
+        for misspelt in misspellings {
+            for arguments in [[misspelt, "hi"], ["hi", misspelt]] {
+                assert_bad_usage(&scratch, &arguments, &["similar", right], "put ");
+            }
         }
     }
 }

@@ -143,7 +143,7 @@ fn waiting_for_the_lock_costs_no_processor_time() {
         is_quiet
     });
     drop(lock);
-    runs.map(|run| assert_delivers(&scratch, run));
+    runs.into_iter().for_each(|run| assert_delivers(&scratch, run));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_run_that_waits_says_so_once_and_delivers_even_if_no_timer_can_hold_its_time
     let lock = take_lock(&scratch);
     let runs = ["1000", "1e9", "1e18", "1.8e19"].map(|timeout| waiting_for(&scratch, timeout));
     drop(lock);
-    runs.map(|run| assert_delivers(&scratch, run));
+    runs.into_iter().for_each(|run| assert_delivers(&scratch, run));
 }
 
 #[test]
@@ -251,6 +251,11 @@ fn a_run_whose_file_is_replaced_again_and_again_still_gives_up_at_the_deadline()
 
 // A run that does not get the lock.
 
+fn set_alarm(seconds: u32) -> nix::Result<()> {
+    alarm::set(seconds);
+    Ok(())
+}
+
 #[test]
 fn a_run_that_does_not_get_the_lock_in_time_gives_up_whatever_its_starter_does_with_sigalrm() {
     type Prepare = fn() -> nix::Result<()>;
@@ -261,7 +266,7 @@ fn a_run_that_does_not_get_the_lock_in_time_gives_up_whatever_its_starter_does_w
         // SIGALRM is ignored or blocked, or an alarm is due much later.
         ("0.3", || set(SIGALRM, SigHandler::SigIgn)),
         ("0.3", || sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from(SIGALRM)), None)),
-        ("0.3", || Ok(drop(alarm::set(1000)))),
+        ("0.3", || set_alarm(1000)),
     ];
     let scratch = Scratch::new();
     let _lock = take_lock(&scratch);
@@ -310,7 +315,7 @@ fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits_and_one_that_has_wait
     let locks = (take_lock(&waits), take_lock(&has_waited));
     let command = |scratch: &Scratch| {
         let mut command = scratch.sigshm(["--timeout=1000", HELLO]);
-        command.in_child(|| Ok(drop(alarm::set(1))));
+        command.in_child(|| set_alarm(1));
         command
     };
     let begun = Instant::now();

@@ -67,28 +67,20 @@ const WAYS: [Way; 6] =
     [Way::Word, Way::SignalSpin, Way::SignalSleep, Way::Semaphore, Way::Pipe, Way::Socket];
 
 impl Way {
-    fn name(self) -> &'static str {
+    /// Its name, and its colour in the chart.
+    fn shown(self) -> (&'static str, Role) {
         match self {
-            Self::Word => "spin on a word",
-            Self::SignalSpin => "signal, spinning",
-            Self::SignalSleep => "signal, asleep",
-            Self::Semaphore => "semaphore",
-            Self::Pipe => "pipe",
-            Self::Socket => "Unix socket",
+            Self::Word => ("spin on a word", Role::Sender),
+            Self::SignalSpin => ("signal, spinning", Role::Receiver),
+            Self::SignalSleep => ("signal, asleep", Role::Receiver),
+            Self::Semaphore => ("semaphore", Role::Sender),
+            Self::Pipe => ("pipe", Role::Parent),
+            Self::Socket => ("Unix socket", Role::Parent),
         }
     }
 
     fn spins(self) -> bool {
         matches!(self, Self::Word | Self::SignalSpin)
-    }
-
-    /// Its colour in the chart.
-    fn role(self) -> Role {
-        match self {
-            Self::SignalSpin | Self::SignalSleep => Role::Receiver,
-            Self::Word | Self::Semaphore => Role::Sender,
-            Self::Pipe | Self::Socket => Role::Parent,
-        }
     }
 }
 
@@ -515,7 +507,7 @@ fn table(cases: &[Case]) -> Vec<Line> {
     for (number, place) in places(cases).enumerate() {
         let head = COLUMNS.map(|name| if number == 0 { name } else { "" }.to_owned());
         lines.push(row(&place[0].place(), head));
-        lines.extend(place.iter().map(|case| row(case.way.name(), case.figures().map(short))));
+        lines.extend(place.iter().map(|case| row(case.way.shown().0, case.figures().map(short))));
     }
     plain(lines)
 }
@@ -534,8 +526,8 @@ fn chart(cases: &[Case]) -> Vec<Line> {
             let rest = length(after).saturating_sub(length(p50));
             let bar = "█".repeat(length(p50)) + &"░".repeat(rest);
             let (p50, after) = (short(p50), short(after));
-            let row = format!("{:20}{bar:44}{p50:>8}{after:>8}", case.way.name());
-            lines.push((case.way.role(), row));
+            let (name, role) = case.way.shown();
+            lines.push((role, format!("{name:20}{bar:44}{p50:>8}{after:>8}")));
         }
     }
     lines
@@ -573,7 +565,7 @@ fn write_csv(cases: &[Case], mut file: File) -> anyhow::Result<()> {
     for case in cases {
         let [one, other] = case.processors;
         let numbers = case.figures().map(|number| format!("{number:.3}")).join(",");
-        let way = case.way.name().replace(',', "");
+        let way = case.way.shown().0.replace(',', "");
         writeln!(file, "{way},{one},{other},{numbers}")?;
     }
     Ok(())

@@ -25,7 +25,7 @@ pub use std::fs::{self, File, Permissions};
 pub use std::io::{self, BufRead, BufReader, Read, Write};
 pub use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 pub use std::os::linux::net::SocketAddrExt;
-pub use std::os::unix::ffi::{OsStrExt, OsStringExt};
+pub use std::os::unix::ffi::OsStrExt;
 pub use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 pub use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 pub use std::os::unix::process::{CommandExt, ExitStatusExt};

@@ -69,6 +69,7 @@ impl Attached {
         Ok(Self { address: address.cast(), size: status.shm_segsz })
     }
 
+    #[allow(dead_code)] // For a benchmark.
     pub fn address(&self) -> *mut u8 {
         self.address
     }
