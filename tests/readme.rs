@@ -2,7 +2,9 @@
 //! example.
 
 use std::collections::HashSet;
-use std::path::Path;
+
+use crate::support::*;
+
 use std::process::Command;
 
 #[test]
@@ -123,15 +125,12 @@ fn no_sentence_stands_in_two_of_the_texts() {
     let tour: Vec<&str> = tour.filter_map(|line| line.strip_prefix("//!")).collect();
     let tour = tour.join("\n");
     let explained = include_str!("../src/explain/lessons.txt");
-    let mut sigshm = Command::new(env!("CARGO_BIN_EXE_sigshm"));
-    let help = sigshm.arg("--help").output().unwrap().stdout;
-    let help = String::from_utf8(help).unwrap();
+    let help = run(sigshm().arg("--help"));
     let mut seen = HashSet::new();
-    for text in [README, LESSON, GUARANTEES, &tour, explained, &help] {
+    for text in [README, LESSON, GUARANTEES, &tour, explained, help.text()] {
         let of_this: HashSet<String> = sentences(text).into_iter().collect();
         for sentence in of_this.into_iter().filter(|it| it.split(' ').count() > 4) {
-            assert!(!seen.contains(&sentence), "twice: {sentence}");
-            seen.insert(sentence);
+            assert!(seen.insert(sentence.clone()), "twice: {sentence}");
         }
     }
     assert!(seen.len() > 200, "{}", seen.len());
@@ -147,11 +146,9 @@ fn sentences(text: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     for part in parts.replace('|', "\n\n").split("\n\n") {
         // Without the marks of lists.
-        let words = part.split_whitespace().filter(|it| it.len() > 1);
-        let words: Vec<&str> = words.collect();
+        let words: Vec<&str> = part.split_whitespace().filter(|it| it.len() > 1).collect();
         let is_end = |word: &&str| word.trim_end_matches(')').ends_with(['.', '?', '!']);
-        let ended = words.split_inclusive(is_end);
-        sentences.extend(ended.map(|sentence| sentence.join(" ")));
+        sentences.extend(words.split_inclusive(is_end).map(|sentence| sentence.join(" ")));
     }
     sentences
 }

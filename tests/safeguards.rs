@@ -14,19 +14,14 @@ use std::env;
 use crate::support::tracer::{Point, Side, freeze, start_and_stop};
 use crate::support::*;
 
-/// A safeguard, and what goes wrong without it.
-struct Row {
-    left_out: &'static [&'static str],
-    how: &'static str,
-    wrong: &'static str,
-    runs: usize,
-    /// Whether it goes wrong in every run.
-    is_sure: bool,
-    round: Round,
-}
+/// A safeguard: what is left out, how many runs show it, how they are made, what goes wrong
+/// without it, and what runs the program, once or several times.
+type Row = (&'static [&'static str], usize, &'static str, &'static str, Round);
 
-/// Runs the program, once or several times.
 type Round = fn(&Path) -> Vec<Outcome>;
+
+/// So many runs are shown of what goes wrong in each of them.
+const SURE: usize = 10;
 
 /// How a run went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,47 +38,26 @@ enum Outcome {
 use Outcome::{NotTested, Otherwise, Right, Wrong};
 
 const ROWS: [Row; 11] = [
-    lucky(&["READY"], 200, "one after the other", "the message is lost", plain),
-    sure(&["BLOCK"], "ptrace: at pause()", "it waits for ever", signal_just_before_the_sleep),
-    sure(&["INLINE_TEXT"], "listener: new program", "garbage, or a crash", second_exec),
-    sure(&["EXCLUSIVE"], "a segment is there", "overwritten, removed", somebody_elses_segment),
-    lucky(&["LOCK"], 200, "20 at once", "shmget: File exists", one_fails),
-    lucky(&["LOCK", "EXCLUSIVE"], 400, "20 at once", "another run's message", one_is_crossed),
-    lucky(&["REAP"], 400, "one after the other", "the message is lost", plain),
-    sure(&["REAP"], "the listener stopped", "\"All done\" is not true", stopped_listener),
-    sure(&["REAP"], "parent stopped at end", "the child is a zombie", stopped_parent),
-    sure(&["REMOVE"], "one after the other", "a segment stays", segments_left),
-    sure(&["FLUSH"], "output into a pipe", "first lines twice", lines_twice),
+    (&["READY"], 200, "one after the other", "the message is lost", plain),
+    (&["BLOCK"], SURE, "ptrace: at pause()", "it waits for ever", signal_just_before_the_sleep),
+    (&["INLINE_TEXT"], SURE, "listener: new program", "garbage, or a crash", second_exec),
+    (&["EXCLUSIVE"], SURE, "a segment is there", "overwritten, removed", somebody_elses_segment),
+    (&["LOCK"], 200, "20 at once", "shmget: File exists", one_fails),
+    (&["LOCK", "EXCLUSIVE"], 400, "20 at once", "another run's message", one_is_crossed),
+    (&["REAP"], 400, "one after the other", "the message is lost", plain),
+    (&["REAP"], SURE, "the listener stopped", "\"All done\" is not true", stopped_listener),
+    (&["REAP"], SURE, "parent stopped at end", "the child is a zombie", stopped_parent),
+    (&["REMOVE"], SURE, "one after the other", "a segment stays", segments_left),
+    (&["FLUSH"], SURE, "output into a pipe", "first lines twice", lines_twice),
 ];
-
-/// It goes wrong in every run.
-const fn sure(
-    left_out: &'static [&'static str],
-    how: &'static str,
-    wrong: &'static str,
-    round: Round,
-) -> Row {
-    Row { left_out, how, wrong, runs: 10, is_sure: true, round }
-}
-
-/// It goes wrong in some of so many runs.
-const fn lucky(
-    left_out: &'static [&'static str],
-    runs: usize,
-    how: &'static str,
-    wrong: &'static str,
-    round: Round,
-) -> Row {
-    Row { left_out, how, wrong, runs, is_sure: false, round }
-}
 
 #[test]
 fn without_each_safeguard_something_goes_wrong() {
     let is_shown = env::args().any(|argument| argument == "--nocapture");
-    let runs_of = |row: &Row| match env::var("SAFEGUARDS").as_deref() {
-        Err(_) | Ok("") if is_shown => row.runs,
-        Err(_) | Ok("") => row.runs / 10,
-        Ok("long") => row.runs * 10,
+    let enough = |shown: usize| match env::var("SAFEGUARDS").as_deref() {
+        Err(_) | Ok("") if is_shown => shown,
+        Err(_) | Ok("") => shown / 10,
+        Ok("long") => shown * 10,
         Ok(other) => panic!("SAFEGUARDS={other:?}: it can only be long"),
     };
     assert_the_lesson_shows_this_table();
@@ -92,20 +66,20 @@ fn without_each_safeguard_something_goes_wrong() {
     println!("\nHow often something goes wrong: without the safeguard, and in the whole program.");
     let columns = ["left out", "runs", "how", "what goes wrong", "without", "whole"];
     println!("{}", line(columns));
-    for row in &ROWS {
-        let without = compile_peer_without("careful", row.left_out);
-        let name = row.left_out.join(", ");
+    for (left_out, shown, how, what, round) in ROWS {
+        let without = compile_peer_without("careful", left_out);
+        let name = left_out.join(", ");
         let mut outcomes = Vec::new();
         // In turns, so that whatever else the machine does meets both alike. What is a matter of
         // luck may need more runs (REAP does, on one processor that is not busy).
-        while outcomes.len() < runs_of(row)
-            || (!outcomes.contains(&Wrong) && outcomes.len() < 10 * row.runs)
+        while outcomes.len() < enough(shown)
+            || (!outcomes.contains(&Wrong) && outcomes.len() < 10 * shown)
         {
-            for outcome in (row.round)(&whole) {
+            for outcome in round(&whole) {
                 let is_right = matches!(outcome, Right | NotTested(_));
                 assert!(is_right, "the whole program, beside {name}: {outcome:?}");
             }
-            outcomes.extend((row.round)(&without));
+            outcomes.extend(round(&without));
         }
         if let NotTested(why) = outcomes[0] {
             not_tested(&name, why);
@@ -113,16 +87,16 @@ fn without_each_safeguard_something_goes_wrong() {
         }
         let runs = outcomes.len();
         let wrong = outcomes.iter().filter(|outcome| **outcome == Wrong).count();
-        println!("{}", row.line(runs, &wrong.to_string()));
-        let enough = if row.is_sure { runs } else { 1 };
-        assert!(wrong >= enough, "{name}: {}: {wrong} of {runs}: {outcomes:?}", row.wrong);
+        println!("{}", line([&name, &runs.to_string(), how, what, &wrong.to_string(), "0"]));
+        let least = if shown == SURE { runs } else { 1 };
+        assert!(wrong >= least, "{name}: {what}: {wrong} of {runs}: {outcomes:?}");
     }
 }
 
 fn assert_the_lesson_shows_this_table() {
     let lesson = include_str!("../src/lesson.md");
-    for row in &ROWS {
-        let line = row.line(row.runs, "");
+    for (left_out, runs, how, what, _) in ROWS {
+        let line = line([&left_out.join(", "), &runs.to_string(), how, what, "", "0"]);
         let fixed = line.strip_suffix("0").unwrap().trim_end();
         let shown = lesson.lines().find_map(|line| line.strip_prefix(fixed));
         let shown = shown.unwrap_or_else(|| panic!("there is no {fixed:?}"));
@@ -131,13 +105,6 @@ fn assert_the_lesson_shows_this_table() {
             panic!("{shown:?}");
         };
         assert!(wrong.parse::<usize>().unwrap() > 0 && whole == "0", "{shown:?}");
-    }
-}
-
-impl Row {
-    fn line(&self, runs: usize, wrong: &str) -> String {
-        let (name, runs) = (self.left_out.join(", "), runs.to_string());
-        line([&name, &runs, self.how, self.wrong, wrong, "0"])
     }
 }
 

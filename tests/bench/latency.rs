@@ -86,7 +86,7 @@ impl Way {
 
 fn main() -> anyhow::Result<()> {
     let is_whole = env::args_os().any(|argument| argument == "--bench");
-    // What cargo test hands down is for other tests. The file is made now: not after all the rounds.
+    // What cargo test hands down is for other tests. The file is made now, not after all rounds.
     let mut arguments = env::args().skip(1).filter(|it| is_whole && it != "--bench");
     let csv = match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
         (None, ..) => None,
@@ -316,21 +316,20 @@ impl Case {
         let (answers, others_used) = link.report(phases);
         assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "{:?}", self.way);
 
-        let [warm_up, back_to_back, idle, _] = phases.map(|(trips, _)| trips);
+        let [warm_up, back_to_back, idle, wait] = phases.map(|(trips, _)| trips);
         let ([began, _], [_, ended]) = (sides[warm_up], sides[warm_up + back_to_back - 1]);
         self.elapsed += ended - began;
-        for (trip, ([sent, came_back], answered)) in iter::zip(sides, answers).enumerate() {
-            let there = answered.checked_sub(sent).expect("there is one clock");
-            let back = came_back.checked_sub(answered).expect("there is one clock");
-            match trip.checked_sub(warm_up) {
-                None => {}
-                Some(trip) if trip < back_to_back => {
-                    self.messages.extend([there, back]);
-                    self.trips.push(there + back);
-                }
-                Some(trip) if trip < back_to_back + idle => self.after_pause.push(there),
-                Some(_) => self.used_to_wait = others_used[3],
-            }
+        let times = iter::zip(sides, answers).map(|([sent, came_back], answered)| {
+            [(sent, answered), (answered, came_back)]
+                .map(|(from, to): (u64, u64)| to.checked_sub(from).expect("there is one clock"))
+        });
+        let times: Vec<_> = times.skip(warm_up).collect();
+        let (messages, rest) = times.split_at(back_to_back);
+        self.messages.extend(messages.as_flattened());
+        self.trips.extend(messages.iter().map(|[there, back]| there + back));
+        self.after_pause.extend(rest[..idle].iter().map(|[there, _]| there));
+        if wait > 0 {
+            self.used_to_wait = others_used[3];
         }
         self.used += used[1] + others_used[1];
     }
