@@ -15,7 +15,7 @@ const HELLO: &str = "Hello, world";
 /// Every command that uses the path refuses it, and says what it is. `stdin` makes its standard
 /// input, and `check` says whether all is still as it should be.
 #[track_caller]
-fn assert_refused(path: &Path, kind: &str, stdin: fn() -> Stdio, check: impl Fn()) {
+fn assert_refused(path: &Path, kind: &str, stdin: fn() -> Stdio, check: impl Fn(&[&str])) {
     let scratch = Scratch::new();
     // This process has no handler, so it would be refused for that, if the path were not.
     let ours = std::process::id().to_string();
@@ -31,7 +31,7 @@ fn assert_refused(path: &Path, kind: &str, stdin: fn() -> Stdio, check: impl Fn(
         let finished = run(command);
         finished.assert_failed_with(&[kind, "--path", path.to_str().unwrap()]);
         assert!(!finished.text().contains("# "), "{finished:#?}");
-        check();
+        check(arguments);
     }
 }
 
@@ -70,8 +70,8 @@ fn a_fifo_is_refused_and_its_waiting_writer_goes_on_waiting_and_loses_nothing() 
     let waits = || state(writer.pid()) == Some('S');
     wait_until("it waits for a reader", waits);
     for path in [&fifo, &link] {
-        assert_refused(path, "a FIFO", Stdio::null, || {
-            assert!(waits(), "the writer was let go");
+        assert_refused(path, "a FIFO", Stdio::null, |arguments| {
+            assert!(waits(), "the writer was let go by {arguments:?}");
         });
     }
     assert_eq!(fs::read_to_string(&fifo).unwrap(), "data\n");
@@ -86,11 +86,11 @@ fn a_socket_a_device_or_a_pipe_is_refused_by_each_of_its_names() {
     let socket = || OwnedFd::from(UnixStream::pair().unwrap().0).into();
     // Standard input, by the name that it has in /proc.
     let stdin = Path::new("/proc/self/fd/0");
-    assert_refused(&path, "a socket", Stdio::null, || {});
-    assert_refused(stdin, "a socket", socket, || {});
-    assert_refused(stdin, "a FIFO", Stdio::piped, || {});
+    assert_refused(&path, "a socket", Stdio::null, |_| {});
+    assert_refused(stdin, "a socket", socket, |_| {});
+    assert_refused(stdin, "a FIFO", Stdio::piped, |_| {});
     match block_device(scratch.dir()) {
-        Some(device) => assert_refused(&device, "a block device", Stdio::null, || {}),
+        Some(device) => assert_refused(&device, "a block device", Stdio::null, |_| {}),
         None => not_tested("a block device as the path", "there is none here"),
     }
     // To open the first one is to make a new terminal, and the second may not be there to open.
@@ -102,7 +102,7 @@ fn a_socket_a_device_or_a_pipe_is_refused_by_each_of_its_names() {
         let link = scratch.dir().join(device.file_name().unwrap());
         symlink(device, &link).unwrap();
         for path in [device, &link] {
-            assert_refused(path, "a character device", Stdio::null, || {});
+            assert_refused(path, "a character device", Stdio::null, |_| {});
         }
     }
 }
@@ -132,12 +132,14 @@ fn new_terminal() -> io::Result<(PtyMaster, PathBuf)> {
 #[test]
 fn a_terminal_is_refused_and_is_not_opened() {
     match new_terminal() {
-        Ok((window, device)) => assert_refused(&device, "a character device", Stdio::null, || {
-            // Once a program has opened it, and has closed it, the window is hung up.
-            let mut fds = [PollFd::new(window.as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut fds, PollTimeout::ZERO);
-            assert_eq!(ready, Ok(0), "it was opened");
-        }),
+        Ok((window, device)) => {
+            assert_refused(&device, "a character device", Stdio::null, |arguments| {
+                // Once a program has opened it, and has closed it, the window is hung up.
+                let mut fds = [PollFd::new(window.as_fd(), PollFlags::POLLIN)];
+                let ready = poll(&mut fds, PollTimeout::ZERO);
+                assert_eq!(ready, Ok(0), "it was opened by {arguments:?}");
+            })
+        }
         Err(error) => not_tested("a terminal as the path", &error.to_string()),
     }
 }
@@ -228,8 +230,8 @@ fn no_run_changes_anything_of_what_the_path_names_nor_of_its_folder() {
         assert_accepted(path);
     }
     assert_eq!(all.map(|path| facts(path)), before);
-    assert_refused(&fifo, "a FIFO", Stdio::null, || {});
-    assert_refused(&socket, "a socket", Stdio::null, || {});
+    assert_refused(&fifo, "a FIFO", Stdio::null, |_| {});
+    assert_refused(&socket, "a socket", Stdio::null, |_| {});
     assert_eq!(all.map(|path| facts(path)), before);
     assert_eq!(fs::read_to_string(&file).unwrap(), CONTENT);
 }
