@@ -11,6 +11,8 @@ mod program;
 pub mod refusal;
 mod scratch;
 mod segment;
+#[cfg(target_os = "linux")]
+pub mod strace;
 pub mod terminal;
 pub mod told;
 #[cfg(target_os = "linux")]

@@ -49,6 +49,14 @@ impl Call {
         times.map_or(1, |(_, times)| times.trim_end_matches(')').parse().unwrap())
     }
 
+    /// The two descriptors of a pipe, or of a pair of sockets.
+    #[track_caller]
+    pub fn ends(&self) -> [i32; 2] {
+        let (_, ends) = self.words.split_once('[').unwrap();
+        let (read, write) = ends.split_once(']').unwrap().0.split_once(", ").unwrap();
+        [read, write].map(|it| it.parse().unwrap())
+    }
+
     /// Whether it asks for a segment's status.
     pub fn is_status(&self) -> bool {
         self.words.starts_with("shmctl(") && self.words.contains(", IPC_STAT, ")
@@ -68,7 +76,12 @@ pub enum Told {
         who: String,
         words: String,
     },
-    /// What there is to learn, and what a process did without a system call.
+    /// What a process did without a system call.
+    Done {
+        who: String,
+        words: String,
+    },
+    /// What there is to learn.
     Words(String),
 }
 
@@ -119,10 +132,133 @@ fn read(mark: &str, words: String) -> Told {
             words: call.to_owned(),
             returned: returned.to_owned(),
         }),
-        // What was done without a call returns nothing.
-        None => Told::Words(words.to_owned()),
+        None => Told::Done { who: mark.trim().to_owned(), words: words.to_owned() },
     }
 }
+
+/// The story that is told, line by line, and then the events of its timeline. Without its lessons,
+/// and without how the listener waits: that differs from run to run, as it may have to sleep.
+fn story(text: &str) -> Vec<String> {
+    let entry = |it| match it {
+        Told::Line(line) => Some(line),
+        Told::Call(call) if call.who == "listener" && WAIT.contains(&call.name()) => None,
+        Told::Call(Call { who, words, returned }) => Some(format!("{who} {words} = {returned}")),
+        Told::Signal { who, words } => Some(format!("{who} {words}")),
+        Told::Done { who, words } => {
+            words.starts_with("(copied ").then(|| format!("{who} {words}"))
+        }
+        Told::Looks(times) => Some(format!("* {times} times more")),
+        Told::Words(words) => Some(words).filter(|it| it.starts_with("A signal, but no ")),
+    };
+    let mut story: Vec<String> = told(text).into_iter().filter_map(entry).collect();
+    // From the fork until the sender waits the two do not wait for each other: in this order.
+    let at = |start: &str| story.iter().position(|it| it.starts_with(start));
+    if let (Some(fork), Some(poll)) = (at("sender fork("), at("sender poll(")) {
+        story[fork..poll].sort_by_key(|it| !it.starts_with("sender "));
+    }
+    let events = events(text).into_iter();
+    let events = events.filter(|it| !it.2.starts_with("spins "));
+    story.extend(events.map(|(_, who, what, crosses)| format!("{who} {what}|{crosses}")));
+    story
+}
+
+/// What is told is the story of a run that goes well, with this run's numbers, and with so much
+/// inserted before some of its lines. The timeline tells it again.
+#[track_caller]
+pub fn assert_story(text: &str, sender: Pid, scratch: &Scratch, inserted: &[(&str, &str)]) {
+    let calls = told_calls(text);
+    let call = |who: &str, start: &str| {
+        let found = calls.iter().rfind(|call| call.who == who && call.words.starts_with(start));
+        found.unwrap_or_else(|| panic!("{who} {start} in {text}"))
+    };
+    let (listener, signal, uid) = (listener_in(text), SIGUSR1 as i32, Uid::effective());
+    let path = scratch.path();
+    let (path, key) = (path.display(), format!("0x{:08x}", scratch.key()));
+    let lock = &call("sender", "open(").returned;
+    let id = &call("sender", "shmget(").returned;
+    let [from, to] = ["sender", "listener"].map(|who| &call(who, "shmat(").returned);
+    let [records, [reads, writes]] = [0, 1].map(|which| named(&calls, "pipe", 2)[which].ends());
+    let stores = call("listener", "sigaction(SIGUSR1").field("sa_handler");
+    let cleans_up = call("sender", "sigaction([HUP").field("sa_handler");
+    for address in [from, to, stores, cleans_up] {
+        assert!(address.starts_with("0x"), "{address}");
+    }
+    let whole = format!(
+        r#"# Message size is: 12
+sender sigprocmask(SIG_SETMASK, [USR1], …) = 0
+sender sigaction(SIGCHLD, {{sa_handler=SIG_DFL, …}}, …) = 0
+sender sigaction(SIGXFSZ, {{sa_handler=SIG_IGN, …}}, …) = 0
+sender open("{path}", O_RDONLY|O_NONBLOCK|O_CLOEXEC) = {lock}
+sender flock({lock}, LOCK_EX|LOCK_NB) = 0
+# Creating message object.
+# Forking...
+sender pipe({records:?}) = 0
+sender pipe([{reads}, {writes}]) = 0
+sender sigprocmask(SIG_BLOCK, [HUP INT QUIT …], …) = 0
+sender fork() = {listener}
+sender sigaction([HUP INT QUIT …], {{sa_handler={cleans_up}, …}}, …) = 0
+sender sigprocmask(SIG_SETMASK, [USR1], …) = 0
+listener fork() = 0
+# Listening on PID={listener}
+# Registering signal handler for SIGUSR1
+listener sigaction(SIGUSR1, {{sa_handler={stores}, …}}, …) = 0
+listener write({writes}, …, 1) = 1
+sender poll([{{fd={reads}, events=POLLIN}}], 1, 5000) = 1
+sender read({reads}, "!", 1) = 1
+# Writing message to shared memory a new message.
+	id=1
+	text:Hello, world.
+sender ftok("{path}", 1) = {key}
+sender sigprocmask(SIG_BLOCK, [HUP INT QUIT …], …) = 0
+sender shmget({key}, 1024, IPC_CREAT|IPC_EXCL|0600) = {id}
+sender sigprocmask(SIG_SETMASK, [USR1], …) = 0
+sender shmat({id}, NULL, 0) = {from}
+sender shmctl({id}, IPC_STAT, {{shm_cpid={sender}, shm_nattch=1, …}}) = 0
+sender (copied 1024 bytes to {from}: no system call)
+sender kill({listener}, SIGUSR1) = 0
+listener SIGUSR1 {{si_code=SI_USER, si_pid={sender}, si_uid={uid}}} ---
+# PID={listener} received signal {signal}
+listener ftok("{path}", 1) = {key}
+listener shmget({key}, 1024, 0) = {id}
+listener shmctl({id}, IPC_STAT, {{shm_cpid={sender}, shm_nattch=1, …}}) = 0
+listener shmat({id}, NULL, SHM_RDONLY) = {to}
+listener shmctl({id}, IPC_STAT, {{shm_cpid={sender}, shm_nattch=2, …}}) = 0
+listener (copied 1024 bytes from {to}: no system call)
+listener shmdt({to}) = 0
+# Received: Hello, world
+sender poll([{{fd={reads}, events=POLLIN}}], 1, 5000) = 1
+sender waitpid({listener}, [{{WIFEXITED(s) && WEXITSTATUS(s) == 0}}], 0) = {listener}
+# All done. Freeing memory.
+sender shmctl({id}, IPC_RMID, NULL) = 0
+sender shmdt({from}) = 0
+sender fork() = {listener}|fork ->
+listener fork() = 0|
+listener registers its handler|
+listener says: ready|<- ready
+sender reads: ready|
+sender shmget() = {id}|
+sender copies the message in|segment {id} ->
+sender kill()|SIGUSR1 ->
+listener the handler stores it|
+listener copies the message out|segment {id} ->
+listener ends|
+sender waitpid() = {listener}|<- exit status 0
+sender removes the segment|
+"#
+    );
+    let insert = |whole: String, (before, inserted): &(&str, &str)| {
+        whole.replacen(before, &format!("{inserted}{before}"), 1)
+    };
+    let whole = inserted.iter().fold(whole, insert);
+    let told = story(text);
+    for (told, expected) in told.iter().zip(whole.lines()) {
+        assert_eq!(told, expected, "{text}");
+    }
+    assert_eq!(told.len(), whole.lines().count(), "{text}");
+}
+
+/// What a listener waits with.
+pub const WAIT: [&str; 2] = ["sigprocmask", "pselect"];
 
 /// What is told of a call, and its manual page if it is named there.
 pub fn without_page(words: &str) -> (&str, Option<&str>) {
@@ -175,10 +311,57 @@ pub fn told_calls(text: &str) -> Vec<Call> {
     told.filter_map(call).collect()
 }
 
+/// The calls with this name, of which there are so many.
+#[track_caller]
+pub fn named<'a>(calls: &'a [Call], name: &str, times: usize) -> Vec<&'a Call> {
+    let named: Vec<&Call> = calls.iter().filter(|call| call.name() == name).collect();
+    assert_eq!(named.len(), times, "{name} in {calls:#?}");
+    named
+}
+
 /// The names of the calls that one process tells, in order.
 pub fn names_told(text: &str, who: &str) -> Vec<String> {
     let calls = told_calls(text).into_iter().filter(|call| call.who == who);
     calls.map(|call| call.name().to_owned()).collect()
+}
+
+/// Reads the picture of the bytes: the name, the place and the text column of each field; and the
+/// bytes of all.
+pub fn bytes_pictured(text: &str) -> (Vec<(String, usize, String)>, Vec<u8>) {
+    let mut fields: Vec<(String, usize, String)> = Vec::new();
+    let mut bytes = Vec::new();
+    let number = |digits: &str| usize::from_str_radix(digits, 16).unwrap();
+    let rows = text.lines().skip_while(|line| !line.starts_with("    field   at  bytes")).skip(1);
+    let is_row = |line: &&str| line.starts_with("    ") && !line.starts_with("    sender");
+    for row in rows.take_while(is_row) {
+        let row = format!("{row:<80}");
+        assert!(row.is_ascii() && row.len() == 80, "{row:?}");
+        let (name, at, hexadecimal, shown) = (&row[4..12], &row[12..15], &row[16..64], &row[64..]);
+        let at = number(at);
+        assert_eq!(at, bytes.len(), "{row:?} is where it says");
+        if !name.trim().is_empty() {
+            fields.push((name.trim().to_owned(), at, String::new()));
+        }
+        let (name, _, text) = fields.last_mut().expect("the first row has a name");
+        if let Some(zeros) = row[16..].strip_prefix("00 ... ") {
+            let (count, last) = zeros.split_once(" bytes of zeros, up to ").unwrap();
+            bytes.resize(at + count.parse::<usize>().unwrap(), 0);
+            assert_eq!(number(last.trim()), bytes.len() - 1, "{row:?}");
+            continue;
+        }
+        bytes.extend(hexadecimal.split_whitespace().map(|digits| number(digits) as u8));
+        let count = bytes.len() - at;
+        if count == 0 {
+            assert_eq!(shown.trim(), "(empty)", "{row:?}");
+            continue;
+        }
+        assert!(count <= 16, "{row:?}");
+        // A text may end in spaces, which are there but cannot be seen; it is as long as its bytes.
+        let end = if name == "text" { count } else { shown.trim_end().len() };
+        *text += &shown[..end];
+        assert_eq!(shown[end..].trim(), "", "{row:?}");
+    }
+    (fields, bytes)
 }
 
 /// A row of the timeline, column by column. The first two are its heads.

@@ -20,6 +20,8 @@
 //! all numbers would miss some. So it does not count, and each number is the same step in every
 //! run. A test that wants the sleep asks for it: [`Released::until_listener_sleeps`].
 
+use std::sync::Mutex;
+
 use super::*;
 
 /// One of the two processes of a run.
@@ -77,6 +79,42 @@ pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
     let outcome = Tracer::new(run).drive(point);
     watchdog.rest();
     outcome
+}
+
+/// Freezes a run at each step of one side (or at each `stride`-th of them) and hands it to `then`,
+/// until `then` says that it is enough or there are no more steps. The runs go side by side.
+pub fn at_each_step(
+    side: Side,
+    stride: usize,
+    command: impl Fn(&Scratch) -> Command + Sync,
+    then: impl Fn(&Scratch, usize, Frozen) -> bool + Sync,
+) {
+    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    // As many as there are processors run under the tracer. All the others wait for their ends, so
+    // that none is late because there are so many.
+    let tracing = [Mutex::new(()), Mutex::new(())];
+    at_once(0..48, |worker| {
+        loop {
+            let scratch = Scratch::new();
+            let mut command = command(&scratch);
+            let tracing = tracing[worker % tracing.len()].lock().unwrap();
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            // No step is left out: those before it are under way.
+            let step = next.fetch_add(stride, Ordering::Relaxed);
+            let frozen = freeze(&mut command, Point::Step(side, step));
+            drop(tracing);
+            let goes_on = match frozen {
+                Ok(frozen) => then(&scratch, step, frozen),
+                Err(finished) => {
+                    assert_eq!(finished.code, Some(0), "{finished:#?}");
+                    false
+                }
+            };
+            is_over.fetch_or(!goes_on, Ordering::Relaxed);
+        }
+    });
 }
 
 /// Starts the command, and stops its parent right after it has made the segment. The listener spins

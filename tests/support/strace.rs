@@ -1,0 +1,721 @@
+//! What strace(1) sees of a run, in the words in which an explained run tells it.
+//!
+//! strace(1) writes a log of each process. A [`Process`] is such a log read: the calls that have
+//! returned, and the signals between them. A [`Translator`] then makes of each call
+//! - the words in which it is told, so that a run can be compared with what it tells;
+//! - an outline, with names for what differs from run to run, so that two runs can be compared.
+//!
+//! Another machine's kernel has other calls for the same functions of the C library: `ppoll` for
+//! poll(3p), for instance. That is said here, in [`NAMES`] and [`call_at_hand`], and nowhere else:
+//! from there on a call has the name that it has in the story.
+
+use super::told::*;
+use super::*;
+
+/// The calls of the story that have another name in the kernel: that one, and the story's.
+const NAMES: [(&str, &str); 13] = [
+    ("clock_nanosleep", "nanosleep"),
+    ("clone", "fork"),
+    ("clone3", "fork"),
+    ("newfstatat", "stat"),
+    ("openat", "open"),
+    ("pipe2", "pipe"),
+    ("pselect6", "pselect"),
+    ("recvfrom", "recv"),
+    ("rt_sigaction", "sigaction"),
+    ("rt_sigprocmask", "sigprocmask"),
+    ("sendto", "send"),
+    ("vfork", "fork"),
+    ("wait4", "waitpid"),
+];
+
+/// An option for strace(1): what comes of so many calls of this name, in place of what the kernel
+/// would answer.
+pub fn inject(call: &str, answer: &str, when: &str) -> String {
+    let kernel = NAMES.iter().find(|(_, story)| *story == call);
+    let kernel = kernel.map_or(call, |(kernel, _)| *kernel);
+    format!("inject={kernel}:{answer}:when={when}")
+}
+
+/// The call of the story that the process, which is held at a system call, has just begun or is
+/// just returning from. (It may be another call, that the story does not tell of.)
+pub fn call_at_hand(pid: Pid) -> Option<&'static str> {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+    let words: Vec<&str> = call.split_whitespace().collect();
+    let number: libc::c_long = words.first()?.parse().ok()?;
+    Some(match number {
+        libc::SYS_rt_sigaction => "sigaction",
+        // The byte that says "ready"; what is handed over is longer.
+        libc::SYS_write if words[3] == "0x1" => "write",
+        libc::SYS_newfstatat => "ftok",
+        libc::SYS_shmget => "shmget",
+        libc::SYS_shmctl => "shmctl",
+        libc::SYS_shmat => "shmat",
+        libc::SYS_shmdt => "shmdt",
+        libc::SYS_exit_group => "_exit",
+        _ => return None,
+    })
+}
+
+/// strace(1), which is there.
+#[derive(Clone, Copy)]
+pub struct Strace;
+
+impl Strace {
+    /// `None`, and a word about it that nobody captures, if there is no strace.
+    pub fn find() -> Option<Self> {
+        let mut version = Command::new("strace");
+        if let Err(error) = version.arg("-V").stdout(Stdio::null()).status() {
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+            not_tested("whether strace sees what is told", "there is no strace");
+            return None;
+        }
+        Some(Self)
+    }
+
+    /// The program with these arguments under strace(1), which logs under this name. With options
+    /// of its own it can do more than look.
+    pub fn command(
+        self,
+        scratch: &Scratch,
+        name: &str,
+        options: &[&str],
+        arguments: &[&str],
+    ) -> Command {
+        let program = match arguments {
+            ["--via=socket", rest @ ..] => scratch.via_socket(rest),
+            _ => scratch.sigshm(arguments),
+        };
+        let mut strace = Command::new("strace");
+        strace.current_dir(scratch.dir()).env_remove("NO_COLOR").stdin(Stdio::null());
+        strace.args(["-ff", "-v", "-s", "4096", "-o", name]).args(options);
+        strace.arg(program.get_program()).args(program.get_args());
+        with_default_signals(&mut strace);
+        strace
+    }
+
+    /// Runs the program under strace(1), to this end.
+    #[track_caller]
+    pub fn watch(self, scratch: &Scratch, arguments: &[&str], code: i32) -> Watched {
+        let finished = run(self.command(scratch, "run", &[], arguments));
+        assert_eq!(finished.code, Some(code), "{finished:#?}");
+        Watched::new(scratch, "run", finished)
+    }
+}
+
+/// What strace(1) has seen of a run, and what the run has told.
+pub struct Watched {
+    pub finished: Finished,
+    /// The process that has loaded the program.
+    pub sender: Process,
+    /// Its child, if it has one.
+    pub listener: Option<Process>,
+    path: PathBuf,
+    key: i32,
+}
+
+impl Watched {
+    /// A run that strace(1) has logged under this name.
+    pub fn new(scratch: &Scratch, name: &str, finished: Finished) -> Self {
+        let (mut parents, mut children) = (Vec::new(), Vec::new());
+        for file in fs::read_dir(scratch.dir()).unwrap().flatten() {
+            let file_name = file.file_name().into_string().unwrap();
+            let Some(pid) = file_name.strip_prefix(&format!("{name}.")) else { continue };
+            let log = fs::read_to_string(file.path()).unwrap();
+            // The next run of this name must not find it.
+            fs::remove_file(file.path()).unwrap();
+            let is_parent = log.contains("execve(");
+            let processes = if is_parent { &mut parents } else { &mut children };
+            processes.push(Process::new(Pid::from_raw(pid.parse().unwrap()), &log));
+        }
+        assert!(children.len() <= 1, "there are too many processes");
+        let sender = parents.pop().expect("strace has seen the program");
+        let (path, key) = (scratch.path(), scratch.key());
+        Self { finished, sender, listener: children.pop(), path, key }
+    }
+
+    /// Each process tells the calls that strace(1) has seen of it, in the same order and with the
+    /// same arguments and results, and no others. Returns those that are told.
+    #[track_caller]
+    pub fn assert_told_is_seen(&self) -> Vec<Call> {
+        let text = self.finished.text();
+        let listens_alone = self.listener.is_none() && text.contains("# Listening");
+        let parent = if listens_alone { "listener" } else { "sender" };
+        let child = self.listener.iter().map(|it| ("listener", it));
+        for (who, process) in iter::once((parent, &self.sender)).chain(child) {
+            let mut seen = self.translator().story(process);
+            let told = told_by(who, text, &seen);
+            if process.was_killed() && seen.len() == told.len() + 1 {
+                // Killed between the call and its record.
+                seen.pop();
+            }
+            for (index, (told, seen)) in told.iter().zip(&seen).enumerate() {
+                if let Some(told) = told {
+                    assert_eq!(told, &with_fields_of(told, seen), "call {index} of the {who}");
+                }
+            }
+            let counts = (told.len(), seen.len());
+            assert_eq!(counts.0, counts.1, "{who}: told {told:#?}, seen {seen:#?}");
+        }
+        told_calls(text)
+    }
+
+    /// What each process did, the parent first, with names for what differs from run to run, and
+    /// without what an explained run may do otherwise: printing, handing over its records, clocks,
+    /// memory.
+    pub fn outlines(&self) -> Vec<Vec<String>> {
+        let translator = self.translator();
+        let mut outlines = vec![translator.outlines(&self.sender)];
+        outlines.extend(self.listener.as_ref().map(|it| as_if_spun(translator.outlines(it))));
+        outlines
+    }
+
+    fn translator(&self) -> Translator {
+        let calls = told_calls(self.finished.text());
+        let is_pair = |call: &&Call| matches!(call.name(), "pipe" | "socketpair");
+        let [told, made] =
+            [&calls, &self.sender.calls].map(|it| it.iter().filter(is_pair).map(Call::ends));
+        let told: Vec<_> = told.collect();
+        // The listener hands over its records through a pipe that is not told.
+        let is_told = |pair: &[i32; 2]| calls.is_empty() || told.contains(pair);
+        let (pipes, records): (Vec<_>, Vec<_>) = made.partition(is_told);
+        assert!(records.len() <= 1, "these are not told: {records:?}");
+
+        let mut names: Vec<(String, String)> = vec![(self.sender.pid.to_string(), "SENDER".into())];
+        names.extend(self.listener.iter().map(|it| (it.pid.to_string(), "LISTENER".into())));
+        for call in &self.sender.calls {
+            let (value, name) = match call.name() {
+                // (In a new IPC namespace it is a small number, and the same in each run.)
+                "shmget" if call.returned.len() > 3 => (call.returned.as_str(), "SEGMENT"),
+                "shmctl" if call.is_status() => (call.field("shm_cpid"), "CREATOR"),
+                "kill" => (between(&call.words, "(", ",").unwrap(), "PEER"),
+                name if name.starts_with("SIG") => (call.field("si_pid"), "PEER"),
+                _ => continue,
+            };
+            if value.parse().is_ok_and(|it: i32| it > 0) && names.iter().all(|it| it.0 != value) {
+                names.push((value.to_owned(), format!("{name} {}", names.len())));
+            }
+        }
+        Translator {
+            path: format!("\"{}\"", self.path.display()),
+            key: self.key,
+            records: records.concat(),
+            pipes: pipes.concat(),
+            names,
+        }
+    }
+}
+
+/// What strace(1) has seen of one process.
+pub struct Process {
+    pub pid: Pid,
+    /// The calls that have returned, from the first one of the story on; and the signals that came,
+    /// but for the one of a child's end, as calls without a result.
+    pub calls: Vec<Call>,
+}
+
+impl Process {
+    fn new(pid: Pid, log: &str) -> Self {
+        let mut calls = Vec::new();
+        let mut interrupted = None;
+        for line in log.lines() {
+            let call = |words: String, returned: &str| Call {
+                who: pid.to_string(),
+                words,
+                returned: returned.to_owned(),
+            };
+            if let Some(signal) = line.strip_prefix("--- ").filter(|it| it.starts_with("SIG")) {
+                let name = signal.split(' ').next().unwrap();
+                if name != "SIGCHLD" {
+                    // It comes after the call that it has interrupted.
+                    calls.extend(interrupted.take());
+                    calls.push(call(signal.replace(&format!("si_signo={name}, "), ""), ""));
+                }
+                continue;
+            }
+            // If it was killed meanwhile, a call has not returned. What follows the return from a
+            // handler is the call after the one that was interrupted.
+            let Some((words, returned)) = line.rsplit_once(" = ") else { continue };
+            let (returned, _) = returned.split_once(" (").unwrap_or((returned, ""));
+            let words = in_story(words.trim_end());
+            if returned.starts_with("? ERESTART") {
+                interrupted = Some(call(words, "-1 EINTR"));
+            } else if !returned.starts_with('?') && !words.starts_with("rt_sigreturn(") {
+                interrupted = None;
+                calls.push(call(words, returned));
+            }
+        }
+        // What comes before is the start-up of the program.
+        let first = calls.iter().position(|it| it.name() == "sigprocmask");
+        calls.drain(..first.unwrap_or_default());
+        Self { pid, calls }
+    }
+
+    /// What a process that has not ended has done, as far as it is logged under this name.
+    pub fn until_now(scratch: &Scratch, name: &str, pid: Pid) -> Self {
+        let log = scratch.dir().join(format!("{name}.{pid}"));
+        Self::new(pid, &fs::read_to_string(log).unwrap())
+    }
+
+    /// The calls of this name.
+    pub fn called(&self, name: &str) -> Vec<&Call> {
+        self.calls.iter().filter(|call| call.name() == name).collect()
+    }
+
+    /// The signals that came, but for the one of a child's end.
+    pub fn signals(&self) -> Vec<&str> {
+        let words = self.calls.iter().map(|call| call.words.as_str());
+        words.filter(|words| words.starts_with("SIG")).collect()
+    }
+
+    fn was_killed(&self) -> bool {
+        !self.calls.iter().any(|call| matches!(call.name(), "shmdt" | "recv"))
+    }
+}
+
+/// A call under the name that it has in the story.
+fn in_story(words: &str) -> String {
+    let Some((name, arguments)) = words.split_once('(') else { return words.to_owned() };
+    let story = NAMES.iter().find(|(kernel, _)| *kernel == name);
+    format!("{}({arguments}", story.map_or(name, |(_, story)| story))
+}
+
+/// What must be known of a run to understand its calls.
+struct Translator {
+    /// As strace(1) writes it, in quotation marks.
+    path: String,
+    key: i32,
+    /// The descriptors of the pipe through which the listener hands over its records.
+    records: Vec<i32>,
+    /// Those of the other pipes.
+    pipes: Vec<i32>,
+    /// For the outlines: numbers that differ from run to run, and what they are.
+    names: Vec<(String, String)>,
+}
+
+impl Translator {
+    /// The calls of the story, in the words in which they are told.
+    fn story(&self, process: &Process) -> Vec<String> {
+        let is_alarm = |words: &str| words.starts_with("sigaction(SIGALRM, ");
+        let mut before = "";
+        let calls = process.calls.iter().filter(|call| {
+            // How long it waits for the lock, with a timer and SIGALRM, is not of the story. (That
+            // SIGALRM is caught is, as one of many.)
+            let before = mem::replace(&mut before, &call.words);
+            let is_one_of_many = before.starts_with("sigaction(") && !is_alarm(before);
+            !is_alarm(&call.words) || is_one_of_many
+        });
+        one_for_each_handler(&calls.filter_map(|call| self.told(call)).collect::<Vec<_>>())
+    }
+
+    /// A call in the words in which it is told; `None` if it is not of the story.
+    fn told(&self, call: &Call) -> Option<String> {
+        let Call { words, returned, .. } = call;
+        let told = match call.name() {
+            _ if words.starts_with("SIG") => return Some(words.clone()),
+            "shmat" | "shmdt" | "kill" | "flock" | "socketpair" => words.clone(),
+            "send" if words.ends_with(", 1024, 0, NULL, 0)") => {
+                format!("send({}, …, 1024, 0)", between(words, "(", ", ")?)
+            }
+            "recv" if words.ends_with(", 1024, MSG_WAITALL, NULL, NULL)") => {
+                format!("recv({}, …, 1024, MSG_WAITALL)", between(words, "(", ", ")?)
+            }
+            "poll" if words.contains("events=POLLIN}") => words.clone(),
+            "shmget" => {
+                let (key, rest) = words.strip_prefix("shmget(0x")?.split_once(", ")?;
+                // Some versions of strace write no permissions as three digits.
+                format!("shmget(0x{key:0>8}, {}", rest.replace(", 000)", ", 0)"))
+            }
+            "shmctl" if call.is_status() => {
+                let (start, _) = words.split_once("IPC_STAT, ")?;
+                let fields = ["shm_segsz", "shm_cpid", "shm_lpid", "shm_nattch"];
+                match returned.as_str() {
+                    "0" => {
+                        let fields = fields.map(|label| format!("{label}={}, ", call.field(label)));
+                        format!("{start}IPC_STAT, {{{}…}})", fields.concat())
+                    }
+                    _ => format!("{start}IPC_STAT, …)"),
+                }
+            }
+            "shmctl" => words.clone(),
+            "waitpid" => words.replace(", 0, NULL)", ", 0)"),
+            "open" if words.contains(&self.path) => {
+                words.replace("AT_FDCWD, ", "").replace(&self.path, "PATH")
+            }
+            "stat" if words.contains(&self.path) => {
+                return Some(format!("ftok(PATH, 1) = 0x{:08x}", self.key));
+            }
+            "nanosleep" => format!("nanosleep({{{}}}, …)", between(words, "{", "}")?),
+            "fork" => "fork()".to_owned(),
+            "pipe" if !self.records.contains(&call.ends()[0]) => format!("pipe({:?})", call.ends()),
+            // One byte through a pipe: ready, or the end of the pipe.
+            "read" | "write" if words.ends_with(", 1)") => {
+                let descriptor = descriptor(call).filter(|it| self.pipes.contains(it))?;
+                match call.name() {
+                    "read" => words.clone(),
+                    _ => format!("write({descriptor}, …, 1)"),
+                }
+            }
+            "sigprocmask" => {
+                let (start, _) = words.split_once("],")?;
+                let (start, signals) = start.split_once('[')?;
+                format!("{start}[{}], …)", cut(signals))
+            }
+            // Without a new action it only asks for the old one.
+            "sigaction" => {
+                let (signal, rest) = words.split_once(", ")?;
+                let (handler, _) = rest.strip_prefix('{')?.split_once(", ")?;
+                format!("{signal}, {{{handler}, …}}, …)")
+            }
+            "pselect" => {
+                // If no descriptor is waited for, strace does not look at the set.
+                let mut arguments = words.strip_prefix("pselect(")?.splitn(3, ", ");
+                let (width, set, rest) = (arguments.next()?, arguments.next()?, arguments.next()?);
+                let set = if width == "0" { "[]" } else { set };
+                let rest = rest.replace("{sigmask=", "").replace(", sigsetsize=8}", "");
+                format!("pselect({width}, {set}, {rest}")
+            }
+            _ => return None,
+        };
+        Some(format!("{told} = {returned}"))
+    }
+
+    /// The outlines of all that an explained run must do like a plain one.
+    fn outlines(&self, process: &Process) -> Vec<String> {
+        // What /proc says of a process differs, and so does how it is read.
+        let mut is_open = false;
+        let mut is_of_proc = |call: &&Call| {
+            let was_open = is_open;
+            let names_it = call.words.contains("\"/proc/");
+            let opens = names_it && call.name() == "open" && !call.returned.starts_with('-');
+            is_open = opens || was_open && call.name() != "close";
+            was_open || names_it
+        };
+        let calls = process.calls.iter();
+        let calls = calls.filter(|call| !is_of_proc(call) && !self.is_free(call));
+        calls.map(|call| self.outline(call)).collect()
+    }
+
+    /// Whether an explained run may make this call more often, or less often, than a plain one.
+    fn is_free(&self, call: &Call) -> bool {
+        let of_one = descriptor(call);
+        match call.name() {
+            "pipe" => self.records.contains(&call.ends()[0]),
+            "brk" | "mmap" | "munmap" | "mremap" | "madvise" | "mprotect" => true,
+            "clock_gettime" | "gettimeofday" | "getrusage" => true,
+            // It prints.
+            "write" if of_one == Some(1) => true,
+            _ => of_one.is_some_and(|fd| self.records.contains(&fd)),
+        }
+    }
+
+    /// A call, with names instead of what differs from run to run.
+    fn outline(&self, call: &Call) -> String {
+        let mut returned = call.returned.as_str();
+        // Some PIDs are also sizes.
+        let sizes = [("(512 ", "(SMALL "), ("(1024 ", "(SIZE "), (", 1024,", ", SIZE,")];
+        let words =
+            sizes.iter().fold(call.words.clone(), |it, (size, name)| it.replace(size, name));
+        let until = |mark: &str| words.split(mark).next().unwrap().to_owned();
+        let words = match call.name() {
+            // The times in them differ, and the timeout that is left.
+            "shmctl" if call.is_status() => {
+                let fields = ["shm_cpid", "shm_lpid", "shm_nattch"];
+                let fields = fields.map(|label| format!("{label}={}", call.field(label)));
+                format!("{}{fields:?}", until("{"))
+            }
+            // How long a line is depends on how long the PIDs in it are.
+            "write" if words.starts_with("write(2, ") => {
+                returned = "LENGTH";
+                words.rsplit_once(", ").unwrap().0.to_owned()
+            }
+            "statx" | "stat" => until("{"),
+            "setitimer" | "pselect" | "pipe" | "fork" => call.name().to_owned(),
+            "socketpair" => until("["),
+            "send" | "recv" => call.name().to_owned() + "(" + words.rsplit_once('"').unwrap().1,
+            "sigaction" => until(", sa_mask"),
+            "sigprocmask" => until("],") + "])",
+            "poll" => until("}]"),
+            _ => words,
+        };
+        let mut text = self.with_names(&format!("{words} = {returned}"));
+        // The pipes have other descriptors if there is one more.
+        for (index, fd) in self.pipes.iter().enumerate() {
+            if descriptor(call) == Some(*fd) || call.name() == "poll" {
+                for (before, after) in [("(", ","), ("(", ")"), ("fd=", ",")] {
+                    let end = format!("{before}PIPE {index}{after}");
+                    text = text.replacen(&format!("{before}{fd}{after}"), &end, 1);
+                }
+            }
+        }
+        text
+    }
+
+    /// The text with names for its numbers: word by word, with all that lies between.
+    fn with_names(&self, text: &str) -> String {
+        let is_gap = |letter: char| !letter.is_ascii_alphanumeric();
+        let named = |piece: &str| {
+            let word = piece.trim_end_matches(is_gap);
+            let known = self.names.iter().find(|(number, _)| number == word);
+            let is_address = word.strip_prefix("0x").is_some_and(|digits| digits.len() > 8);
+            let name = if is_address { "ADDRESS" } else { known.map_or(word, |(_, name)| name) };
+            format!("{name}{}", &piece[word.len()..])
+        };
+        text.split_inclusive(is_gap).map(named).collect()
+    }
+}
+
+/// What a listener did, as if it had spun until its parent's signal came. It may have had to sleep.
+fn as_if_spun(mut listened: Vec<String>) -> Vec<String> {
+    let [unblocks, blocks, sleeps] = [
+        "sigprocmask(SIG_UNBLOCK, [USR1]) = 0",
+        "sigprocmask(SIG_BLOCK, [USR1]) = 0",
+        "pselect = -1 EINTR",
+    ];
+    if let Some(at) = listened.windows(2).position(|calls| calls == [blocks, sleeps]) {
+        listened.remove(at + 1);
+        listened.swap(at, at + 1);
+    }
+    if let Some(came) = listened.iter().position(|it| it.starts_with("SIGUSR1 ")) {
+        assert!(listened[came].contains("{si_code=SI_USER, si_pid=SENDER, "), "{listened:#?}");
+        assert_eq!([&listened[came - 1], &listened[came + 1]], [unblocks, blocks]);
+        assert!(listened[came + 2].starts_with("stat("), "{listened:#?}");
+    }
+    listened
+}
+
+/// What one process tells, call by call. A call that is counted but not told is `None`.
+fn told_by(who: &str, text: &str, seen: &[String]) -> Vec<Option<String>> {
+    // In the runs that are watched, only one process looks again: the sender, or a listener alone.
+    let looks_again = if text.contains("    sender    ") { "sender" } else { "listener" };
+    let mut calls = Vec::new();
+    let mut looks = None;
+    for it in told(text) {
+        match it {
+            Told::Looks(times) if who == looks_again => looks = Some((calls.len(), times)),
+            Told::Call(call) if call.who == who && (call.name() != "fork" || who == "sender") => {
+                calls.resize(calls.len() + call.times() - 1, None);
+                calls.push(Some(without_cause(&call)));
+            }
+            Told::Signal { who: it, words } if it == who => calls.push(Some(words)),
+            _ => {}
+        }
+    }
+    if let Some((at, times)) = looks {
+        // One entry stands for as many looks as it says, each like the first one.
+        let missing = seen.len().checked_sub(calls.len()).expect("more is told");
+        assert_eq!(missing % times, 0, "{who}: {seen:#?}");
+        let each = missing / times;
+        let names = |calls: &[String]| -> Vec<String> {
+            calls.iter().map(|it| it.split('(').next().unwrap().to_owned()).collect()
+        };
+        for look in seen[at..at + missing].chunks(each) {
+            assert_eq!(names(look), names(&seen[at - each..at]), "{who}: {seen:#?}");
+        }
+        calls.splice(at..at, vec![None; missing]);
+    }
+    calls
+}
+
+/// A call, without the words for its errno. Of a path, only that it is one: a long one is cut.
+fn without_cause(call: &Call) -> String {
+    let Call { words, returned, .. } = call;
+    let (returned, _) = returned.split_once(" (").unwrap_or((returned, ""));
+    let words = match words.split('"').collect::<Vec<_>>()[..] {
+        [start @ ("open(" | "ftok("), _, rest] => format!("{start}PATH{rest}"),
+        _ => words.clone(),
+    };
+    format!("{words} = {returned}")
+}
+
+/// One handler for many signals is told in one line; strace(1) sees a call for each.
+fn one_for_each_handler(seen: &[String]) -> Vec<String> {
+    fn parts(call: &str) -> Option<(&str, &str)> {
+        call.strip_prefix("sigaction(SIG")?.split_once(", {sa_handler=0x")
+    }
+    let is_same = |a: &String, b: &String| {
+        let [a, b] = [a, b].map(|it| parts(it).map(|(_, handler)| handler));
+        a.is_some() && a == b
+    };
+    let told = seen.chunk_by(is_same).map(|calls| {
+        let signals: Vec<&str> = calls.iter().filter_map(|it| Some(parts(it)?.0)).collect();
+        match (calls, parts(&calls[0])) {
+            ([_, _, ..], Some((_, handler))) => {
+                format!("sigaction([{}], {{sa_handler=0x{handler}", cut(&signals.join(" ")))
+            }
+            _ => calls[0].clone(),
+        }
+    });
+    told.collect()
+}
+
+/// What was seen, with the fields of a status that are told: `{shm_cpid=4547, shm_nattch=1, …}`.
+fn with_fields_of(told: &str, seen: &str) -> String {
+    let status = |call: &str| Some(call.split_once("IPC_STAT, {")?.1.to_owned());
+    let (Some(told), Some(fields)) = (status(told), status(seen)) else { return seen.to_owned() };
+    let told: Vec<&str> = told.split(", ").collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    let of_told = fields.split(", ").filter(|field| told.contains(field));
+    seen.replace(&fields, &of_told.collect::<Vec<_>>().join(", "))
+}
+
+/// A list of signals as it is told: of many, the first three.
+fn cut(signals: &str) -> String {
+    match signals.split(' ').collect::<Vec<_>>()[..] {
+        [first, second, third, _, _, ..] => format!("{first} {second} {third} …"),
+        _ => signals.to_owned(),
+    }
+}
+
+fn between<'a>(words: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    Some(words.split_once(start)?.1.split_once(end)?.0)
+}
+
+/// The descriptor that a call is about, if it is about one.
+fn descriptor(call: &Call) -> Option<i32> {
+    let of_one = ["read", "write", "close", "fcntl", "lseek", "fstat", "statx", "stat", "fcntl64"];
+    let (_, arguments) = call.words.split_once('(')?;
+    let (first, _) = arguments.split_once([',', ')'])?;
+    of_one.contains(&call.name()).then(|| first.parse().ok())?
+}
+
+// What comes of strace's own lines.
+
+const LOG: &str = r#"
+execve("/sigshm", ["/sigshm"], 0x7ff /* 9 vars */) = 0
+rt_sigaction(SIGPIPE, {sa_handler=SIG_IGN}, NULL, 8) = 0
+rt_sigprocmask(SIG_SETMASK, [USR1], ~[KILL STOP], 8) = 0
+pipe2([3, 4], O_CLOEXEC)                = 0
+pselect6(0, NULL, NULL, NULL, NULL, {sigmask=[], sigsetsize=8}) = ? ERESTARTNOHAND (To be…)
+--- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_USER, si_pid=7, si_uid=0} ---
+rt_sigreturn({mask=[USR1]})             = -1 EINTR (Interrupted system call)
+flock(3, LOCK_EX|LOCK_NB)               = -1 EAGAIN (Resource temporarily unavailable)
+poll([{fd=3, events=POLLIN}], 1, 5000)  = ? ERESTART_RESTARTBLOCK (Interrupted by signal)
+--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=8, si_uid=0} ---
+poll([{fd=3, events=POLLIN}], 1, 5000)  = 1 ([{fd=3, revents=POLLHUP}])
+exit_group(0)                           = ?
+read(3, 0x7ff, 1
++++ killed by SIGKILL +++"#;
+
+#[test]
+fn a_log_is_read_as_the_calls_that_have_returned_and_the_signals_between_them() {
+    let process = Process::new(Pid::this(), LOG);
+    let calls = process.calls.iter().map(|it| format!("{} = {}", it.words, it.returned));
+    assert_eq!(
+        calls.collect::<Vec<_>>(),
+        [
+            "sigprocmask(SIG_SETMASK, [USR1], ~[KILL STOP], 8) = 0",
+            "pipe([3, 4], O_CLOEXEC) = 0",
+            "pselect(0, NULL, NULL, NULL, NULL, {sigmask=[], sigsetsize=8}) = -1 EINTR",
+            "SIGUSR1 {si_code=SI_USER, si_pid=7, si_uid=0} --- = ",
+            "flock(3, LOCK_EX|LOCK_NB) = -1 EAGAIN",
+            "poll([{fd=3, events=POLLIN}], 1, 5000) = 1",
+        ]
+    );
+    assert!(process.was_killed());
+}
+
+/// What strace(1) writes of a call; then what is told of it; then its outline.
+const TRANSLATIONS: &str = r#"
+openat(AT_FDCWD, "/tmp/it", O_RDONLY|O_CLOEXEC) = 3
+    told: open(PATH, O_RDONLY|O_CLOEXEC) = 3
+    outline: open(AT_FDCWD, "/tmp/it", O_RDONLY|O_CLOEXEC) = 3
+newfstatat(AT_FDCWD, "/tmp/it", {st_dev=makedev(0, 1), st_ino=772}, 0) = 0
+    told: ftok(PATH, 1) = 0x01020304
+    outline: stat(AT_FDCWD, "/tmp/it",  = 0
+shmget(0x1020304, 1024, 000)            = 1234
+    told: shmget(0x01020304, 1024, 0) = 1234
+    outline: shmget(0x1020304, SIZE, 000) = SEGMENT
+shmctl(1234, IPC_STAT, {shm_perm={cuid=9}, shm_segsz=8, shm_cpid=77, shm_lpid=0, shm_nattch=2, …}) = 0
+    told: shmctl(1234, IPC_STAT, {shm_segsz=8, shm_cpid=77, shm_lpid=0, shm_nattch=2, …}) = 0
+    outline: shmctl(SEGMENT, IPC_STAT, ["shm_cpid=SENDER", "shm_lpid=0", "shm_nattch=2"] = 0
+rt_sigprocmask(SIG_BLOCK, [HUP INT QUIT ABRT TERM], [USR1], 8) = 0
+    told: sigprocmask(SIG_BLOCK, [HUP INT QUIT …], …) = 0
+    outline: sigprocmask(SIG_BLOCK, [HUP INT QUIT ABRT TERM]) = 0
+rt_sigaction(SIGUSR1, {sa_handler=0x55e812340000, sa_mask=[], sa_flags=SA_RESTORER}, NULL, 8) = 0
+    told: sigaction(SIGUSR1, {sa_handler=0x55e812340000, …}, …) = 0
+    outline: sigaction(SIGUSR1, {sa_handler=ADDRESS = 0
+rt_sigaction(SIGUSR1, NULL, {sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}, 8) = 0
+    told: nothing
+    outline: sigaction(SIGUSR1, NULL, {sa_handler=SIG_DFL = 0
+clone(child_stack=NULL, flags=CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7f1234567000) = 78
+    told: fork() = 78
+    outline: fork = LISTENER
+pipe2([3, 4], O_CLOEXEC)                = 0
+    told: nothing
+    outline: pipe = 0
+pipe2([5, 6], O_CLOEXEC)                = 0
+    told: pipe([5, 6]) = 0
+    outline: pipe = 0
+write(6, "!", 1)                        = 1
+    told: write(6, …, 1) = 1
+    outline: write(PIPE 1, "!", 1) = 1
+write(4, "!", 1)                        = 1
+    told: nothing
+    outline: write(4, "!", 1) = 1
+write(2, "PID 77\n", 7)                 = 7
+    told: nothing
+    outline: write(2, "PID SENDER\n" = LENGTH
+poll([{fd=5, events=POLLIN}], 1, 5000)  = 1 ([{fd=5, revents=POLLIN}])
+    told: poll([{fd=5, events=POLLIN}], 1, 5000) = 1
+    outline: poll([{fd=PIPE 0, events=POLLIN = 1
+pselect6(0, NULL, NULL, NULL, {tv_sec=1, tv_nsec=0}, {sigmask=[], sigsetsize=8}) = 0 (Timeout)
+    told: pselect(0, [], NULL, NULL, {tv_sec=1, tv_nsec=0}, []) = 0
+    outline: pselect = 0
+clock_nanosleep(CLOCK_REALTIME, 0, {tv_sec=0, tv_nsec=10000000}, NULL) = 0
+    told: nanosleep({tv_sec=0, tv_nsec=10000000}, …) = 0
+    outline: nanosleep(CLOCK_REALTIME, 0, {tv_sec=0, tv_nsec=10000000}, NULL) = 0
+wait4(78, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = 78
+    told: waitpid(78, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0) = 78
+    outline: waitpid(LISTENER, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = LISTENER
+sendto(5, "\1\0 and more", 1024, 0, NULL, 0) = 1024
+    told: send(5, …, 1024, 0) = 1024
+    outline: send(, SIZE, 0, NULL, 0) = 1024
+recvfrom(6, "\1\0 and more", 1024, MSG_WAITALL, NULL, NULL) = 1024
+    told: recv(6, …, 1024, MSG_WAITALL) = 1024
+    outline: recv(, SIZE, MSG_WAITALL, NULL, NULL) = 1024
+"#;
+
+#[test]
+fn a_call_is_told_and_outlined_in_the_words_of_the_story() {
+    let translator = Translator {
+        path: r#""/tmp/it""#.to_owned(),
+        key: 0x01020304,
+        records: vec![3, 4],
+        pipes: vec![5, 6],
+        names: [("77", "SENDER"), ("78", "LISTENER"), ("1234", "SEGMENT")]
+            .map(|(number, name)| (number.into(), name.into()))
+            .into(),
+    };
+    let lines: Vec<&str> = TRANSLATIONS.trim().lines().map(str::trim).collect();
+    for case in lines.chunks(3) {
+        // A log is read from the first sigprocmask on.
+        let log = format!("rt_sigprocmask(SIG_BLOCK, [], [], 8) = 0\n{}", case[0]);
+        let call = &Process::new(Pid::this(), &log).calls[1];
+        let told = translator.told(call).unwrap_or_else(|| "nothing".to_owned());
+        assert_eq!(format!("told: {told}"), case[1], "{}", case[0]);
+        let outline = translator.outline(call);
+        assert_eq!(format!("outline: {outline}"), case[2], "{}", case[0]);
+    }
+}
+
+#[test]
+fn of_many_signals_with_one_handler_three_are_told() {
+    let caught = |signal: &str| format!("sigaction(SIG{signal}, {{sa_handler=0x5, …}}, …) = 0");
+    let ignored = "sigaction(SIGHUP, {sa_handler=SIG_IGN, …}, …) = 0".to_owned();
+    let seen = ["HUP", "INT", "QUIT", "ABRT", "TERM"].map(caught);
+    let all = "sigaction([HUP INT QUIT …], {sa_handler=0x5, …}, …) = 0";
+    assert_eq!(one_for_each_handler(&seen), [all]);
+    let four = "sigaction([HUP INT QUIT ABRT], {sa_handler=0x5, …}, …) = 0";
+    assert_eq!(one_for_each_handler(&seen[..4]), [four]);
+    let two = [seen[0].clone(), ignored.clone(), seen[1].clone()];
+    assert_eq!(one_for_each_handler(&two), two);
+}
+
+#[test]
+fn of_a_status_the_fields_that_are_told_are_compared() {
+    let seen = "shmctl(5, IPC_STAT, {shm_segsz=8, shm_cpid=7, shm_lpid=0, shm_nattch=1, …}) = 0";
+    let told = "shmctl(5, IPC_STAT, {shm_cpid=7, shm_nattch=1, …}) = 0";
+    assert_eq!(with_fields_of(told, seen), told);
+    assert_ne!(with_fields_of(&told.replace("=7", "=8"), seen), told);
+}
