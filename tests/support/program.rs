@@ -1,5 +1,6 @@
 //! The program, started, watched and ended.
 
+use super::terminal::Terminal;
 use super::*;
 
 /// The program itself, with an environment that does not change what it prints, no standard input,
@@ -99,6 +100,7 @@ pub fn contents(file: &File) -> Vec<u8> {
 pub struct Program {
     pub child: Child,
     captured: Captured,
+    terminal: Option<Terminal>,
     entered: usize,
 }
 
@@ -106,7 +108,7 @@ impl Program {
     pub fn start(mut command: impl BorrowMut<Command>) -> Self {
         let command = command.borrow_mut();
         let captured = Captured::of(command);
-        Self { child: command.spawn().unwrap(), captured, entered: 0 }
+        Self { child: command.spawn().unwrap(), captured, terminal: None, entered: 0 }
     }
 
     /// As [`start`](Self::start), with another standard output. This process keeps no copy of that.
@@ -115,7 +117,17 @@ impl Program {
         let captured = Captured::of(command);
         let child = command.stdout(stdout).spawn().unwrap();
         command.stdout(Stdio::null());
-        Self { child, captured, entered: 0 }
+        Self { child, captured, terminal: None, entered: 0 }
+    }
+
+    /// As [`start`](Self::start), at this terminal: from there comes its input, and there is shown
+    /// what it prints, on standard error too.
+    pub fn start_on(terminal: Terminal, mut command: impl BorrowMut<Command>) -> Self {
+        let command = command.borrow_mut();
+        let captured = Captured::of(command);
+        terminal.becomes_terminal_of(command);
+        let child = command.spawn().unwrap();
+        Self { child, captured, terminal: Some(terminal), entered: 0 }
     }
 
     /// Starts the command with a standard output that nobody reads, and that has room for so many
@@ -148,8 +160,7 @@ impl Program {
     /// Starts a program that stops, with an Enter for each of its stops, and more.
     pub fn start_with_enters(command: impl BorrowMut<Command>) -> Self {
         let mut program = Self::start_stepping(command);
-        let stdin = program.child.stdin.as_mut().unwrap();
-        stdin.write_all("\n".repeat(100).as_bytes()).unwrap();
+        program.press(&"\n".repeat(100));
         program
     }
 
@@ -161,9 +172,18 @@ impl Program {
         !matches!(state(self.pid()), None | Some('Z' | 'X'))
     }
 
+    /// The terminal on which it was started.
+    pub fn terminal(&self) -> &Terminal {
+        self.terminal.as_ref().expect("it has a terminal")
+    }
+
     /// What it has printed until now.
     pub fn printed(&self) -> String {
-        String::from_utf8_lossy(&self.captured.stdout()).into_owned()
+        String::from_utf8_lossy(&self.stdout()).into_owned()
+    }
+
+    fn stdout(&self) -> Vec<u8> {
+        self.terminal.as_ref().map_or_else(|| self.captured.stdout(), Terminal::bytes)
     }
 
     /// What it has said on standard error until now.
@@ -217,9 +237,16 @@ impl Program {
     }
 
     pub fn enter(&mut self) {
-        let stdin = self.child.stdin.as_mut().unwrap();
-        stdin.write_all(b"\n").unwrap();
+        self.press("\n");
         self.entered += 1;
+    }
+
+    /// Types this at its terminal, or writes it into the pipe that is its standard input.
+    pub fn press(&mut self, keys: &str) {
+        match (&mut self.terminal, &mut self.child.stdin) {
+            (Some(terminal), _) => terminal.press(keys),
+            (None, stdin) => stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap(),
+        }
     }
 
     /// The end of its input: it does not stop any more.
@@ -249,6 +276,9 @@ impl Program {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
+            if let Some(terminal) = &self.terminal {
+                terminal.bytes();
+            }
             if start.elapsed() > limit {
                 let said = (self.printed(), self.complained());
                 return Err(format!("PID {} has not ended within {limit:?}: {said:?}", self.pid()));
@@ -256,7 +286,7 @@ impl Program {
             thread::sleep(Duration::from_millis(1));
         };
         Ok(Finished {
-            stdout: self.captured.stdout(),
+            stdout: self.stdout(),
             stderr: self.captured.stderr(),
             code: status.code(),
             signal: status.signal(),

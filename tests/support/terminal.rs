@@ -4,13 +4,13 @@ use super::*;
 use nix::fcntl::FdFlag;
 use nix::pty::openpty;
 use nix::sys::termios::{FlowArg, SetArg, Termios, tcflow, tcgetattr, tcsetattr};
-use nix::unistd::setsid;
+use nix::unistd::{dup2_stdout, setsid};
 
 /// The two ends of a terminal.
 pub struct Terminal {
     user: File,
     program: OwnedFd,
-    shown: Vec<u8>,
+    shown: File,
 }
 
 impl Terminal {
@@ -20,7 +20,8 @@ impl Terminal {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
         fcntl(&ends.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-        Self { user: ends.master.into(), program: ends.slave, shown: Vec::new() }
+        let shown = tempfile::tempfile().unwrap();
+        Self { user: ends.master.into(), program: ends.slave, shown }
     }
 
     /// How it is set; see termios(3).
@@ -50,48 +51,39 @@ impl Terminal {
     }
 
     /// What was shown until now.
-    pub fn shown(&mut self) -> String {
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    /// The same, byte by byte. (There is room for little that has not been read.)
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = [0; 4096];
         // There is something to read, or there is nothing yet.
-        while let Ok(length @ 1..) = self.user.read(&mut bytes) {
-            self.shown.extend(&bytes[..length]);
+        while let Ok(length @ 1..) = (&self.user).read(&mut bytes) {
+            (&self.shown).write_all(&bytes[..length]).unwrap();
         }
-        String::from_utf8_lossy(&self.shown).into_owned()
+        contents(&self.shown)
     }
 
     #[track_caller]
-    pub fn until_shown(&mut self, text: &str, times: usize) {
+    pub fn until_shown(&self, text: &str, times: usize) {
         wait_until(text, || self.shown().matches(text).count() >= times);
     }
 
     /// Makes it the standard output of the run, whatever that is already.
     pub fn becomes_stdout_of(&self, command: &mut Command) {
-        let descriptor = self.program.as_raw_fd();
-        // SAFETY: between fork and exec this makes one system call, on a descriptor that is open
-        // for as long as the terminal is there.
-        unsafe {
-            command.pre_exec(move || {
-                if libc::dup2(descriptor, 1) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            })
-        };
+        let end = self.program.try_clone().unwrap();
+        command.in_child(move || dup2_stdout(&end));
     }
 
     /// Makes it the terminal of the run, from which Ctrl-C comes.
     pub fn becomes_terminal_of(&self, command: &mut Command) {
         let end = || self.program.try_clone().unwrap();
         command.stdin(end()).stdout(end()).stderr(end());
-        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
-        unsafe {
-            command.pre_exec(|| {
-                setsid()?;
-                if libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            })
-        };
+        command.in_child(|| {
+            setsid()?;
+            // SAFETY: the call takes three numbers.
+            Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }).map(drop)
+        });
     }
 }

@@ -19,6 +19,24 @@ pub fn explanations(text: &str) -> Vec<String> {
     lines.map(plain).collect()
 }
 
+/// What the last stop of `--step` suggests: each command, and what it is said to show.
+#[track_caller]
+pub fn suggestions(text: &str) -> Vec<(String, String)> {
+    let text = text.replace('\r', "");
+    let (_, stop) = text.rsplit_once("[next: ").expect("a stop");
+    let (_, lines) = stop.split_once("]\n").unwrap();
+    let mut suggestions: Vec<(String, String)> = Vec::new();
+    for line in lines.lines().map(str::trim).filter(|line| *line != "[Enter goes on]") {
+        if let Some(command) = line.strip_prefix("$ ") {
+            suggestions.push((command.to_owned(), String::new()));
+        } else if let Some((_, shows)) = suggestions.last_mut() {
+            shows.push_str(if shows.is_empty() { "" } else { " " });
+            shows.push_str(line);
+        }
+    }
+    suggestions
+}
+
 /// A system call, as it is told or as strace(1) has seen it: `words = returned`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
