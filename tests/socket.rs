@@ -1,9 +1,8 @@
 //! The same story through a pair of sockets: the same messages, the same faults, the same ends. And
 //! nothing is left, whatever is killed.
 
-use rexpect::session::spawn_command;
-
-use crate::support::told::{events, is_explanation, names_told, without_explanations};
+use crate::support::terminal::Terminal;
+use crate::support::told::*;
 use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 
@@ -13,8 +12,7 @@ const SOON: Duration = Duration::from_secs(20);
 #[track_caller]
 fn assert_delivered(finished: &Finished, size: usize, shown: &str) {
     let expected = transcript_via_socket(listener_in(finished.text()), size, shown);
-    let outcome = (finished.text(), finished.stderr.as_str(), finished.code);
-    assert_eq!(outcome, (&*expected, "", Some(0)), "{finished:#?}");
+    assert_eq!(finished.outcome(), (Some(0), "", &*expected));
 }
 
 fn hello(scratch: &Scratch) -> Command {
@@ -35,9 +33,8 @@ fn it_has_a_transcript_of_its_own() {
     let expected = plain(&transcript_via_socket(listener, 12, "Hello, world"));
     assert_eq!(colourless.text(), expected);
 
-    let command = scratch.via_socket(["Hello, world"]);
-    let mut session = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
-    let shown = session.exp_eof().unwrap().replace("\r\n", "\n");
+    let at_terminal = Program::start_on(Terminal::new(), scratch.via_socket(["Hello, world"]));
+    let shown = at_terminal.finish_well().replace("\r\n", "\n");
     let expected = transcript_via_socket(listener_in(&shown), 12, "Hello, world");
     assert_eq!(shown, expected);
 }
@@ -58,13 +55,12 @@ fn any_message_arrives_as_it_does_through_memory() {
     ];
     for message in messages {
         let argument = OsStr::from_bytes(&message);
-        let through_memory = run(scratch.sigshm(["--"]).arg(argument));
+        let [finished, through_memory] = [scratch.via_socket(["--"]), scratch.sigshm(["--"])]
+            .map(|mut command| run(command.arg(argument)));
         let received = |finished: &Finished| {
-            let text = finished.text().to_owned();
-            let line = text.lines().find(|line| line.contains("# Received: "));
+            let line = finished.text().lines().find(|line| line.contains("# Received: "));
             line.expect("it was received").to_owned()
         };
-        let finished = run(scratch.via_socket(["--"]).arg(argument));
         assert_eq!(received(&finished), received(&through_memory));
         let shown = plain(&received(&finished)).replacen("# Received: ", "", 1);
         assert_delivered(&finished, message.len(), &shown);
@@ -76,8 +72,7 @@ fn a_message_that_is_too_long_is_bad_usage() {
     let scratch = Scratch::new();
     let long = "x".repeat(1008);
     let [socket, memory] = [run(scratch.via_socket([&long])), run(scratch.sigshm([&long]))];
-    assert_eq!((socket.code, socket.text()), (Some(2), ""));
-    assert_eq!(socket.stderr, memory.stderr);
+    assert_eq!(socket.outcome(), (Some(2), &*memory.stderr, ""));
 }
 
 #[test]
@@ -144,9 +139,9 @@ fn it_has_no_segment_no_lock_and_no_handler() {
 /// Sends the signal at every step of one side, to the parent or to the listener, if that is there.
 /// Returns how often it came in time to end the run.
 fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
+    let scratch = Scratch::new();
     let mut deaths = 0;
     for step in 0.. {
-        let scratch = Scratch::new();
         let Ok(frozen) = freeze(&mut hello(&scratch), Point::Step(side, step)) else {
             break;
         };
@@ -161,10 +156,8 @@ fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
         match (in_time, to_parent, signal) {
             (false, ..) => assert_delivered(&finished, 12, "Hello, world"),
             (_, false, SIGKILL) => {
-                let line = format!(
-                    "sigshm: error: the listener (PID {}) was killed by SIGKILL\n",
-                    listener.unwrap()
-                );
+                let listener = format!("the listener (PID {})", listener.unwrap());
+                let line = format!("sigshm: error: {listener} was killed by SIGKILL\n");
                 let outcome = (finished.code, finished.stderr.as_str());
                 assert_eq!(outcome, (Some(1), &*line), "{context}");
             }
@@ -181,17 +174,12 @@ fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
 
 #[test]
 fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
-    thread::scope(|scope| {
-        for side in [Side::Parent, Side::Child] {
-            for to_parent in [true, false] {
-                for signal in [SIGKILL, SIGTERM] {
-                    scope.spawn(move || {
-                        let deaths = end_at_every_step(side, to_parent, signal);
-                        assert!(deaths > 5, "{side:?} {to_parent} {signal}: {deaths}");
-                    });
-                }
-            }
-        }
+    let sides = [Side::Parent, Side::Child].into_iter();
+    let targets = sides.flat_map(|side| [(side, true), (side, false)]);
+    let rows = targets.flat_map(|target| [(target, SIGKILL), (target, SIGTERM)]);
+    at_once(rows, |((side, to_parent), signal)| {
+        let deaths = end_at_every_step(side, to_parent, signal);
+        assert!(deaths > 5, "{side:?} {to_parent} {signal}: {deaths}");
     });
 }
 
@@ -233,12 +221,10 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
         cut_short += usize::from(finished.code != Some(0));
         // Whatever was printed is the beginning of the transcript.
         let text = finished.text();
-        let listener = text.contains("# Listening on PID=");
-        let listener = if listener { listener_in(text) } else { 0 };
+        let listener = if text.contains("PID=") { listener_in(text) } else { 0 };
         let expected = transcript_via_socket(listener, 12, "Hello, world");
         assert!(expected.starts_with(text), "{finished:#?}");
         assert!(finished.stderr.lines().count() <= 1, "{finished:#?}");
-        scratch.assert_nothing_left();
     }
     assert!(cut_short > KILLS / 5, "{cut_short}");
 }
@@ -255,40 +241,38 @@ fn a_run_that_may_open_no_more_files_says_so() {
 
 #[test]
 fn a_listener_that_is_stopped_is_given_up_in_time() {
-    for point in
-        [Point::Call(Side::Child, libc::SYS_write), Point::Call(Side::Child, libc::SYS_recvfrom)]
-    {
+    at_once([libc::SYS_write, libc::SYS_recvfrom], |call| {
         let scratch = Scratch::new();
         let mut command = scratch.via_socket(["--timeout=0.3", "Hello, world"]);
-        let frozen = freeze(&mut command, point).expect("it has not ended");
+        let frozen = freeze(&mut command, Point::Call(Side::Child, call)).expect("it runs");
         kill(frozen.listener().unwrap(), SIGSTOP).unwrap();
         let finished = frozen.release().finish(SOON);
         finished.assert_failed_with(&["the listener (PID ", "within 0.3 seconds", "stopped it"]);
-    }
+    });
 }
 
 #[test]
 fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener() {
     // Several at once, because two things end the listener, and either may come first: the kernel
     // closes the parent's socket, and a little later it sends the signal at the parent's death.
+    let scratch = Scratch::new();
     let start = |_| {
-        let scratch = Scratch::new();
         // The listener is about to print its first line.
         let frozen = freeze(&mut hello(&scratch), Point::Line(3)).expect("it has not ended");
         kill(frozen.parent(), SIGSTOP).unwrap();
-        (scratch, frozen.release())
+        frozen.release()
     };
     let runs: Vec<_> = (0..20).map(start).collect();
-    for (_, run) in &runs {
+    for run in &runs {
         wait_until("the listener waits, and its parent is stopped", || {
             is_blocked_in(run.listener().unwrap(), libc::SYS_recvfrom)
                 && state(run.parent()) == Some('T')
         });
     }
-    for (_, run) in &runs {
+    for run in &runs {
         kill(run.parent(), SIGKILL).unwrap();
     }
-    for (_scratch, run) in runs {
+    for run in runs {
         let finished = run.finish(SOON);
         assert_eq!((finished.signal, &*finished.stderr), (Some(9), ""));
     }
@@ -299,32 +283,17 @@ fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener
 #[test]
 fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
     let scratch = Scratch::new();
-    let finished = run(scratch.via_socket(["--explain", "Hello, world"]));
-    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
-    let text = finished.text();
-    let listener = listener_in(text);
+    let text = Program::start(scratch.via_socket(["--explain", "Hello, world"])).finish_well();
+    let listener = listener_in(&text);
     let expected = transcript_via_socket(listener, 12, "Hello, world");
-    assert_eq!(without_explanations(text), expected);
-    for line in plain(text).lines().filter(|line| is_explanation(line)) {
+    assert_eq!(without_explanations(&text), expected);
+    for line in explanations(&text) {
         assert!(line.chars().count() <= 80, "{line:?}");
     }
-    assert_eq!(
-        names_told(text, "sender"),
-        [
-            "sigprocmask",
-            "sigaction",
-            "sigaction",
-            "socketpair",
-            "fork",
-            "poll",
-            "read",
-            "send",
-            "poll",
-            "waitpid",
-        ]
-    );
-    assert_eq!(names_told(text, "listener"), ["fork", "write", "recv"]);
-    let words = plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let calls = "sigprocmask sigaction sigaction socketpair fork poll read send poll waitpid";
+    assert_eq!(names_told(&text, "sender").join(" "), calls);
+    assert_eq!(names_told(&text, "listener"), ["fork", "write", "recv"]);
+    let words = plain(&text).split_whitespace().collect::<Vec<_>>().join(" ");
     for lesson in [
         "two copies",
         "works in place",
@@ -337,7 +306,7 @@ fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
     for other in ["segment of", "ftok(", "SIGUSR1", "flock("] {
         assert!(!words.contains(other), "{other:?} is in {words}");
     }
-    let told = events(text);
+    let told = events(&text);
     let told: Vec<_> = told.iter().map(|it| (it.1, &*it.2, &*it.3)).collect();
     let (forks, reaps) = (format!("fork() = {listener}"), format!("waitpid() = {listener}"));
     assert_eq!(
@@ -358,69 +327,56 @@ fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
 #[test]
 fn step_stops_before_each_step_and_what_it_suggests_is_true() {
     let scratch = Scratch::new();
-    let mut command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
-    command.stdin(Stdio::piped());
-    let mut run = Program::start(command);
+    let command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
+    let mut run = Program::start_stepping(command);
     let sender = run.pid();
-    let typed = |command: &str| {
-        let mut sh = Command::new("sh");
-        let output = sh.args(["-c", command]).output().unwrap();
+    // Goes on to this stop, and types what it suggests that begins so.
+    let typed_at = |run: &mut Program, next: &str, start: &str| {
+        run.step_to(next);
+        let suggested = suggestions(&run.printed());
+        let is_it = |(command, _): &&(String, String)| command.starts_with(start);
+        let (command, _) = suggested.iter().find(is_it).expect(start);
+        let output = Command::new("sh").args(["-c", command]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let suggested = |run: &Program, start: &str| {
-        let printed = run.printed();
-        let stop = printed.rsplit_once("[next: ").unwrap().1;
-        let line = stop.lines().map(str::trim);
-        let mut lines = line.filter_map(|line| line.strip_prefix("$ "));
-        let found = lines.find(|line| line.starts_with(start));
-        found.unwrap_or_else(|| panic!("{start} in {stop}")).to_owned()
-    };
-    run.step_to("the sender makes two connected sockets");
+    let lines = typed_at(&mut run, "the sender makes two connected sockets", "ps ");
     assert_eq!(children(sender), []);
-    let lines = typed(&suggested(&run, "ps "));
     assert!(lines.contains(&format!("{sender} ")), "{lines}");
 
-    run.step_to("the listener tells its PID");
+    let lines = typed_at(&mut run, "the listener tells its PID", "ls ");
     let [listener] = children(sender)[..] else {
         panic!("{:?}", children(sender));
     };
-    let lines = typed(&suggested(&run, "ls "));
     assert_eq!(lines.matches("socket:[").count(), 1, "{lines}");
 
     run.step_to("the listener waits at its socket");
     run.step_to("the sender sends the message");
     wait_until("the listener sleeps", || is_blocked_in(listener, libc::SYS_recvfrom));
-    let state = typed(&suggested(&run, "grep State"));
+    let state = typed_at(&mut run, "the sender sends the message", "grep State");
     assert!(state.starts_with("State:\tS"), "{state}");
 
-    run.step_to("the listener tells what it has read");
-    assert!(typed(&suggested(&run, "ipcs")).contains("Segments"));
+    let lines = typed_at(&mut run, "the listener tells what it has read", "ipcs");
+    assert!(lines.contains("Segments"), "{lines}");
     let created = |segment: &Segment| segment.creator_pid == sender.as_raw();
     assert!(!segments().iter().any(created));
 
-    run.step_to("the sender ends");
-    let lines = typed(&suggested(&run, "ps "));
+    let lines = typed_at(&mut run, "the sender ends", "ps ");
     assert_eq!(lines.lines().count(), 1, "{lines}");
     run.enter();
-    let finished = run.finish();
-    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
-    let listener = listener_in(finished.text());
-    let expected = plain(&transcript_via_socket(listener, 12, "Hello, world"));
-    assert_eq!(without_explanations(finished.text()), expected);
+    let text = run.finish_well();
+    let expected = plain(&transcript_via_socket(listener_in(&text), 12, "Hello, world"));
+    assert_eq!(without_explanations(&text), expected);
 }
 
 #[test]
 fn a_step_ends_with_the_other_process() {
-    let scratch = Scratch::new();
-    for next in ["the sender sends the message", "the listener waits at"] {
+    at_once(["the sender sends the message", "the listener waits at"], |next| {
+        let scratch = Scratch::new();
         let command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
         let run = Program::start_at(command, next);
-        let listener = children(run.pid())[0];
-        kill(listener, SIGKILL).unwrap();
-        let finished = run.finish();
-        finished.assert_failed_with(&["the listener", "was killed by SIGKILL"]);
-        scratch.assert_nothing_left();
-    }
+        kill(children(run.pid())[0], SIGKILL).unwrap();
+        run.finish().assert_failed_with(&["the listener", "was killed by SIGKILL"]);
+    });
 }
 
 // What the lesson says of both ways.
@@ -434,26 +390,17 @@ fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
         let columns = row.expect(name).split('|').map(str::trim);
         columns.filter_map(|column| column.parse().ok()).collect()
     };
-    let lines = |files: &[&str]| -> usize {
+    let lines = |files: &str| -> usize {
         let text = |file| fs::read_to_string(root.join("src").join(file)).unwrap();
-        files.iter().map(|file| text(file).lines().count()).sum()
+        files.split(' ').map(|file| text(file).lines().count()).sum()
     };
-    let story = ["demo.rs", "listener.rs", "handler.rs", "sender.rs"];
     let said = row("| lines of the story, `message.rs` not counted |");
-    let counted = [lines(&story), lines(&["socket.rs"])];
+    let counted = [lines("demo.rs listener.rs handler.rs sender.rs"), lines("socket.rs")];
     assert_eq!(said, counted, "src/lesson.md says the first");
-    let below = [
-        "shm.rs",
-        "attach.rs",
-        "status.rs",
-        "ownership.rs",
-        "signal.rs",
-        "cleanup.rs",
-        "lock.rs",
-        "answer.rs",
-        "proc.rs",
-    ];
-    let below = lines(&below.map(|file| format!("sys/{file}")).each_ref().map(|it| &**it));
+    let below = lines(
+        "sys/shm.rs sys/attach.rs sys/status.rs sys/ownership.rs sys/signal.rs sys/cleanup.rs \
+         sys/lock.rs sys/answer.rs sys/proc.rs",
+    );
     let said = row("| lines of `src/sys/` that nothing else needs |")[0];
     assert!(said.abs_diff(below) < 100, "src/lesson.md says {said}, and they have {below} lines");
 
