@@ -2,10 +2,10 @@
 //! user counts, and what holds a process that does not go on.
 
 use nix::sys::signal;
-use nix::unistd::{gettid, setresuid, tcgetpgrp};
-use rexpect::session::spawn_command;
+use nix::unistd::{gettid, setresuid};
 
 use crate::support::refusal::{Refusal, refuse};
+use crate::support::terminal::Terminal;
 use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 
@@ -85,25 +85,18 @@ fn programs_that_catch_signals_to_clean_up_are_refused() {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).env("TERM", "xterm");
         with_default_signals(&mut command);
-        let mut session = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
-        // A shell ignores the SIGTERM that ends it if the test ends before.
-        session.process_mut().set_kill_timeout(Some(100));
-        let terminal = session.process().get_file_handle().unwrap();
-        let mut pid = Pid::from_raw(0);
+        let mut session = Program::start_on(Terminal::new(), command);
+        let pid = session.pid();
         wait_until("it catches what ends a program", || {
-            // The terminal's foreground process group is 0 before it has one.
-            pid = tcgetpgrp(&terminal).unwrap_or(pid);
             let needed = bit(SIGVTALRM) | bit(SIGXCPU) | bit(SIGUSR1);
-            pid.as_raw() > 0 && signals(pid, "SigCgt:") & needed == needed
+            signals(pid, "SigCgt:") & needed == needed
         });
         for signal in [SIGUSR1, SIGUSR2] {
             assert_cleans_up(pid, program[0], signal);
         }
         // It works, and ends as it is told.
-        session.send_line(end).unwrap();
-        session.exp_eof().unwrap();
-        let ended = session.process().wait().unwrap();
-        assert_eq!(ended, WaitStatus::Exited(pid, status));
+        session.press(&format!("{end}\n"));
+        assert_eq!(session.finish().code, Some(status));
     }
 }
 
