@@ -2,7 +2,6 @@
 //! but a path.
 
 use nix::unistd::{ForkResult, fork, getppid};
-use rexpect::session::spawn_command;
 
 use crate::support::terminal::Terminal;
 use crate::support::told::*;
@@ -351,26 +350,26 @@ fn on_a_terminal_the_sender_goes_on_with_each_enter() {
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
     let pid = listener.pid();
-    let mut command = scratch.sender(pid, &["--step"], HELLO);
-    command.stdin(Stdio::inherit());
-    let mut terminal = spawn_command(command, Some(TIMEOUT.as_millis() as u64)).unwrap();
-    for (next, segments) in [
+    let command = scratch.sender(pid, &["--step"], HELLO);
+    let mut sender = Program::start_on(Terminal::new(), command);
+    for (before, (next, segments)) in [
         ("the sender measures its argument", 0),
         ("the sender fills in the struct", 0),
         ("the sender creates the segment", 0),
         ("the sender sends the signal", 1),
         ("the sender removes the segment and detaches", 1),
-    ] {
-        terminal.exp_string(next).unwrap();
-        terminal.exp_string("[Enter goes on]").unwrap();
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        sender.step_to(next);
+        assert_eq!(stops(&sender.printed()), before + 1, "before {next}");
         assert_eq!(scratch.segments().len(), segments, "before {next}");
-        terminal.send_line("").unwrap();
     }
-    let rest = terminal.exp_eof().unwrap();
-    assert!(!rest.contains("[Enter goes on]"), "{rest}");
-    assert!(rest.contains("# All done. Freeing memory."), "{rest}");
-    let status = terminal.process().wait().unwrap();
-    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    sender.enter();
+    let text = sender.finish_well();
+    assert_eq!(stops(&text), 5, "{text}");
+    assert!(text.contains("# All done. Freeing memory."), "{text}");
     assert_eq!(listener.finish_well(), received(pid, HELLO));
 }
 
