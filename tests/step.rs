@@ -565,23 +565,23 @@ fn assert_ends_when_killed(number: usize, killed: Side) {
         Side::Sender => (sender, listener),
         Side::Listener => (listener, sender),
     };
+    let who = if STOPS[number].1 == killed { "the one that stands there" } else { "the other one" };
+    let case = format!("at stop {number} {who} ({killed:?}) is killed, and then its peer ends");
     kill(victim, SIGKILL).unwrap();
     let since = Instant::now();
-    wait_until("the other one has ended", || matches!(state(survivor), None | Some('Z')));
+    wait_until(&case, || matches!(state(survivor), None | Some('Z')));
     let took = since.elapsed();
     let finished = stepped.finish();
-    let who = if STOPS[number].1 == killed { "the one that stands there" } else { "the other one" };
-    let case = format!("stop {number}, {who} ({killed:?}) is killed: {finished:#?}");
-    assert!(took < Duration::from_secs(2), "{took:?}, {case}");
+    assert!(took < Duration::from_secs(2), "{took:?}, {case}: {finished:#?}");
     match killed {
         Side::Sender => {
             let outcome = (finished.signal, finished.stderr.as_str());
-            assert_eq!(outcome, (Some(libc::SIGKILL), ""), "{case}");
+            assert_eq!(outcome, (Some(libc::SIGKILL), ""), "{case}: {finished:#?}");
         }
         Side::Listener => {
             finished.assert_failed_with(&[&format!("PID {victim}")]);
-            assert!(finished.stderr.starts_with("sigshm: error: "), "{case}");
-            assert!(!finished.text().contains("# All done"), "{case}");
+            assert!(finished.stderr.starts_with("sigshm: error: "), "{case}: {finished:#?}");
+            assert!(!finished.text().contains("# All done"), "{case}: {finished:#?}");
             scratch.assert_nothing_left();
         }
     }

@@ -84,14 +84,19 @@ pub fn end_after(seconds: u32) {
     alarm::set(seconds);
 }
 
-/// Does the work for each row, all of them at the same time: for rows that mostly wait.
+/// Does the work for each row, all of them at the same time: for rows that mostly wait. One that
+/// panics says which row it is; the first is row 0.
 pub fn at_once<T: Send, R: Send>(
     rows: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
     let work = &work;
     thread::scope(|scope| {
-        let rows: Vec<_> = rows.into_iter().map(|row| scope.spawn(move || work(row))).collect();
+        let spawn = |(number, row)| {
+            let thread = thread::Builder::new().name(format!("row {number}"));
+            thread.spawn_scoped(scope, move || work(row)).unwrap()
+        };
+        let rows: Vec<_> = rows.into_iter().enumerate().map(spawn).collect();
         rows.into_iter().map(|row| row.join().unwrap_or_else(|why| resume_unwind(why))).collect()
     })
 }
