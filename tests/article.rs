@@ -35,10 +35,14 @@ fn it_leaves_a_segment_behind_that_everybody_may_write() {
         let attached = |segment: &Segment| segment.attached != 0;
         scratch.processes().is_empty() && !scratch.segments().iter().any(attached)
     });
-    let left = scratch.segments();
-    let sizes_and_modes: Vec<_> = left.iter().map(|it| (it.size, it.mode & 0o777)).collect();
-    println!("The article's program left a segment behind: {left:?}.");
-    assert_eq!(sizes_and_modes, [(1024, 0o666)]);
+    let [left] = &scratch.segments()[..] else {
+        panic!("{:?}", scratch.segments());
+    };
+    println!(
+        "The article's program left segment {} behind: {} bytes, mode {:o}.",
+        left.id, left.size, left.mode
+    );
+    assert_eq!((left.size, left.mode & 0o777), (1024, 0o666));
 }
 
 #[test]
