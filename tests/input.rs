@@ -413,7 +413,7 @@ mod with_a_filter {
     fn on_a_kernel_without_system_v_ipc_the_run_says_so_and_leaves_nothing() {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm([HELLO]);
-        refuse(&mut command, [Refusal::of(libc::SYS_shmget, libc::ENOSYS)]);
+        refuse(&mut command, &[Refusal::of(libc::SYS_shmget, Errno::ENOSYS)]);
         let finished = run(&mut command);
         finished.assert_failed_with(&["shmget(", "ENOSYS", "System V"]);
         // The listener, which the transcript names, has been reaped.
@@ -449,9 +449,9 @@ mod with_a_filter {
 
     fn killed_if_it_creates(mut command: Command) -> Command {
         let calls = [libc::SYS_clone, libc::SYS_clone3, libc::SYS_shmget];
-        refuse(&mut command, calls.map(Refusal::deadly));
+        refuse(&mut command, &calls.map(Refusal::deadly));
         #[cfg(target_arch = "x86_64")]
-        refuse(&mut command, [libc::SYS_fork, libc::SYS_vfork].map(Refusal::deadly));
+        refuse(&mut command, &[libc::SYS_fork, libc::SYS_vfork].map(Refusal::deadly));
         command
     }
 }

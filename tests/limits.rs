@@ -1,27 +1,30 @@
 //! When there is no more to be had: processes, descriptors, segments, memory, room on the device.
 //! The error names the limit, and nothing is left.
 
+use std::ffi::CStr;
+
+use nix::errno::Errno::{EAGAIN, EINVAL, EMFILE, ENFILE, ENOLCK, ENOMEM, ENOSPC, ENOSYS};
+use nix::fcntl::open;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
 
 use crate::support::refusal::{Refusal, refuse};
-use crate::support::tracer::{Point, Side, freeze};
+use crate::support::tracer::{Point, Side, freeze, start_and_stop_parent};
 use crate::support::*;
 
-/// What the hint says of a limit on segments.
-const SEGMENTS: [&str; 3] = ["kernel.shmmni", "kernel.shmall", "ipcrm"];
+const HELLO: &str = "Hello, world";
+
+/// What is said when there may be no more segments.
+const SEGMENTS: &[&str] = &["shmget(", "ENOSPC", "kernel.shmmni", "kernel.shmall", "ipcrm"];
 
 #[test]
 fn when_no_more_processes_may_be_started_the_error_names_rlimit_nproc() {
     let scratch = Scratch::new();
-    // The limit does not hold for root, so root runs a copy that somebody else may execute, as
-    // somebody else.
-    let mut command = Command::new(scratch.copy_for_anybody());
-    command.env_remove("NO_COLOR").arg("--path").arg(scratch.path()).arg("Hello, world");
-    if Uid::effective().is_root() {
-        command.uid(65534).gid(65534);
-    }
+    // The limit does not hold for root.
+    let mut command = scratch.copy_as(65534);
+    command.arg("--path").arg(scratch.path()).arg(HELLO);
     // The same run without the limit: it is the limit that makes the difference.
-    run(&mut command).assert_delivered(12, "Hello, world");
+    run(&mut command).assert_delivered(12, HELLO);
     command.in_child(|| setrlimit(Resource::RLIMIT_NPROC, 1, 1));
     run(&mut command).assert_failed_with(&[
         "fork() failed",
@@ -43,55 +46,69 @@ fn with_too_few_descriptors_the_error_names_rlimit_nofile() {
     // With less than four, not even the dynamic linker can do its work.
     for limit in 4..=ENOUGH {
         let scratch = Scratch::new();
-        let mut command = scratch.sigshm(["Hello, world"]);
-        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
-        unsafe {
-            command.pre_exec(move || {
-                // What the test itself has inherited is not to be counted.
-                let flags = libc::CLOSE_RANGE_CLOEXEC as i32;
-                if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) < 0 {
-                    return Err(io::Error::last_os_error());
-                }
-                Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?)
-            })
-        };
-        let finished = run(&mut command);
+        let mut command = scratch.sigshm([HELLO]);
+        command.in_child(move || {
+            // What the test itself has inherited is not to be counted.
+            let flags = libc::CLOSE_RANGE_CLOEXEC as i32;
+            // SAFETY: the call takes numbers, and closes nothing before exec.
+            let marked = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) };
+            Errno::result(marked)?;
+            setrlimit(Resource::RLIMIT_NOFILE, limit, limit)
+        });
+        let finished = run(command);
         if limit == ENOUGH {
-            finished.assert_delivered(12, "Hello, world");
+            finished.assert_delivered(12, HELLO);
         } else {
             finished.assert_failed_with(&["EMFILE", "RLIMIT_NOFILE", "ulimit -n"]);
         }
     }
 }
 
-/// The steps at which a limit is set: each system call has two, its entry and its exit, and it
-/// makes no difference whether a limit is set after one call or before the next.
-fn steps() -> impl Iterator<Item = usize> {
-    (0..).step_by(2)
+/// Sets a limit of another process.
+fn limit(pid: Pid, resource: libc::__rlimit_resource_t, value: u64) {
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    // SAFETY: the kernel reads the limit, which lives until the call has returned.
+    let set = unsafe { libc::prlimit(pid.as_raw(), resource, &raw const limit, ptr::null_mut()) };
+    Errno::result(set).unwrap();
 }
 
 #[test]
-fn when_the_descriptors_run_out_at_any_step_the_error_names_rlimit_nofile() {
-    let (mut failed, mut delivered) = (0, 0);
-    for step in steps() {
-        let scratch = Scratch::new();
-        let point = Point::Step(Side::Parent, step);
-        let Ok(frozen) = freeze(&mut scratch.sigshm(["Hello, world"]), point) else {
-            break;
-        };
+fn when_descriptors_or_memory_run_out_at_any_step_of_a_process_the_error_names_the_limit() {
+    let pipe: &[&str] = &["pipe(…) failed", "EMFILE", "RLIMIT_NOFILE"];
+    let shmat: &[&str] = &["shmat(", "ENOMEM", "RLIMIT_AS", "ulimit -v"];
+    let rows = [
         // No more than the three that every process begins with.
-        limit(frozen.parent(), libc::RLIMIT_NOFILE, 3);
-        let finished = frozen.release().finish(TIMEOUT);
-        if finished.code == Some(0) {
-            finished.assert_delivered(12, "Hello, world");
-            delivered += 1;
-        } else {
-            finished.assert_failed_with(&["pipe(…) failed", "EMFILE", "RLIMIT_NOFILE"]);
-            failed += 1;
+        ("descriptors of the sender", Side::Parent, libc::RLIMIT_NOFILE, 3, pipe),
+        // What is mapped stays; nothing more may be.
+        ("memory of the sender", Side::Parent, libc::RLIMIT_AS, 0, shmat),
+        ("memory of the listener", Side::Child, libc::RLIMIT_AS, 0, shmat),
+    ];
+    at_once(rows, |(case, side, resource, value, parts)| {
+        let (mut failed, mut delivered) = (0, 0);
+        // Each system call has two steps, its entry and its exit, and it makes no difference
+        // whether a limit is set after one call or before the next.
+        for step in (0..).step_by(2) {
+            let scratch = Scratch::new();
+            let Ok(frozen) = freeze(&mut scratch.sigshm([HELLO]), Point::Step(side, step)) else {
+                break;
+            };
+            let pid = match side {
+                Side::Parent => frozen.parent(),
+                Side::Child => frozen.listener().unwrap(),
+            };
+            limit(pid, resource, value);
+            let finished = frozen.release().finish(TIMEOUT);
+            if finished.code == Some(0) {
+                finished.assert_delivered(12, HELLO);
+                delivered += 1;
+            } else {
+                finished.assert_failed_with(parts);
+                failed += 1;
+            }
         }
-    }
-    // Until the pipes are made, and afterwards.
-    assert!(failed >= 5 && delivered >= 5, "{failed} {delivered}");
+        // Until the pipes are made or the segment is attached, and afterwards.
+        assert!(failed >= 5 && delivered >= 5, "{case}: {failed} {delivered}");
+    });
 }
 
 #[test]
@@ -100,199 +117,99 @@ fn when_not_even_one_descriptor_may_be_waited_for_the_error_names_rlimit_nofile(
     let scratch = Scratch::new();
     let point = Point::Call(Side::Child, libc::SYS_write);
     // The parent waits, or is about to.
-    let frozen = freeze(&mut scratch.sigshm(["Hello, world"]), point).expect("there is a listener");
+    let frozen = freeze(&mut scratch.sigshm([HELLO]), point).expect("there is a listener");
     limit(frozen.parent(), libc::RLIMIT_NOFILE, 0);
     let finished = frozen.release().finish(TIMEOUT);
     finished.assert_failed_with(&["poll(", "EINVAL", "RLIMIT_NOFILE", "ulimit -n"]);
 }
 
 #[test]
-fn when_memory_runs_out_at_any_step_of_the_sender_the_error_names_rlimit_as() {
-    assert_memory_runs_out(Side::Parent);
-}
-
-#[test]
-fn when_memory_runs_out_at_any_step_of_the_listener_the_error_names_rlimit_as() {
-    assert_memory_runs_out(Side::Child);
-}
-
-#[track_caller]
-fn assert_memory_runs_out(side: Side) {
-    let (mut failed, mut delivered) = (0, 0);
-    for step in steps() {
-        let scratch = Scratch::new();
-        let mut command = scratch.sigshm(["Hello, world"]);
-        let Ok(frozen) = freeze(&mut command, Point::Step(side, step)) else {
-            break;
-        };
-        let pid = match side {
-            Side::Parent => frozen.parent(),
-            Side::Child => frozen.listener().unwrap(),
-        };
-        // What is mapped stays; nothing more may be.
-        limit(pid, libc::RLIMIT_AS, 0);
-        let finished = frozen.release().finish(TIMEOUT);
-        if finished.code == Some(0) {
-            finished.assert_delivered(12, "Hello, world");
-            delivered += 1;
-        } else {
-            finished.assert_failed_with(&["shmat(", "ENOMEM", "RLIMIT_AS", "ulimit -v"]);
-            failed += 1;
-        }
-    }
-    // Until the segment is attached, and afterwards.
-    assert!(failed >= 5 && delivered >= 5, "{failed} {delivered}");
-}
-
-/// Sets a limit of another process.
-fn limit(pid: Pid, resource: libc::__rlimit_resource_t, value: u64) {
-    let limit = libc::rlimit { rlim_cur: value, rlim_max: libc::RLIM_INFINITY };
-    let mut before = limit;
-    // SAFETY: both pointers are to values that live until the call has returned.
-    unsafe { libc::prlimit(pid.as_raw(), resource, std::ptr::null(), &raw mut before) };
-    let limit = libc::rlimit { rlim_max: before.rlim_max, ..limit };
-    // SAFETY: as above.
-    let set =
-        unsafe { libc::prlimit(pid.as_raw(), resource, &raw const limit, std::ptr::null_mut()) };
-    assert_eq!(set, 0, "{}", io::Error::last_os_error());
-}
-
-/// A run for which the kernel refuses a system call.
-fn refused(scratch: &Scratch, refusal: Refusal) -> Finished {
-    let mut command = scratch.sigshm(["Hello, world"]);
-    refuse(&mut command, [refusal]);
-    run(&mut command)
-}
-
-#[test]
 fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_the_limit() {
-    let new_file = libc::O_NONBLOCK as u32;
-    let fork = [libc::SYS_clone, libc::SYS_clone3];
-    let read_only = libc::SHM_RDONLY as u32;
-    let cases: &[(Refusal, &[&str])] = &[
-        (
-            Refusal::of(libc::SYS_openat, libc::EMFILE).when(2, new_file, new_file),
-            &["open(", "shared_path", "EMFILE", "RLIMIT_NOFILE"],
-        ),
-        (
-            Refusal::of(libc::SYS_openat, libc::ENFILE).when(2, new_file, new_file),
-            &["open(", "shared_path", "ENFILE", "fs.file-max"],
-        ),
-        (Refusal::of(libc::SYS_pipe2, libc::EMFILE), &["pipe(", "EMFILE", "RLIMIT_NOFILE"]),
-        (
-            Refusal::of(libc::SYS_pipe2, libc::ENFILE),
-            &["pipe(", "ENFILE", "fs.file-max", "fs.pipe-user-pages-hard"],
-        ),
-        (Refusal::of(fork[0], libc::ENOMEM), &["fork() failed", "ENOMEM", "memory"]),
-        (Refusal::of(fork[0], libc::EAGAIN), &["fork() failed", "EAGAIN", "RLIMIT_NPROC"]),
-        (
-            Refusal::of(libc::SYS_shmget, libc::ENOSPC),
-            &["shmget(", "ENOSPC", SEGMENTS[0], SEGMENTS[1], SEGMENTS[2]],
-        ),
-        (Refusal::of(libc::SYS_shmget, libc::ENOMEM), &["shmget(", "ENOMEM", "memory"]),
-        (Refusal::of(libc::SYS_shmget, libc::ENFILE), &["shmget(", "ENFILE", "fs.file-max"]),
-        (Refusal::of(libc::SYS_shmget, libc::EINVAL), &["shmget(", "EINVAL", "kernel.shmmax"]),
-        (Refusal::of(libc::SYS_shmget, libc::ENOSYS), &["shmget(", "ENOSYS", "CONFIG_SYSVIPC"]),
-        (
-            Refusal::of(libc::SYS_flock, libc::ENOLCK),
-            &["flock(", "ENOLCK", "no memory for one more lock", "--path"],
-        ),
+    let [pipe, fork, shmget, flock, shmat] =
+        [libc::SYS_pipe2, libc::SYS_clone, libc::SYS_shmget, libc::SYS_flock, libc::SYS_shmat]
+            .map(|call| move |errno| Refusal::of(call, errno));
+    let rows: &[(Refusal, &[&str])] = &[
+        (Refusal::open(EMFILE), &["open(", "shared_path", "EMFILE", "RLIMIT_NOFILE"]),
+        (Refusal::open(ENFILE), &["open(", "shared_path", "ENFILE", "fs.file-max"]),
+        (pipe(EMFILE), &["pipe(", "EMFILE", "RLIMIT_NOFILE"]),
+        (pipe(ENFILE), &["pipe(", "ENFILE", "fs.file-max", "fs.pipe-user-pages-hard"]),
+        (fork(ENOMEM), &["fork() failed", "ENOMEM", "memory"]),
+        (fork(EAGAIN), &["fork() failed", "EAGAIN", "RLIMIT_NPROC"]),
+        (shmget(ENOSPC), SEGMENTS),
+        (shmget(ENOMEM), &["shmget(", "ENOMEM", "memory"]),
+        (shmget(ENFILE), &["shmget(", "ENFILE", "fs.file-max"]),
+        (shmget(EINVAL), &["shmget(", "EINVAL", "kernel.shmmax"]),
+        (shmget(ENOSYS), &["shmget(", "ENOSYS", "CONFIG_SYSVIPC"]),
+        (flock(ENOLCK), &["flock(", "ENOLCK", "no memory for one more lock", "--path"]),
         // The sender, and then only the listener.
-        (Refusal::of(libc::SYS_shmat, libc::ENOMEM), &["shmat(", "ENOMEM", "RLIMIT_AS"]),
-        (
-            Refusal::of(libc::SYS_shmat, libc::ENOMEM).when(2, read_only, read_only),
-            &["shmat(", "SHM_RDONLY", "ENOMEM", "RLIMIT_AS"],
-        ),
+        (shmat(ENOMEM), &["shmat(", "ENOMEM", "RLIMIT_AS"]),
+        (Refusal::read_only_shmat(ENOMEM), &["shmat(", "SHM_RDONLY", "ENOMEM", "RLIMIT_AS"]),
     ];
-    for &(refusal, parts) in cases {
+    for &(refusal, parts) in rows {
         let scratch = Scratch::new();
-        refused(&scratch, refusal).assert_failed_with(parts);
+        run(refuse(scratch.sigshm([HELLO]), &[refusal])).assert_failed_with(parts);
         scratch.assert_nothing_left();
         // And with the obstacle out of the way, everything is as it should be.
-        run(scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
+        run(scratch.sigshm([HELLO])).assert_delivered(12, HELLO);
     }
 }
 
 #[test]
 fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
-    const CALLS: [&str; 16] = [
-        "openat",
-        "flock",
-        "rt_sigaction",
-        "rt_sigprocmask",
-        "pipe2",
-        "clone",
-        "read",
-        "write",
-        "shmget",
-        "shmat",
-        "shmctl",
-        "shmdt",
-        "kill",
-        "wait4",
-        "pselect6",
-        "newfstatat",
+    const CALLS: [[&str; 4]; 4] = [
+        ["openat", "flock", "rt_sigaction", "rt_sigprocmask"],
+        ["pipe2", "clone", "read", "write"],
+        ["shmget", "shmat", "shmctl", "shmdt"],
+        ["kill", "wait4", "pselect6", "newfstatat"],
     ];
     if Command::new("strace").arg("-V").output().is_err() {
         return not_tested("each call that fails", "there is no strace");
     }
-    let (tried, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    // How the runs ended in which this call failed.
     let each = |call: &str| {
+        let mut codes = Vec::new();
         for number in 1.. {
+            // What could not be removed or ended is removed and ended with the folder.
             let scratch = Scratch::unchecked();
             let log = scratch.dir().join("log");
-            let program = scratch.sigshm(["Hello, world"]);
+            let program = scratch.sigshm([HELLO]);
             let mut strace = Command::new("strace");
             strace.args(["-f", "-qq", "-e", &format!("inject={call}:error=EIO:when={number}")]);
             strace.arg("-o").arg(&log).arg(program.get_program()).args(program.get_args());
             strace.env_remove("NO_COLOR");
             with_default_signals(&mut strace);
-            let finished = run(&mut strace);
-            if !std::fs::read_to_string(log).unwrap().contains("(INJECTED)") {
+            let finished = run(strace);
+            if !fs::read_to_string(log).unwrap().contains("(INJECTED)") {
                 break;
             }
-            tried.fetch_add(1, Ordering::Relaxed);
-            let said: Vec<&str> = finished.stderr.lines().collect();
             // Before `main`, the dynamic linker and the standard library speak for themselves.
             let theirs = ["error while loading shared libraries", "fatal runtime error"];
             let before_main = finished.text().is_empty()
                 && theirs.iter().any(|words| finished.stderr.contains(words));
-            let is_right = match finished.code {
-                Some(0) => said.is_empty(),
+            let said: Vec<_> = finished.stderr.lines().map(|it| it.split(": ").nth(1)).collect();
+            let is_right = match (finished.code, &said[..]) {
+                (Some(0), []) => true,
+                (Some(1), [Some("error")]) => finished.stderr.starts_with("sigshm: "),
                 // What could not be removed or ended is said too.
-                Some(1) => match said[..] {
-                    [error] => error.starts_with("sigshm: error: "),
-                    [one, other] => {
-                        let mut starts = [one, other].map(|it| it.split(": ").nth(1));
-                        starts.sort();
-                        starts == [Some("cleaning up"), Some("error")]
-                    }
-                    _ => false,
-                },
-                _ => false,
+                (Some(1), [Some("cleaning up"), Some("error")]) => true,
+                (Some(1), [Some("error"), Some("cleaning up")]) => true,
+                _ => before_main,
             };
-            assert!(is_right || before_main, "{call} number {number}: {finished:#?}");
-            failed.fetch_add(usize::from(finished.code == Some(1)), Ordering::Relaxed);
-            // What could not be removed or ended is removed and ended with the folder.
+            assert!(is_right, "{call} number {number}: {finished:#?}");
+            codes.push(finished.code);
         }
+        codes
     };
-    thread::scope(|scope| {
-        for calls in CALLS.chunks(CALLS.len() / 4) {
-            scope.spawn(|| calls.iter().for_each(|call| each(call)));
-        }
-    });
-    let (tried, failed) = (tried.into_inner(), failed.into_inner());
-    assert!(tried > 40 && failed > 20, "{tried} {failed}");
+    let codes: Vec<_> = at_once(CALLS, |calls| calls.map(each).concat()).concat();
+    let failed = codes.iter().filter(|it| **it == Some(1)).count();
+    assert!(codes.len() > 40 && failed > 20, "{} {failed}", codes.len());
 }
 
 #[test]
 fn a_run_that_cannot_attach_its_segment_is_told_to_remove_its_own() {
     let scratch = Scratch::new();
-    let mut command = scratch.sigshm(["--explain", "--color=never", "Hello, world"]);
-    let refusal = Refusal::of(libc::SYS_shmat, libc::ENOMEM);
-    // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
-    unsafe { command.pre_exec(move || refusal.install()) };
-    let finished = run(&mut command);
+    let command = scratch.sigshm(["--explain", "--color=never", HELLO]);
+    let finished = run(refuse(command, &[Refusal::of(libc::SYS_shmat, ENOMEM)]));
     finished.assert_failed_with(&["shmat(", "ENOMEM"]);
     let text = finished.text();
     assert!(text.contains("  removes the segment\n"), "{text}");
@@ -302,15 +219,14 @@ fn a_run_that_cannot_attach_its_segment_is_told_to_remove_its_own() {
 #[test]
 fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
     let scratch = Scratch::new();
-    let whole = run(scratch.sigshm(["Hello, world"])).text().to_owned();
+    let whole = run(scratch.sigshm([HELLO])).text().to_owned();
     let lines: Vec<&str> = whole.split_inclusive('\n').collect();
     assert_eq!(lines.len(), 11);
     for line in lines {
         let scratch = Scratch::new();
         // Every write of this length fails, and so the first line that has it.
-        let refusal =
-            Refusal::of(libc::SYS_write, libc::ENOSPC).when(2, u32::MAX, line.len() as u32);
-        let finished = refused(&scratch, refusal);
+        let refusal = Refusal::of(libc::SYS_write, ENOSPC).if_is(2, line.len() as i32);
+        let finished = run(refuse(scratch.sigshm([HELLO]), &[refusal]));
         if finished.code == Some(0) {
             // Only where the length depends on a PID, and this one has more digits than the one
             // before, or less.
@@ -327,77 +243,50 @@ fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
     }
 }
 
-/// Moves the calling process into a namespace of its own for System V IPC, and sets limits there.
-///
-/// Allocates nothing, so that it may be called between fork and exec.
-fn in_a_namespace_with(limit: &std::ffi::CStr, value: &[u8]) -> io::Result<()> {
-    let mut flags = CloneFlags::CLONE_NEWIPC;
-    if !Uid::effective().is_root() {
-        flags |= CloneFlags::CLONE_NEWUSER;
-    }
-    unshare(flags)?;
-    // SAFETY: the path is NUL-terminated, the bytes written are `value`'s, and the segment made
-    // first is nobody else's.
-    unsafe {
-        // One segment, so that a limit of one is reached.
-        if libc::shmget(libc::IPC_PRIVATE, 1, 0o600) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let file = libc::open(limit.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if file < 0 || libc::write(file, value.as_ptr().cast(), value.len()) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        libc::close(file);
-    }
-    Ok(())
+/// Moves the calling process into a namespace of its own for System V IPC, and sets a limit of one
+/// there, which is reached. It may be called between fork and exec.
+fn into_full_namespace(limit: &CStr) -> nix::Result<()> {
+    let users =
+        if Uid::effective().is_root() { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
+    unshare(CloneFlags::CLONE_NEWIPC | users)?;
+    create_segment(libc::IPC_PRIVATE, 1, 0o600)?;
+    let file = open(limit, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    write(file, b"1").map(drop)
 }
 
 #[test]
 fn when_the_system_has_no_more_segments_the_error_names_shmmni_and_shmall() {
     for limit in [c"/proc/sys/kernel/shmmni", c"/proc/sys/kernel/shmall"] {
         let scratch = Scratch::new();
-        let mut command = scratch.sigshm(["Hello, world"]);
-        // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
-        unsafe { command.pre_exec(move || in_a_namespace_with(limit, b"1")) };
-        let expected = ["shmget(", "ENOSPC", SEGMENTS[0], SEGMENTS[1], SEGMENTS[2]];
-        match command.output() {
-            Ok(output) => {
-                let stderr = String::from_utf8(output.stderr).unwrap();
-                assert_eq!(output.status.code(), Some(1), "{stderr}");
-                assert_eq!(stderr.lines().count(), 1, "{stderr}");
-                for part in expected {
-                    assert!(stderr.contains(part), "{part:?} is not in {stderr:?}");
-                }
-            }
-            Err(error) => {
-                // Then the kernel only says so.
-                let what = format!("reaching {limit:?}");
-                not_tested(&what, &format!("there are no IPC namespaces here ({error})"));
-                let refusal = Refusal::of(libc::SYS_shmget, libc::ENOSPC);
-                refused(&scratch, refusal).assert_failed_with(&expected);
-            }
+        let mut command = scratch.sigshm([HELLO]);
+        command.in_child(move || into_full_namespace(limit));
+        if let Err(error) = command.output() {
+            let why = format!("there are no IPC namespaces here ({error})");
+            not_tested(&format!("reaching {limit:?}"), &why);
+            // Then the kernel only says so.
+            command = scratch.sigshm([HELLO]);
+            command = refuse(command, &[Refusal::of(libc::SYS_shmget, ENOSPC)]);
         }
-        // In the system's own namespace. What was made in the other one has gone with it.
+        run(command).assert_failed_with(SEGMENTS);
     }
 }
 
 /// A run that is started with so many open descriptors that what it opens itself is beyond
 /// FD_SETSIZE.
 fn with_many_descriptors(scratch: &Scratch, option: &str) -> Command {
-    let mut command = scratch.sigshm([option, "--timeout=60", "Hello, world"]);
-    // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
-    unsafe {
-        command.pre_exec(|| {
-            setrlimit(Resource::RLIMIT_NOFILE, 2048, 2048)?;
-            // Standard input, again and again: exec does not close these.
-            for descriptor in 3..1100 {
-                // What is open here already, exec closes, and not before; then `spawn` returns.
+    let mut command = scratch.sigshm([option, "--timeout=60", HELLO]);
+    command.in_child(|| {
+        setrlimit(Resource::RLIMIT_NOFILE, 2048, 2048)?;
+        // Standard input, again and again: exec does not close these.
+        for descriptor in 3..1100 {
+            // SAFETY: what is open here already, exec closes, and not before; then `spawn` returns.
+            unsafe {
                 libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 1100);
                 libc::dup2(0, descriptor);
             }
-            Ok(())
-        })
-    };
+        }
+        Ok(())
+    });
     command
 }
 
@@ -410,9 +299,10 @@ fn assert_names_fd_setsize(finished: &Finished) {
         "fewer open files",
     ]);
     // No call was made that could have failed. And it does not help to raise RLIMIT_NOFILE.
-    let untrue = ["failed", "EINVAL", "RLIMIT_NOFILE"];
-    let is_said = |it: &&str| finished.stderr.contains(it) || finished.text().contains(it);
-    assert_eq!(untrue.iter().find(|it| is_said(it)), None, "{finished:#?}");
+    for untrue in ["failed", "EINVAL", "RLIMIT_NOFILE"] {
+        let said = [finished.stderr.as_str(), finished.text()].concat();
+        assert!(!said.contains(untrue), "{finished:#?}");
+    }
 }
 
 #[test]
@@ -421,7 +311,7 @@ fn started_with_more_descriptors_than_can_be_waited_for_it_delivers_or_fails_cle
     let finished = run(with_many_descriptors(&scratch, "--wait=spin"));
     // It delivers if the signal comes while the listener spins.
     if finished.code == Some(0) {
-        finished.assert_delivered(12, "Hello, world");
+        finished.assert_delivered(12, HELLO);
     } else {
         assert_names_fd_setsize(&finished);
     }
@@ -431,16 +321,11 @@ fn started_with_more_descriptors_than_can_be_waited_for_it_delivers_or_fails_cle
 fn a_listener_that_must_sleep_with_more_descriptors_than_can_be_waited_for_fails_clearly() {
     for option in ["--wait=spin", "--wait=sleep", "--explain"] {
         let scratch = Scratch::new();
-        let point = Point::Call(Side::Parent, libc::SYS_shmget);
-        let mut command = with_many_descriptors(&scratch, option);
-        let frozen = freeze(&mut command, point).expect("there is a sender");
-        // The sender is stopped when that call is done. No signal comes, and the listener stops
-        // spinning.
-        let (parent, listener) = (frozen.parent(), frozen.listener().unwrap());
-        kill(parent, SIGSTOP).unwrap();
-        let released = frozen.release();
+        // No signal comes, and the listener stops spinning.
+        let run = start_and_stop_parent(&mut with_many_descriptors(&scratch, option));
+        let listener = run.listener().unwrap();
         wait_until("the listener has ended", || state(listener) == Some('Z'));
-        kill(parent, SIGCONT).unwrap();
-        assert_names_fd_setsize(&released.finish(TIMEOUT));
+        kill(run.parent(), SIGCONT).unwrap();
+        assert_names_fd_setsize(&run.finish(TIMEOUT));
     }
 }

@@ -5,267 +5,181 @@ use std::os::unix::fs::{chown, symlink};
 use crate::support::refusal::{Refusal, SYS_POLL, confine, refuse};
 use crate::support::*;
 
-/// The limit for a run to which a call is refused. It waits for nothing longer than a second, and
-/// no `--timeout` here that is reached is longer.
-const SOON: Duration = Duration::from_secs(10);
+const HELLO: &str = "Hello, world";
 
-/// What a policy answers with.
-const ANSWERS: [Errno; 3] = [Errno::EPERM, Errno::EACCES, Errno::ENOSYS];
-
-/// The call is refused with this errno, whatever its arguments are.
-fn any(call: libc::c_long, errno: Errno) -> Refusal {
-    Refusal::of(call, errno as i32)
-}
-
-/// The call is refused if this argument is this.
-fn only(call: libc::c_long, argument: u32, value: u32, errno: Errno) -> Refusal {
-    any(call, errno).when(argument, u32::MAX, value)
-}
-
-/// shmctl(2) is refused for this command. (Some machines add a bit to it, IPC_64.)
-fn shmctl(command: i32, errno: Errno) -> Refusal {
-    any(libc::SYS_shmctl, errno).when(1, 0xff, command as u32)
-}
-
-fn kill_by(signal: Signal, errno: Errno) -> Refusal {
-    only(libc::SYS_kill, 1, signal as u32, errno)
-}
-
-/// What a filter refuses, and what the error calls it.
-type Refused = (&'static str, Vec<Refusal>);
+/// What the error calls the refused call, what a policy answers it with, and how it is refused.
+type Row = (&'static str, Errno, Refusal);
 
 /// Calls that every sender makes. (Nearly all are told from those of the dynamic linker and the
 /// standard library, which could not start without, by an argument.)
-fn senders_calls(errno: Errno) -> Vec<Refused> {
-    let new_file = libc::O_NONBLOCK as u32;
-    let one = |name, refusal| (name, vec![refusal]);
-    vec![
-        one("open(", any(libc::SYS_openat, errno).when(2, new_file, new_file)),
-        one("flock(", any(libc::SYS_flock, errno)),
-        one("ftok(", only(libc::SYS_newfstatat, 3, 0, errno)),
-        one("sigprocmask(", only(libc::SYS_rt_sigprocmask, 0, libc::SIG_SETMASK as u32, errno)),
-        one("sigaction(SIGCHLD", only(libc::SYS_rt_sigaction, 0, libc::SIGCHLD as u32, errno)),
-        one("sigaction([", only(libc::SYS_rt_sigaction, 0, libc::SIGTERM as u32, errno)),
-        one("shmget(", any(libc::SYS_shmget, errno)),
-        one("shmat(", any(libc::SYS_shmat, errno)),
-        one("IPC_STAT", shmctl(libc::IPC_STAT, errno)),
-        one("IPC_RMID", shmctl(libc::IPC_RMID, errno)),
-        one("kill(", any(libc::SYS_kill, errno)),
-        one("kill(", kill_by(SIGUSR1, errno)),
-        one("write(1, ", only(libc::SYS_write, 0, 1, errno)),
-    ]
+fn senders_calls() -> Vec<Row> {
+    with_each_answer(|errno| {
+        let any = |call| Refusal::of(call, errno);
+        [
+            ("open(", Refusal::open(errno)),
+            ("flock(", any(libc::SYS_flock)),
+            ("ftok(", any(libc::SYS_newfstatat).if_is(3, 0)),
+            ("sigprocmask(", any(libc::SYS_rt_sigprocmask).if_is(0, libc::SIG_SETMASK)),
+            ("sigaction(SIGCHLD", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGCHLD)),
+            ("sigaction([", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGTERM)),
+            ("shmget(", any(libc::SYS_shmget)),
+            ("shmat(", any(libc::SYS_shmat)),
+            ("IPC_STAT", Refusal::shmctl(libc::IPC_STAT, errno)),
+            ("IPC_RMID", Refusal::shmctl(libc::IPC_RMID, errno)),
+            ("kill(", any(libc::SYS_kill)),
+            ("kill(", any(libc::SYS_kill).if_is(1, libc::SIGUSR1)),
+            ("write(1, ", any(libc::SYS_write).if_is(0, 1)),
+        ]
+    })
 }
 
 /// Calls that only two connected processes make. poll(2) is that of one descriptor, and read(2) and
 /// write(2) those of one byte.
-fn demos_calls(errno: Errno) -> Vec<Refused> {
-    let read_only = libc::SHM_RDONLY as u32;
-    vec![
-        ("pipe(", vec![any(libc::SYS_pipe2, errno)]),
-        ("fork(", vec![any(libc::SYS_clone, errno), any(libc::SYS_clone3, errno)]),
-        ("sigaction(SIGUSR1", vec![only(libc::SYS_rt_sigaction, 0, 10, errno)]),
-        ("write(", vec![only(libc::SYS_write, 2, 1, errno)]),
-        ("read(", vec![only(libc::SYS_read, 2, 1, errno)]),
-        ("poll(", vec![only(SYS_POLL, 1, 1, errno)]),
-        ("pselect(", vec![any(libc::SYS_pselect6, errno)]),
-        ("SHM_RDONLY", vec![any(libc::SYS_shmat, errno).when(2, read_only, read_only)]),
-        ("waitpid(", vec![any(libc::SYS_wait4, errno)]),
-    ]
+fn demos_calls() -> Vec<Row> {
+    with_each_answer(|errno| {
+        let any = |call| Refusal::of(call, errno);
+        [
+            ("pipe(", any(libc::SYS_pipe2)),
+            ("fork(", any(libc::SYS_clone)),
+            ("sigaction(SIGUSR1", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGUSR1)),
+            ("write(", any(libc::SYS_write).if_is(2, 1)),
+            ("read(", any(libc::SYS_read).if_is(2, 1)),
+            ("poll(", any(SYS_POLL).if_is(1, 1)),
+            ("pselect(", any(libc::SYS_pselect6)),
+            ("SHM_RDONLY", Refusal::read_only_shmat(errno)),
+            ("waitpid(", any(libc::SYS_wait4)),
+        ]
+    })
 }
 
-fn sockets_calls(errno: Errno) -> Vec<Refused> {
-    vec![
-        ("socketpair(", vec![any(libc::SYS_socketpair, errno)]),
-        ("send(", vec![any(libc::SYS_sendto, errno)]),
-        ("recv(", vec![any(libc::SYS_recvfrom, errno)]),
-    ]
+fn sockets_calls() -> Vec<Row> {
+    with_each_answer(|errno| {
+        [
+            ("socketpair(", Refusal::of(libc::SYS_socketpair, errno)),
+            ("send(", Refusal::of(libc::SYS_sendto, errno)),
+            ("recv(", Refusal::of(libc::SYS_recvfrom, errno)),
+        ]
+    })
+}
+
+fn with_each_answer<const N: usize>(
+    calls: impl Fn(Errno) -> [(&'static str, Refusal); N],
+) -> Vec<Row> {
+    let rows = |errno| calls(errno).map(|(call, refusal)| (call, errno, refusal));
+    [Errno::EPERM, Errno::EACCES, Errno::ENOSYS].into_iter().flat_map(rows).collect()
 }
 
 /// What is wrong with what was said of a call that a policy refuses.
-fn faults(call: &str, errno: Errno, stderr: &str) -> Vec<String> {
-    let mut parts = vec![call.to_owned(), format!("{errno:?}"), "policy".into(), "seccomp".into()];
+fn faults(call: &str, errno: Errno, finished: &Finished) -> Vec<String> {
+    let (stderr, errno_name) = (&finished.stderr, format!("{errno:?}"));
+    let mut parts = vec![call, &errno_name, "policy", "seccomp"];
     // A kernel without it would not have given a segment to attach.
     if call == "shmget(" && errno == Errno::ENOSYS {
-        parts.push("CONFIG_SYSVIPC".into());
+        parts.push("CONFIG_SYSVIPC");
     }
     // Each would be advice that does not help, or a clause that follows nothing.
-    let untrue = ["chmod", "run both as one user", "another user", "; or ", "--path"];
+    let mut untrue = vec!["chmod", "run both as one user", "another user", "; or ", "--path"];
     // A policy may be about this file alone.
-    let is_of_file = ["open(", "ftok("].contains(&call) && errno == Errno::EACCES;
-    let untrue = &untrue[..untrue.len() - usize::from(is_of_file)];
-    let missing =
-        parts.into_iter().filter(|it| !stderr.contains(it)).map(|it| format!("no {it:?}"));
+    if ["open(", "ftok("].contains(&call) && errno == Errno::EACCES {
+        untrue.pop();
+    }
+    let ends = (finished.code != Some(1)).then(|| "another exit status".to_owned());
+    let speaks = (!stderr.starts_with("sigshm: ")).then(|| "somebody else speaks".to_owned());
+    let missing = parts.iter().filter(|it| !stderr.contains(**it)).map(|it| format!("no {it:?}"));
     let said = untrue.iter().filter(|it| stderr.contains(**it)).map(|it| format!("has {it:?}"));
-    missing.chain(said).collect()
+    ends.into_iter().chain(speaks).chain(missing).chain(said).collect()
 }
 
-/// Fails with all the cases that went wrong, and not just the first.
-#[derive(Default)]
-struct Report(Vec<String>);
-
-impl Report {
-    fn add(&mut self, call: &str, errno: Errno, outcome: Result<Finished, String>) {
-        let (mut faults, stderr) = match outcome {
-            Ok(it) if it.code == Some(1) => (faults(call, errno, &it.stderr), it.stderr),
-            Ok(it) => (vec![format!("ends with {:?} {:?}", it.code, it.signal)], it.stderr),
-            Err(why) => (vec![why], String::new()),
-        };
-        if !stderr.starts_with("sigshm: ") && !stderr.is_empty() {
-            faults.push("somebody else speaks".to_owned());
-        }
-        if !faults.is_empty() {
-            self.0.push(format!("{call} {errno:?}: {} in {stderr:?}", faults.join(", ")));
-        }
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            let Self(lines) = self;
-            assert!(lines.is_empty(), "{} are wrong:\n{}", lines.len(), lines.join("\n"));
-        }
-    }
-}
-
-fn listener(mut command: Command) -> Program {
-    command.arg("--listen");
-    let listener = Program::start(command);
-    listener.until_printed("# Registering");
-    listener
+/// Each of these runs fails, and says that it is a policy. If not, this tells all the rows that
+/// went wrong, and not just the first.
+#[track_caller]
+fn assert_a_policy_is_named(rows: &[Row], run: impl Fn(&Row) -> Finished + Sync) {
+    // Some at a time, as some wait. With all at once, each would take long.
+    let outcomes = rows.chunks(9).flat_map(|rows| at_once(rows, |row| (row, run(row))));
+    let wrong = outcomes.filter_map(|((call, errno, _), finished)| {
+        let faults = faults(call, *errno, &finished);
+        (!faults.is_empty()).then(|| format!("{call} {errno:?}: {faults:?} in {finished:?}"))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
 fn a_run_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
-    let mut report = Report::default();
-    for errno in ANSWERS {
-        for (call, refusals) in senders_calls(errno).into_iter().chain(demos_calls(errno)) {
-            let scratch = Scratch::new().checked_if(call != "IPC_RMID");
-            let mut command = scratch.sigshm(["--wait=sleep", "Hello, world"]);
-            refuse(&mut command, refusals);
-            report.add(call, errno, Program::start(&mut command).finish_within(SOON));
-        }
-        for (call, refusals) in sockets_calls(errno) {
-            let scratch = Scratch::new();
-            let mut command = scratch.via_socket(["Hello, world"]);
-            refuse(&mut command, refusals);
-            report.add(call, errno, Program::start(&mut command).finish_within(SOON));
-        }
-    }
+    let rows = [senders_calls(), demos_calls()].concat();
+    assert_a_policy_is_named(&rows, |&(call, errno, refusal)| {
+        let scratch = Scratch::new().checked_if(call != "IPC_RMID");
+        // A C library's fork(3) may make this call too.
+        let refusals = [refusal, Refusal::of(libc::SYS_clone3, errno)];
+        run(refuse(scratch.sigshm(["--wait=sleep", HELLO]), &refusals))
+    });
+    assert_a_policy_is_named(&sockets_calls(), |&(_, _, refusal)| {
+        run(refuse(Scratch::new().via_socket([HELLO]), &[refusal]))
+    });
 }
 
 #[test]
 fn a_separate_sender_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
-    let mut report = Report::default();
-    for errno in ANSWERS {
-        for (call, refusals) in senders_calls(errno) {
-            let scratch = Scratch::unchecked();
-            let listener = listener(scratch.sigshm([""; 0]));
-            let to = listener.pid().to_string();
-            let mut command = scratch.sigshm(["--to", &to, "Hello, world"]);
-            refuse(&mut command, refusals);
-            report.add(call, errno, Program::start(&mut command).finish_within(SOON));
-            if call != "IPC_RMID" && !listener.is_alive() {
-                let why = "the listener has ended".to_owned();
-                report.add(call, errno, Err(why));
-            }
-        }
-    }
+    assert_a_policy_is_named(&senders_calls(), |&(call, errno, refusal)| {
+        let scratch = Scratch::unchecked();
+        let listener = scratch.listen(&[]);
+        let finished = run(refuse(scratch.sender(listener.pid(), &[], HELLO), &[refusal]));
+        assert!(call == "IPC_RMID" || listener.is_alive(), "{call} {errno}: it has ended");
+        finished
+    });
 }
 
 #[test]
 fn a_separate_listener_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
-    let mut report = Report::default();
-    for errno in ANSWERS {
-        let at_once = ["ftok(", "sigprocmask(", "sigaction(SIGUSR1", "pselect("];
-        let calls = senders_calls(errno).into_iter().chain(demos_calls(errno));
-        for (call, refusals) in calls.filter(|(call, _)| at_once.contains(call)) {
-            let scratch = Scratch::new();
-            let mut command = scratch.sigshm(["--listen"]);
-            refuse(&mut command, refusals);
-            report.add(call, errno, Program::start(&mut command).finish_within(SOON));
-        }
-    }
+    let mut rows = [senders_calls(), demos_calls()].concat();
+    let early = ["ftok(", "sigprocmask(", "sigaction(SIGUSR1", "pselect("];
+    rows.retain(|(call, ..)| early.contains(call));
+    assert_eq!(rows.len(), 12);
+    assert_a_policy_is_named(&rows, |&(_, _, refusal)| {
+        run(refuse(Scratch::new().sigshm(["--listen"]), &[refusal]))
+    });
 }
 
 #[test]
 fn a_separate_listener_that_may_not_look_at_the_message_says_that_it_is_a_policy() {
-    let mut report = Report::default();
-    for errno in ANSWERS {
-        let looks = ["shmget(", "shmat(", "IPC_STAT"];
-        for (call, refusals) in senders_calls(errno) {
-            if !looks.contains(&call) {
-                continue;
-            }
-            let scratch = Scratch::new();
-            let mut command = scratch.sigshm([""; 0]);
-            refuse(&mut command, refusals);
-            let listener = listener(command);
-            let pid = listener.pid();
-            let to = ["--timeout=1", "--to", &pid.to_string(), "Hello, world"].map(str::to_owned);
-            let sent = run(scratch.sigshm(to));
-            assert_eq!(sent.code, Some(1), "{sent:#?}");
-            wait_until("it has looked, and has ended or listens again", || {
-                !listener.is_alive() || !is_pending(pid) && state(pid) == Some('S')
-            });
-            // It may go on listening: somebody else's segment could be in the way.
-            kill(pid, SIGTERM).unwrap();
-            let mut finished = listener.finish();
-            finished.code = Some(finished.code.unwrap_or(1));
-            report.add(call, errno, Ok(finished));
-        }
-    }
+    let mut rows = senders_calls();
+    rows.retain(|(call, ..)| ["shmget(", "shmat(", "IPC_STAT"].contains(call));
+    assert_eq!(rows.len(), 9);
+    assert_a_policy_is_named(&rows, |&(_, _, refusal)| {
+        let scratch = Scratch::new();
+        let listener = Program::start(refuse(scratch.sigshm(["--listen"]), &[refusal]));
+        listener.until_printed("# Registering");
+        let pid = listener.pid();
+        let sent = run(scratch.sender(pid, &["--timeout=1"], HELLO));
+        assert_eq!(sent.code, Some(1), "{sent:#?}");
+        wait_until("it has looked, and has ended or listens again", || {
+            !listener.is_alive() || !is_pending(pid) && state(pid) == Some('S')
+        });
+        // It may go on listening: somebody else's segment could be in the way.
+        kill(pid, SIGTERM).unwrap();
+        let finished = listener.finish();
+        Finished { code: finished.code.or(Some(1)), ..finished }
+    });
 }
 
 #[test]
 fn a_leftover_whose_status_a_policy_hides_is_not_called_another_users() {
-    let mut report = Report::default();
-    for errno in ANSWERS {
+    let mut rows = senders_calls();
+    rows.retain(|(call, ..)| *call == "IPC_STAT");
+    assert_a_policy_is_named(&rows, |&(_, _, refusal)| {
         let scratch = Scratch::unchecked();
         leave_behind(&scratch);
-        let mut command = scratch.sigshm(["--timeout=1", "Hello, world"]);
-        refuse(&mut command, [shmctl(libc::IPC_STAT, errno)]);
-        report.add("IPC_STAT", errno, Program::start(&mut command).finish_within(SOON));
-    }
+        run(refuse(scratch.sigshm(["--timeout=1", HELLO]), &[refusal]))
+    });
 }
 
-#[test]
-fn a_file_that_its_mode_opens_and_landlock_does_not_is_refused_by_a_policy() {
-    let scratch = Scratch::new();
-    fs::set_permissions(scratch.path(), Permissions::from_mode(0o644)).unwrap();
-    for path in [scratch.path(), scratch.dir().to_owned()] {
-        let mut command = sigshm();
-        command.arg("--path").arg(path).arg("Hello, world");
-        if let Err(error) = confine(&mut command, scratch.dir()) {
-            return not_tested("a file that Landlock denies", &error.to_string());
-        }
-        assert_says(&run(&mut command), &["open(", "EACCES", "policy"], &["chmod"]);
-    }
-}
+// Files: a policy, or a mode, or an access control list.
 
-#[test]
-fn a_file_of_ours_that_a_policy_closes_to_every_look_is_not_to_be_opened_by_chmod() {
-    let scratch = Scratch::new();
-    fs::set_permissions(scratch.path(), Permissions::from_mode(0o600)).unwrap();
-    let mut command = scratch.sigshm(["Hello, world"]);
-    let new_file = libc::O_NONBLOCK as u32;
-    let open = any(libc::SYS_openat, Errno::EACCES).when(2, new_file, new_file);
-    let looks = [libc::SYS_faccessat, libc::SYS_faccessat2].map(|it| any(it, Errno::EACCES));
-    refuse(&mut command, [open].into_iter().chain(looks));
-    let said = ["open(", "EACCES", "policy"];
-    assert_says(&run(&mut command), &said, &["chmod"]);
-}
-
-// Where users, modes and files are the cause.
-
-/// A copy of the program, for a user for whom modes count.
-fn as_user(user: u32, scratch: &Scratch) -> Command {
-    let mut command = Command::new(scratch.copy_for_anybody());
-    command.env_remove("NO_COLOR").stdin(Stdio::null()).arg("--timeout=5");
-    if Uid::effective().is_root() {
-        command.uid(user).gid(user);
-    }
-    command
+#[track_caller]
+fn assert_says(finished: &Finished, said: &[&str], unsaid: &[&str]) {
+    finished.assert_failed_with(said);
+    let wrong = unsaid.iter().find(|it| finished.stderr.contains(**it));
+    assert_eq!(wrong, None, "{finished:#?}");
 }
 
 /// A folder, and a file in it.
@@ -277,61 +191,77 @@ fn folder_with_file(scratch: &Scratch) -> (PathBuf, PathBuf) {
     (folder, file)
 }
 
-#[track_caller]
-fn assert_says(finished: &Finished, said: &[&str], unsaid: &[&str]) {
-    finished.assert_failed_with(said);
-    let wrong = unsaid.iter().find(|it| finished.stderr.contains(**it));
-    assert_eq!(wrong, None, "{finished:#?}");
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]
-fn a_file_that_its_mode_or_its_folders_mode_closes_is_to_be_opened_by_chmod() {
+fn a_file_that_its_mode_opens_and_landlock_does_not_is_refused_by_a_policy() {
+    let scratch = Scratch::new();
+    set_mode(&scratch.path(), 0o644);
+    for path in [scratch.path(), scratch.dir().to_owned()] {
+        let mut command = sigshm();
+        command.arg("--path").arg(path).arg(HELLO);
+        if let Err(error) = confine(&mut command, scratch.dir()) {
+            return not_tested("a file that Landlock denies", &error.to_string());
+        }
+        assert_says(&run(&mut command), &["open(", "EACCES", "policy"], &["chmod"]);
+    }
+}
+
+#[test]
+fn a_file_of_ours_that_a_policy_closes_to_every_look_is_not_to_be_opened_by_chmod() {
+    let scratch = Scratch::new();
+    set_mode(&scratch.path(), 0o600);
+    let look = |call| Refusal::of(call, Errno::EACCES);
+    let looks = [look(libc::SYS_faccessat), look(libc::SYS_faccessat2)];
+    let refusals = [Refusal::open(Errno::EACCES), looks[0], looks[1]];
+    let finished = run(refuse(scratch.sigshm([HELLO]), &refusals));
+    assert_says(&finished, &["open(", "EACCES", "policy"], &["chmod"]);
+}
+
+#[test]
+fn a_file_that_a_mode_closes_is_to_be_opened_by_chmod_if_the_mode_can_be_seen() {
     let scratch = Scratch::new();
     let (folder, file) = folder_with_file(&scratch);
-    for (closed, to_listen) in [(&file, false), (&folder, false), (&folder, true)] {
-        let mode = fs::metadata(closed).unwrap().permissions();
-        fs::set_permissions(closed, Permissions::from_mode(0o0)).unwrap();
-        let mut command = as_user(12345, &scratch);
-        command.arg("--path").arg(&file).arg(if to_listen { "--listen" } else { "Hello" });
-        let finished = run(&mut command);
-        fs::set_permissions(closed, mode).unwrap();
-        assert_says(&finished, &["EACCES", "chmod"], &["policy", "seccomp"]);
+    let link = scratch.dir().join("link");
+    symlink(&file, &link).unwrap();
+    let (chmod, policy): (&[_], &[_]) = (&["EACCES", "chmod"], &["policy", "seccomp"]);
+    for (closed, path, argument, said, unsaid) in [
+        (&file, &file, HELLO, chmod, policy),
+        (&folder, &file, HELLO, chmod, policy),
+        (&folder, &file, "--listen", chmod, policy),
+        // Nobody is blamed for what a link leads to and cannot be looked at.
+        (&folder, &link, HELLO, &["open(", "EACCES"], &["policy", "chmod"]),
+    ] {
+        let mode = fs::metadata(closed).unwrap().permissions().mode();
+        set_mode(closed, 0);
+        let mut command = scratch.copy_as(12345);
+        let finished = run(command.arg("--path").arg(path).arg(argument));
+        set_mode(closed, mode);
+        assert_says(&finished, said, unsaid);
     }
 }
 
 #[test]
 fn the_current_folder_that_its_mode_closes_is_to_be_opened_by_chmod() {
     let scratch = Scratch::new();
-    let program = as_user(12345, &scratch);
     let folder = scratch.dir().join("folder");
     fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+    set_mode(&folder, 0o777);
     // It must be open while one goes there.
     let script = r#"touch file; "$0" 0 "$1"; shift; exec "$@" --path file Hello"#;
     let mut command = Command::new("sh");
     command.args(["-c", script, "chmod"]).arg(&folder);
-    command.arg(program.get_program()).current_dir(&folder);
+    command.arg(scratch.copy_for_anybody()).current_dir(&folder);
     if Uid::effective().is_root() {
         chown(&folder, Some(12345), Some(12345)).unwrap();
         command.uid(12345).gid(12345);
     }
     let finished = run(&mut command);
-    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    set_mode(&folder, 0o755);
     let said = ["open(", "EACCES", "folder", "chmod"];
     assert_says(&finished, &said, &["policy", "seccomp"]);
-}
-
-#[test]
-fn nobody_is_blamed_for_what_a_link_leads_to_and_cannot_be_looked_at() {
-    let scratch = Scratch::new();
-    let (folder, file) = folder_with_file(&scratch);
-    let link = scratch.dir().join("link");
-    symlink(&file, &link).unwrap();
-    fs::set_permissions(&folder, Permissions::from_mode(0o0)).unwrap();
-    let mut command = as_user(12345, &scratch);
-    let finished = run(command.arg("--path").arg(&link).arg("Hello"));
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
-    assert_says(&finished, &["open(", "EACCES"], &["policy", "chmod"]);
 }
 
 #[test]
@@ -342,18 +272,26 @@ fn a_file_or_a_folder_that_an_access_control_list_closes_is_not_to_be_opened_by_
         return not_tested("an access control list", "it needs root, to be somebody else");
     }
     for (closed, mode) in [(&file, 0o644), (&folder, 0o755)] {
-        fs::set_permissions(closed, Permissions::from_mode(mode)).unwrap();
+        set_mode(closed, mode);
         let mut setfacl = Command::new("sh");
         setfacl.args(["-c", r#"setfacl "$@""#, "sh", "-m", "u:12345:---"]);
         let set = run(setfacl.arg(closed));
         if set.code != Some(0) {
             return not_tested("an access control list", &set.stderr);
         }
-        let mut command = as_user(12345, &scratch);
-        let finished = run(command.arg("--path").arg(&file).arg("Hello"));
+        let finished = run(scratch.copy_as(12345).arg("--path").arg(&file).arg(HELLO));
         run(Command::new("setfacl").arg("-b").arg(closed));
         assert_says(&finished, &["EACCES", "getfacl"], &["chmod"]);
     }
+}
+
+// Users.
+
+/// The program, for a user for whom modes count, at the path.
+fn as_user(user: u32, scratch: &Scratch, arguments: &[&str]) -> Command {
+    let mut command = scratch.copy_as(user);
+    command.arg("--path").arg(scratch.path()).args(arguments);
+    command
 }
 
 #[test]
@@ -362,34 +300,27 @@ fn a_listener_of_another_user_may_not_be_signalled_and_no_policy_is_blamed() {
         return not_tested("a listener of another user", "it needs root");
     }
     let scratch = Scratch::new();
-    let mut command = as_user(54321, &scratch);
-    command.arg("--path").arg(scratch.path());
-    let listener = listener(command);
-    let mut command = as_user(12345, &scratch);
-    command.arg("--path").arg(scratch.path());
-    command.args(["--to", &listener.pid().to_string(), "Hello, world"]);
+    let listener = Program::start(as_user(54321, &scratch, &["--listen"]));
+    listener.until_printed("# Registering");
+    let finished = run(as_user(12345, &scratch, &["--to", &listener.pid().to_string(), HELLO]));
     let said = ["kill(", "EPERM", "run both as one user"];
-    assert_says(&run(&mut command), &said, &["policy", "seccomp"]);
+    assert_says(&finished, &said, &["policy", "seccomp"]);
 
     // Root might, and is refused by a policy.
-    let to = ["--to", &listener.pid().to_string(), "Hello, world"].map(str::to_owned);
-    let mut command = scratch.sigshm(&to);
-    refuse(&mut command, [any(libc::SYS_kill, Errno::EPERM)]);
-    assert_says(&run(&mut command), &["kill(", "EPERM", "policy"], &["user"]);
+    let by_root = || scratch.sender(listener.pid(), &[], HELLO);
+    let finished = run(refuse(by_root(), &[Refusal::of(libc::SYS_kill, Errno::EPERM)]));
+    assert_says(&finished, &["kill(", "EPERM", "policy"], &["user"]);
 
     // Root of a namespace may not, and where users have no number nobody can tell.
     for (option, part) in [("-r", "run both as one user"), ("-U", "or a policy")] {
-        let program = scratch.sigshm(&to);
-        let mut command = Command::new("unshare");
-        command.arg(option);
-        if run(command.arg("true")).code != Some(0) {
+        let mut unshare = Command::new("unshare");
+        if run(unshare.arg(option).arg("true")).code != Some(0) {
             not_tested("root of a user namespace", "there are none");
             continue;
         }
-        let mut command = Command::new("unshare");
-        command.arg(option).arg(program.get_program());
-        let finished = run(command.args(program.get_args()));
-        assert_says(&finished, &["kill(", "EPERM", "user's", part], &["sandbox"]);
+        let mut unshare = Command::new("unshare");
+        unshare.arg(option).arg(by_root().get_program()).args(by_root().get_args());
+        assert_says(&run(unshare), &["kill(", "EPERM", "user's", part], &["sandbox"]);
     }
     assert!(listener.is_alive());
 }
@@ -400,51 +331,42 @@ fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
         return not_tested("a mode that closes a segment", "it needs root, to be somebody else");
     }
     let scratch = Scratch::unchecked();
-    let mut killed = as_user(12345, &scratch);
-    let path = scratch.path();
-    killed.arg("--path").arg(&path).args(["--step", "Hello, world"]);
+    let killed = as_user(12345, &scratch, &["--step", HELLO]);
     let killed = Program::start_at(killed, "the sender sends the signal");
     let id = scratch.segments()[0].id;
-    let set = |mode, owner| {
-        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and IPC_SET reads it.
-        unsafe {
-            let mut status: libc::shmid_ds = std::mem::zeroed();
-            assert_eq!(libc::shmctl(id, libc::IPC_STAT, &raw mut status), 0);
-            (status.shm_perm.mode, status.shm_perm.uid) = (mode, owner);
-            assert_eq!(libc::shmctl(id, libc::IPC_SET, &raw mut status), 0);
-        }
-    };
     kill(killed.pid(), SIGKILL).unwrap();
     killed.finish();
     // Its listener, which has the lock too, ends with it.
     wait_until("the lock is free", || scratch.processes().is_empty());
     let part = &format!("segment {id} ");
+    let is_refused = [Refusal::shmctl(libc::IPC_STAT, Errno::EACCES)];
     // And who has created it may look at it too: that is a policy, then.
     for (mode, owner, cause, others) in [
         (0, 12345, "its mode", "policy"),
         (0o600, 12345, "policy", "its mode"),
         (0o600, 54321, "policy", "its mode"),
     ] {
-        set(mode, owner);
-        let mut next = as_user(12345, &scratch);
-        next.arg("--path").arg(&path).arg("Hello, world");
-        if mode != 0 {
-            refuse(&mut next, [shmctl(libc::IPC_STAT, Errno::EACCES)]);
+        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and IPC_SET reads it.
+        unsafe {
+            let mut status: libc::shmid_ds = mem::zeroed();
+            assert_eq!(libc::shmctl(id, libc::IPC_STAT, &raw mut status), 0);
+            (status.shm_perm.mode, status.shm_perm.uid) = (mode, owner);
+            assert_eq!(libc::shmctl(id, libc::IPC_SET, &raw mut status), 0);
         }
-        let unsaid = ["it is another user", others];
-        assert_says(&run(&mut next), &[part, cause], &unsaid);
+        let refusals = if mode == 0 { &[][..] } else { &is_refused };
+        let next = run(refuse(as_user(12345, &scratch, &[HELLO]), refusals));
+        assert_says(&next, &[part, cause], &["it is another user", others]);
     }
 
     // Root may look at anybody's, and is refused by a policy.
-    let mut next = scratch.sigshm(["Hello, world"]);
-    refuse(&mut next, [shmctl(libc::IPC_STAT, Errno::EACCES)]);
-    assert_says(&run(&mut next), &[part, "policy"], &["it is another user"]);
+    let next = run(refuse(scratch.sigshm([HELLO]), &is_refused));
+    assert_says(&next, &[part, "policy"], &["it is another user"]);
 }
 
 #[test]
 fn a_file_with_a_lease_is_said_to_have_one() {
     let scratch = Scratch::new();
-    let file = fs::File::create(scratch.path()).unwrap();
+    let file = File::create(scratch.path()).unwrap();
     const F_SETSIG: i32 = 10; // of fcntl(2), which the libc crate does not have
     // SAFETY: fcntl takes three numbers here. To be told of the opening does nothing: SIGIO would
     // end this process.
@@ -455,7 +377,7 @@ fn a_file_with_a_lease_is_said_to_have_one() {
     if !is_leased {
         return not_tested("a lease", "the file system gives none");
     }
-    let finished = run(scratch.sigshm(["Hello, world"]));
+    let finished = run(scratch.sigshm([HELLO]));
     assert_says(&finished, &["open(", "lease", "--path"], &["policy"]);
 }
 
@@ -475,7 +397,7 @@ fn a_path_that_leads_nowhere_is_an_error_whose_sentence_is_whole() {
         ("nowhere", "it is a link to no file"),
     ];
     for (path, part) in paths {
-        for argument in ["Hello, world", "--listen"] {
+        for argument in [HELLO, "--listen"] {
             let mut command = sigshm();
             command.arg("--path").arg(scratch.dir().join(path)).arg(argument);
             let finished = run(&mut command);

@@ -1,7 +1,6 @@
 //! Who is who: which process `--to` takes for a listener, what it does if a fact is unknown, which
 //! user counts, and what holds a process that does not go on.
 
-use nix::sys::signal;
 use nix::unistd::{gettid, setresuid};
 
 use crate::support::refusal::{Refusal, refuse};
@@ -11,18 +10,6 @@ use crate::support::*;
 
 /// The sender's stop at which it has its handlers, and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";
-
-fn listen(scratch: &Scratch, options: &[&str]) -> Program {
-    let listener = Program::start(scratch.sigshm([options, &["--listen"]].concat()));
-    listener.until_printed("# Registering");
-    listener
-}
-
-fn to(scratch: &Scratch, listener: Pid, options: &[&str]) -> Command {
-    let mut command = scratch.sigshm(options);
-    command.args(["--color=never", "--to", &listener.to_string(), "hi"]);
-    command
-}
 
 /// Whether there is such a program. If not, it is said aloud.
 fn is_there(program: &str) -> bool {
@@ -37,10 +24,8 @@ fn is_there(program: &str) -> bool {
 
 /// The message has come, and both say so.
 #[track_caller]
-fn assert_delivered(sender: &mut Command, listener: Program) {
-    let sent = run(sender);
-    assert_eq!(sent.text(), plain(&crate::support::sent(2, "hi")), "{sent:#?}");
-    assert_eq!((sent.code, &*sent.stderr), (Some(0), ""), "{sent:#?}");
+fn assert_delivered(sender: Command, listener: Program) {
+    assert_eq!(run(sender).outcome(), (Some(0), "", &*sent(2, "hi")));
     assert!(listener.finish_well().contains("# Received: hi"));
 }
 
@@ -53,7 +38,7 @@ fn assert_cleans_up(pid: Pid, program: &str, signal: Signal) {
     // Another path than that of a target of ours, which has the lock on its own.
     let scratch = Scratch::new();
     let name = format!("--signal={}", &signal.as_str()[3..]);
-    let finished = run(to(&scratch, pid, &[&name, "--timeout=2"]));
+    let finished = run(scratch.sender(pid, &[&name, "--timeout=2"], "hi"));
     let who = format!("PID {pid} ({program:?})");
     finished.assert_failed_with(&[&who, "SIGXCPU and SIGVTALRM", "clean"]);
     assert_eq!(finished.text(), "", "nothing has begun");
@@ -102,21 +87,17 @@ fn programs_that_catch_signals_to_clean_up_are_refused() {
 
 #[test]
 fn a_sender_of_ours_catches_signals_to_clean_up_and_is_refused() {
-    use Signal::{SIGALRM, SIGTERM, SIGUSR1, SIGVTALRM, SIGXCPU};
-    let options = ["--signal=USR2", "--step", "--color=never"];
+    let options = ["--signal=USR2", "--step"];
     for (signals, is_demo) in [([SIGUSR1, SIGTERM], true), ([SIGUSR1, SIGALRM], false)] {
         let scratch = Scratch::new();
-        let listener = (!is_demo).then(|| listen(&scratch, &options[..1]));
+        let listener = (!is_demo).then(|| scratch.listen(&options[..1]));
         let mut command = match &listener {
-            None => scratch.sigshm([&options[..], &["hi"]].concat()),
-            Some(listener) => to(&scratch, listener.pid(), &options[..2]),
+            None => scratch.sigshm(options.iter().chain(&["hi"])),
+            Some(listener) => scratch.sender(listener.pid(), &options, "hi"),
         };
         // What the starter ignores is no handler. (One of the two that tell is there all the same.)
         let ignored = if is_demo { SIGXCPU } else { SIGVTALRM };
-        // SAFETY: between fork and exec this makes one system call, and ignoring is nobody's code.
-        unsafe {
-            command.pre_exec(move || Ok(signal::signal(ignored, SigHandler::SigIgn).map(drop)?))
-        };
+        command.in_child(move || set(ignored, SigHandler::SigIgn));
         let mut sender = Program::start_at(command, SENDS);
         for signal in signals {
             assert_cleans_up(sender.pid(), "sigshm", signal);
@@ -165,7 +146,7 @@ fn a_listener_in_any_language_is_taken_for_one() {
         listener.until_printed("# Listening on PID=");
         // Not always the PID of what was started: that may be a script that looks for the program.
         let pid = Pid::from_raw(listener_in(&listener.printed()));
-        assert_delivered(&mut to(&scratch, pid, &[]), listener);
+        assert_delivered(scratch.sender(pid, &[], "hi"), listener);
         scratch.assert_nothing_left();
     }
 }
@@ -191,9 +172,12 @@ fn unshare(options: &[&str], script: &str) -> Option<Command> {
 }
 
 /// The program with its arguments, for another program that starts it.
-fn whole(command: &Command) -> impl Iterator<Item = &std::ffi::OsStr> {
+fn whole(command: &Command) -> impl Iterator<Item = &OsStr> {
     [command.get_program()].into_iter().chain(command.get_args())
 }
+
+/// How unshare(1) makes the script PID 1 of a namespace.
+const AS_PID_1: &[&str] = &["-p", "-f", "--mount-proc", "--kill-child"];
 
 /// As PID 1, a listener of ours has the handlers that clean up.
 #[test]
@@ -201,12 +185,10 @@ fn a_shell_that_is_pid_1_of_its_namespace_is_refused_all_the_same() {
     if !is_there("bash") {
         return;
     }
-    let options = ["-p", "-f", "--mount-proc", "--kill-child"];
-    let Some(mut outer) = unshare(&options, "exec bash --norc --noprofile -i") else {
+    let Some(mut outer) = unshare(AS_PID_1, "exec bash --norc --noprofile -i") else {
         return;
     };
-    outer.stdin(Stdio::piped());
-    let outer = Program::start(outer);
+    let outer = Program::start(outer.stdin(Stdio::piped()));
     let mut pid = Pid::from_raw(0);
     wait_until("the shell catches what ends a program", || {
         pid = children(outer.pid()).first().copied().unwrap_or(pid);
@@ -217,20 +199,16 @@ fn a_shell_that_is_pid_1_of_its_namespace_is_refused_all_the_same() {
 
 #[test]
 fn a_listener_that_is_pid_1_of_its_namespace_is_reached_from_outside_and_from_inside() {
-    const OPTIONS: [&str; 4] = ["-p", "-f", "--mount-proc", "--kill-child"];
     let scratch = Scratch::new();
-    let Some(mut outer) = unshare(&OPTIONS, r#"exec "$@""#) else {
+    let Some(mut outer) = unshare(AS_PID_1, r#"exec "$@""#) else {
         return;
     };
-    outer.args(whole(&scratch.sigshm(["--listen"])));
-    let outer = Program::start(outer);
+    let outer = Program::start(outer.args(whole(&scratch.sigshm(["--listen"]))));
     outer.until_printed("# Registering");
-    let [pid] = children(outer.pid())[..] else {
-        panic!("unshare has one child");
-    };
+    let pid = children(outer.pid())[0];
     assert_eq!(listener_in(&outer.printed()), 1);
     assert!(has_signal(pid, "SigCgt:", SIGXCPU));
-    assert_delivered(&mut to(&scratch, pid, &[]), outer);
+    assert_delivered(scratch.sender(pid, &[], "hi"), outer);
 
     // If PID 1 ends, the kernel kills its whole namespace, the sender too. So it has stops.
     let script = r#"mkfifo in
@@ -238,7 +216,7 @@ fn a_listener_that_is_pid_1_of_its_namespace_is_reached_from_outside_and_from_in
           until grep -qs Registering listener; do sleep .02; done
           "$@" --to 1 hi > sender 2>&1; echo $? >> sender; exec 3>&-; } &
         exec "$@" --listen --step < in > listener"#;
-    let mut inner = unshare(&OPTIONS, script).unwrap();
+    let mut inner = unshare(AS_PID_1, script).unwrap();
     inner.args(whole(&scratch.sigshm(["--color=never"])));
     let finished = run(inner.current_dir(scratch.dir()));
     let of_sender = fs::read_to_string(scratch.dir().join("sender")).unwrap();
@@ -267,41 +245,39 @@ const ITSELF: &str = "$$";
 
 #[test]
 fn a_line_that_the_proc_of_the_listener_lacks_is_named_or_not_asked_for() {
-    let scratch = Scratch::new();
-    let mut listener = listen(&scratch, &[]);
     for line in ["SigCgt", "Uid", "NSpid", "TracerPid", "ns", "stat", "comm"] {
+        let scratch = Scratch::new();
+        let listener = scratch.listen(&[]);
         let pid = listener.pid();
         let script = match line {
             "ns" => format!("mkdir empty; mount --bind empty /proc/{pid}/ns"),
             "stat" | "comm" => format!("mount --bind /dev/null /proc/{pid}/{line}"),
             line => without(line, &pid.to_string()),
         };
-        let sender = to(&scratch, pid, &[]);
-        let Some(mut sender) = with_mount(&sender, &script, scratch.dir()) else {
+        let sender = scratch.sender(pid, &[], "hi");
+        let Some(sender) = with_mount(&sender, &script, scratch.dir()) else {
             return;
         };
         if line == "SigCgt" {
             // Whether it would be killed cannot be told: this one is not safe.
-            assert_lacks(&scratch, &run(&mut sender), &pid.to_string(), line);
+            assert_lacks(&scratch, &run(sender), &pid.to_string(), line);
             assert!(listener.is_alive() && !is_pending(pid));
         } else {
-            assert_delivered(&mut sender, listener);
-            listener = listen(&scratch, &[]);
+            assert_delivered(sender, listener);
         }
     }
-    drop(listener);
 }
 
 #[test]
 fn a_sender_of_ours_whose_proc_lacks_its_pids_is_not_taken_for_pid_1() {
     let scratch = Scratch::new();
-    let target = scratch.sigshm(["--signal=USR2", "--step", "--color=never", "hi"]);
+    let target = scratch.sigshm(["--signal=USR2", "--step", "hi"]);
     let mut target = Program::start_at(target, SENDS);
     let elsewhere = Scratch::new();
     let script = without("NSpid", &target.pid().to_string());
-    let sender = to(&elsewhere, target.pid(), &["--timeout=2"]);
-    if let Some(mut sender) = with_mount(&sender, &script, elsewhere.dir()) {
-        run(&mut sender).assert_failed_with(&["SIGXCPU and SIGVTALRM", "clean"]);
+    let sender = elsewhere.sender(target.pid(), &["--timeout=2"], "hi");
+    if let Some(sender) = with_mount(&sender, &script, elsewhere.dir()) {
+        run(sender).assert_failed_with(&["SIGXCPU and SIGVTALRM", "clean"]);
     }
     target.enter_for_ever();
     target.finish_well();
@@ -320,31 +296,28 @@ fn assert_lacks(scratch: &Scratch, finished: &Finished, process: &str, line: &st
 fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
     let scratch = Scratch::new();
     let own = |command: &Command, line| with_mount(command, &without(line, ITSELF), scratch.dir());
-    let listener = listen(&scratch, &[]);
-    let sender = to(&scratch, listener.pid(), &[]);
-    let Some(mut without_nspid) = own(&sender, "NSpid") else {
+    let listener = scratch.listen(&[]);
+    let sender = || scratch.sender(listener.pid(), &[], "hi");
+    let Some(without_nspid) = own(&sender(), "NSpid") else {
         return;
     };
     // Whose /proc it is cannot be told. It is not said to be somebody else's.
-    assert_lacks(&scratch, &run(&mut without_nspid), "self", "NSpid");
+    assert_lacks(&scratch, &run(without_nspid), "self", "NSpid");
     assert!(listener.is_alive() && !is_pending(listener.pid()));
     // The same where a policy hides it.
-    let mut without_link = to(&scratch, listener.pid(), &[]);
-    let refusals = [libc::SYS_readlink, libc::SYS_readlinkat];
-    refuse(&mut without_link, refusals.map(|it| Refusal::of(it, libc::EACCES)));
-    let finished = run(&mut without_link);
+    let refusals =
+        [libc::SYS_readlink, libc::SYS_readlinkat].map(|it| Refusal::of(it, Errno::EACCES));
+    let finished = run(refuse(sender(), &refusals));
     finished.assert_failed_with(&["/proc/self cannot be read", "EACCES"]);
     assert!(!finished.stderr.contains("mount it"), "{finished:#?}");
-    assert_delivered(&mut own(&sender, "Uid").unwrap(), listener);
+    assert_delivered(own(&sender(), "Uid").unwrap(), listener);
 
     // The demo and a listener need not know who anybody else is.
     for line in ["NSpid", "Uid", "."] {
-        let demo = scratch.sigshm(["hi"]);
-        run(own(&demo, line).unwrap()).assert_delivered(2, "hi");
-        let listener = scratch.sigshm(["--listen"]);
-        let listener = Program::start(own(&listener, line).unwrap());
+        run(own(&scratch.sigshm(["hi"]), line).unwrap()).assert_delivered(2, "hi");
+        let listener = Program::start(own(&scratch.sigshm(["--listen"]), line).unwrap());
         listener.until_printed("# Registering");
-        assert_delivered(&mut to(&scratch, listener.pid(), &[]), listener);
+        assert_delivered(scratch.sender(listener.pid(), &[], "hi"), listener);
     }
 }
 
@@ -355,19 +328,15 @@ const USER: u32 = 12345;
 
 /// The program, run by that user. `is_fake`: geteuid(2) and its like say 0, as under fakeroot.
 fn as_user(scratch: &Scratch, is_fake: bool, options: &[&str]) -> Command {
-    let mut command = Command::new(scratch.copy_for_anybody());
+    let mut command = scratch.copy_as(USER);
     command.arg("--path").arg(scratch.path()).args(options);
-    become_user(&mut command);
     if is_fake {
         preload(&mut command, "FAKE_USER");
         // The way to it may be closed to others, as that to the program.
-        let library = command.get_envs().find(|it| it.0 == "LD_PRELOAD");
-        let library = library.unwrap().1.unwrap();
+        let library = command.get_envs().find_map(|it| it.1.filter(|_| it.0 == "LD_PRELOAD"));
         let copy = scratch.dir().join("fake_user.so");
-        if !copy.exists() {
-            fs::copy(library, &copy).unwrap();
-            fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
-        }
+        fs::copy(library.unwrap(), &copy).unwrap();
+        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
         command.env("LD_PRELOAD", copy);
     }
     command
@@ -379,25 +348,26 @@ fn is_faked(program: &Program) -> bool {
     maps.contains("fake_user.so")
 }
 
-fn become_user(command: &mut Command) {
-    command.env_remove("NO_COLOR").stdin(Stdio::piped());
-    if Uid::effective().is_root() {
-        command.uid(USER).gid(USER);
-    }
-    with_default_signals(command);
+/// The listener that this command starts, and the command of a sender to it.
+fn listener_and_sender(
+    scratch: &Scratch,
+    listener: Command,
+    sender_is_fake: bool,
+) -> (Program, Command) {
+    let listener = Program::start(listener);
+    listener.until_printed("# Registering");
+    let to = listener.pid().to_string();
+    (listener, as_user(scratch, sender_is_fake, &["--to", &to, "hi"]))
 }
 
 #[test]
 fn a_program_that_is_told_that_it_is_root_and_one_that_is_not_reach_each_other() {
-    for (listener, sender) in [(false, true), (true, false), (true, true)] {
+    for (listener_is_fake, sender_is_fake) in [(false, true), (true, false), (true, true)] {
         let scratch = Scratch::new();
-        let is_fake = listener;
-        let listener = Program::start(as_user(&scratch, is_fake, &["--listen"]));
-        listener.until_printed("# Registering");
-        assert_eq!(is_faked(&listener), is_fake);
-        let to = listener.pid().to_string();
-        let options = ["--color=never", "--to", &to, "hi"];
-        assert_delivered(&mut as_user(&scratch, sender, &options), listener);
+        let listener = as_user(&scratch, listener_is_fake, &["--listen"]);
+        let (listener, sender) = listener_and_sender(&scratch, listener, sender_is_fake);
+        assert_eq!(is_faked(&listener), listener_is_fake);
+        assert_delivered(sender, listener);
     }
 }
 
@@ -406,49 +376,41 @@ fn it_is_the_effective_user_that_counts_and_not_the_real_one() {
     if !Uid::effective().is_root() {
         return not_tested("a real user that is not the effective one", "it needs root");
     }
-    const REAL: u32 = 54321;
+    // As one whose file has the set-user-ID bit.
+    let start_by_another = |command: &mut Command| {
+        let (real, user) = (Uid::from_raw(54321), Uid::from_raw(USER));
+        command.uid(0).in_child(move || setresuid(real, user, user));
+    };
     for is_listener in [true, false] {
         let scratch = Scratch::new();
-        // As one whose file has the set-user-ID bit.
-        let start_by_another = |command: &mut Command| {
-            let (real, user) = (Uid::from_raw(REAL), Uid::from_raw(USER));
-            command.uid(0).in_child(move || setresuid(real, user, user));
-        };
         let mut listener = as_user(&scratch, false, &["--listen"]);
         if is_listener {
             start_by_another(&mut listener);
         }
-        let listener = Program::start(listener);
-        listener.until_printed("# Registering");
-        let to = listener.pid().to_string();
-        let mut sender = as_user(&scratch, false, &["--color=never", "--to", &to, "hi"]);
+        let (listener, mut sender) = listener_and_sender(&scratch, listener, false);
         if !is_listener {
             start_by_another(&mut sender);
         }
-        assert_delivered(&mut sender, listener);
+        assert_delivered(sender, listener);
     }
 }
 
 #[test]
 fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
-    for (killed, next) in [(false, true), (true, false), (true, true)] {
+    for (killed_is_fake, next_is_fake) in [(false, true), (true, false), (true, true)] {
         let scratch = Scratch::new();
-        let is_fake = killed;
-        let killed = as_user(&scratch, is_fake, &["--step", "--color=never", "hi"]);
+        let killed = as_user(&scratch, killed_is_fake, &["--step", "hi"]);
         let killed = Program::start_at(killed, SENDS);
-        assert_eq!(is_faked(&killed), is_fake);
+        assert_eq!(is_faked(&killed), killed_is_fake);
         kill(killed.pid(), SIGKILL).unwrap();
         killed.finish();
         let id = scratch.segments()[0].id;
-        let mut hampered = as_user(&scratch, next, &["--timeout=2", "hi"]);
-        let ask = Refusal::of(libc::SYS_shmctl, libc::EACCES);
-        refuse(&mut hampered, [ask.when(1, 0xff, libc::IPC_STAT as u32)]);
-        let finished = run(&mut hampered);
+        let next = || as_user(&scratch, next_is_fake, &["--timeout=2", "hi"]);
+        let finished = run(refuse(next(), &[Refusal::shmctl(libc::IPC_STAT, Errno::EACCES)]));
         assert!(finished.stderr.contains("policy"), "{finished:#?}");
-        let finished = run(as_user(&scratch, next, &["--timeout=2", "hi"]));
+        let finished = run(next());
         finished.assert_delivered(2, "hi");
-        let reclaimed = format!("segment {id}");
-        assert!(finished.stderr.contains(&reclaimed), "{finished:#?}");
+        assert!(finished.stderr.contains(&format!("segment {id}")), "{finished:#?}");
     }
 }
 
@@ -467,8 +429,12 @@ fn under_fakeroot_a_listener_and_a_sender_reach_each_other() {
         "$@" --to $L hi; echo $?; wait $L; echo $?; cat listener"#;
     let mut command = Command::new("fakeroot");
     command.args(["sh", "-c", script]).arg(scratch.dir());
-    become_user(command.args(whole(&program)).current_dir("/"));
-    let finished = run(&mut command);
+    command.args(whole(&program)).current_dir("/").env_remove("NO_COLOR").stdin(Stdio::null());
+    with_default_signals(&mut command);
+    if Uid::effective().is_root() {
+        command.uid(USER).gid(USER);
+    }
+    let finished = run(command);
     let text = finished.text();
     assert!(text.starts_with("0\n"), "fakeroot fakes: {finished:#?}");
     assert!(text.contains("# All done. Freeing memory.\n0\n0\n"), "{text}");
@@ -482,16 +448,15 @@ fn under_fakeroot_a_listener_and_a_sender_reach_each_other() {
 #[track_caller]
 fn assert_names(finished: &Finished, parts: &[&str]) {
     finished.assert_failed_with(parts);
-    for untrue in ["listen at the same file", "only slow"] {
-        assert!(!finished.stderr.contains(untrue), "{finished:#?}");
-    }
+    let untrue = ["listen at the same file", "only slow"];
+    assert!(!untrue.iter().any(|it| finished.stderr.contains(it)), "{finished:#?}");
     assert!(!finished.text().contains("# All done"), "{finished:#?}");
 }
 
 #[test]
 fn a_listener_that_a_debugger_holds_is_said_to_be_held_by_it() {
     let scratch = Scratch::new();
-    let listener = listen(&scratch, &[]);
+    let listener = scratch.listen(&[]);
     let pid = listener.pid();
     if let Err(errno) = ptrace::seize(pid, ptrace::Options::empty()) {
         return not_tested("a listener that a debugger holds", errno.desc());
@@ -500,12 +465,12 @@ fn a_listener_that_a_debugger_holds_is_said_to_be_held_by_it() {
     waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
     assert_eq!(state(pid), Some('t'));
     let tracer = format!("PID {}", status(pid, "TracerPid:"));
-    let finished = run(to(&scratch, pid, &["--timeout=.5"]));
+    let finished = run(scratch.sender(pid, &["--timeout=.5"], "hi"));
     // Without the debugger it goes on.
     ptrace::detach(pid, None).unwrap();
     assert_names(&finished, &[&tracer, "traces"]);
     listener.until_complained("still listening");
-    let sender = run(to(&scratch, pid, &[]));
+    let sender = run(scratch.sender(pid, &[], "hi"));
     assert_eq!(sender.code, Some(0), "{sender:#?}");
     assert!(listener.finish().text().contains("# Received: hi"));
 }
@@ -513,17 +478,16 @@ fn a_listener_that_a_debugger_holds_is_said_to_be_held_by_it() {
 #[test]
 fn a_listener_that_a_signal_has_stopped_is_said_to_be_stopped() {
     let scratch = Scratch::new();
-    let listener = listen(&scratch, &[]);
+    let listener = scratch.listen(&[]);
     listener.stop();
-    let finished = run(to(&scratch, listener.pid(), &["--timeout=.5"]));
+    let finished = run(scratch.sender(listener.pid(), &["--timeout=.5"], "hi"));
     assert_names(&finished, &["a signal has stopped"]);
 }
 
 #[test]
 fn a_holder_of_the_lock_that_a_signal_has_stopped_is_said_to_be_stopped() {
     let scratch = Scratch::unchecked();
-    let holder = scratch.sigshm(["--step", "--color=never", "hi"]);
-    let holder = Program::start_at(holder, SENDS);
+    let holder = Program::start_at(scratch.sigshm(["--step", "hi"]), SENDS);
     holder.stop();
     let waiter = run(scratch.sigshm(["--timeout=.5", "hi"]));
     let error = waiter.stderr.lines().last().unwrap();
@@ -535,13 +499,13 @@ fn a_holder_of_the_lock_that_a_signal_has_stopped_is_said_to_be_stopped() {
 #[test]
 fn a_listener_at_a_stop_is_said_to_have_the_signal_pending() {
     let scratch = Scratch::new();
-    let command = scratch.sigshm(["--listen", "--step", "--color=never"]);
-    let listener = Program::start_at(command, "its handler is in place");
-    let finished = run(to(&scratch, listener.pid(), &["--timeout=.5"]));
-    assert!(is_pending(listener.pid()));
-    finished.assert_failed_with(&[&format!("PID {}", listener.pid()), "pending"]);
-    let untrue = "listen at the same file";
-    assert!(!finished.stderr.contains(untrue), "{finished:#?}");
+    let listener =
+        Program::start_at(scratch.sigshm(["--listen", "--step"]), "its handler is in place");
+    let pid = listener.pid();
+    let finished = run(scratch.sender(pid, &["--timeout=.5"], "hi"));
+    assert!(is_pending(pid));
+    finished.assert_failed_with(&[&format!("PID {pid}"), "pending"]);
+    assert!(!finished.stderr.contains("listen at the same file"), "{finished:#?}");
 }
 
 #[test]
@@ -601,14 +565,14 @@ fn a_listener_in_a_frozen_control_group_is_said_to_be_frozen() {
         if !root.join("cgroup.procs").exists() || fs::create_dir(&folder).is_err() {
             continue;
         }
-        let listener = listen(&scratch, &[]);
+        let listener = scratch.listen(&[]);
         let group = Group { folder, file };
         let pid = listener.pid().to_string();
         let is_in = fs::write(group.folder.join("cgroup.procs"), &pid);
         if is_in.and(fs::write(group.folder.join(file), frozen)).is_err() {
             continue;
         }
-        let finished = run(to(&scratch, listener.pid(), &["--timeout=.5"]));
+        let finished = run(scratch.sender(listener.pid(), &["--timeout=.5"], "hi"));
         drop(group);
         assert_names(&finished, &[&format!("PID {pid}"), "frozen"]);
         listener.until_complained("still listening");

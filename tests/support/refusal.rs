@@ -2,6 +2,7 @@
 //! seccomp(2) and landlock(7).
 
 use super::*;
+use nix::sys::prctl::set_no_new_privs;
 use std::os::unix::fs::OpenOptionsExt;
 
 /// A C library's poll(2).
@@ -10,35 +11,57 @@ pub const SYS_POLL: libc::c_long = libc::SYS_poll;
 #[cfg(not(target_arch = "x86_64"))]
 pub const SYS_POLL: libc::c_long = libc::SYS_ppoll;
 
+/// In place of an errno: the call does nothing, and returns 0.
+pub const NO_EFFECT: Errno = Errno::UnknownErrno;
+
 /// A system call that is to fail, by its number, and by one of its arguments if that is given.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     call: libc::c_long,
-    /// The argument's index, the bits to look at, and what they must be.
-    argument: Option<(u32, u32, u32)>,
+    /// The argument's index, the bits to look at, and what they must be. (Without a condition, none
+    /// of the bits is looked at.)
+    argument: (u32, u32, u32),
     /// What a filter returns; see seccomp(2).
     answer: u32,
 }
 
 impl Refusal {
-    pub const fn of(call: libc::c_long, errno: i32) -> Self {
-        Self { call, argument: None, answer: libc::SECCOMP_RET_ERRNO | errno as u32 }
+    pub const fn of(call: libc::c_long, errno: Errno) -> Self {
+        Self { call, argument: (0, 0, 0), answer: libc::SECCOMP_RET_ERRNO | errno as u32 }
     }
 
     /// The call kills the process, by SIGSYS.
     pub const fn deadly(call: libc::c_long) -> Self {
-        Self { call, argument: None, answer: libc::SECCOMP_RET_KILL_PROCESS }
+        Self { call, argument: (0, 0, 0), answer: libc::SECCOMP_RET_KILL_PROCESS }
     }
 
-    pub const fn when(mut self, argument: u32, bits: u32, value: u32) -> Self {
-        self.argument = Some((argument, bits, value));
-        self
+    /// Only if the argument with this index is this.
+    pub const fn if_is(self, argument: u32, value: i32) -> Self {
+        Self { argument: (argument, u32::MAX, value as u32), ..self }
+    }
+
+    /// Only if these bits are set in the argument with this index.
+    pub const fn if_has(self, argument: u32, bits: i32) -> Self {
+        Self { argument: (argument, bits as u32, bits as u32), ..self }
+    }
+
+    /// shmctl(2) with this command. (Some machines add a bit to it, IPC_64.)
+    pub const fn shmctl(command: i32, errno: Errno) -> Self {
+        Self { argument: (1, 0xff, command as u32), ..Self::of(libc::SYS_shmctl, errno) }
+    }
+
+    /// The open(2) of the path. (The dynamic linker and the standard library open without this.)
+    pub const fn open(errno: Errno) -> Self {
+        Self::of(libc::SYS_openat, errno).if_has(2, libc::O_NONBLOCK)
+    }
+
+    /// The shmat(2) of the listener.
+    pub const fn read_only_shmat(errno: Errno) -> Self {
+        Self::of(libc::SYS_shmat, errno).if_has(2, libc::SHM_RDONLY)
     }
 
     /// Installs a seccomp(2) filter, which holds until the process ends, for its children too.
-    ///
-    /// Allocates nothing, so that it may be called between fork and exec.
-    pub fn install(self) -> io::Result<()> {
+    fn install(self) -> nix::Result<()> {
         const NUMBER: u32 = 0; // offsetof(struct seccomp_data, nr)
         const ARGUMENTS: u32 = 16; // offsetof(struct seccomp_data, args)
         // Where the lower half of an argument lies.
@@ -50,8 +73,7 @@ impl Refusal {
             jf: skip,
             ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k)
         };
-        // Without a condition, none of the bits is looked at.
-        let (argument, bits, value) = self.argument.unwrap_or((0, 0, 0));
+        let (argument, bits, value) = self.argument;
         let filter = [
             load(NUMBER),
             unless_equal_skip(self.call as u32, 4),
@@ -63,29 +85,27 @@ impl Refusal {
         ];
         let program =
             libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-        // SAFETY: prctl reads the program, which lives until the call has returned, and no memory
-        // of ours is written.
-        let installed = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
-                    == 0
-        };
-        if installed { Ok(()) } else { Err(io::Error::last_os_error()) }
+        set_no_new_privs()?;
+        let (set, mode) = (libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER);
+        // SAFETY: prctl reads the program, which lives until the call has returned.
+        Errno::result(unsafe { libc::prctl(set, mode, &raw const program) }).map(drop)
     }
 }
 
 /// Has the kernel refuse system calls to the program, and to what it starts.
-pub fn refuse(command: &mut Command, refusals: impl IntoIterator<Item = Refusal>) {
-    for refusal in refusals {
-        // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
-        unsafe { command.pre_exec(move || refusal.install()) };
+pub fn refuse<C: BorrowMut<Command>>(mut command: C, refusals: &[Refusal]) -> C {
+    for &refusal in refusals {
+        command.borrow_mut().in_child(move || refusal.install());
     }
+    command
 }
 
 /// The program may read no file and no folder in `scratch`, whatever their modes are; see
 /// landlock(7). Fails if the kernel has no Landlock.
 pub fn confine(command: &mut Command, scratch: &Path) -> io::Result<()> {
-    const READ_FILE_AND_FOLDER: u64 = 1 << 2 | 1 << 3;
+    const READ_FILE: u64 = 1 << 2;
+    const READ_FILE_AND_FOLDER: u64 = READ_FILE | 1 << 3;
+    const PATH_BENEATH: i32 = 1;
     #[repr(C, packed)]
     struct Beneath {
         allowed: u64,
@@ -101,29 +121,19 @@ pub fn confine(command: &mut Command, scratch: &Path) -> io::Result<()> {
     let root = fs::read_dir("/")?.flatten().map(|entry| entry.path());
     let program = command.get_program().into();
     for path in root.filter(|it| !scratch.starts_with(it)).chain([program]) {
-        let mut options = File::options();
-        let options = options.read(true).custom_flags(libc::O_PATH);
-        let Ok(file) = options.open(&path) else {
-            continue;
-        };
-        let is_folder = file.metadata()?.is_dir();
-        let allowed = if is_folder { handled } else { 1 << 2 };
+        let opened = File::options().read(true).custom_flags(libc::O_PATH).open(&path);
+        let Ok(file) = opened else { continue };
+        let allowed = if file.metadata()?.is_dir() { handled } else { READ_FILE };
         let rule = Beneath { allowed, folder: file.as_raw_fd() };
-        // SAFETY: the kernel reads the rule, of the kind 1 (LANDLOCK_RULE_PATH_BENEATH).
-        Errno::result(unsafe {
-            let add = libc::SYS_landlock_add_rule;
-            libc::syscall(add, rules.as_raw_fd(), 1, &raw const rule, 0)
-        })?;
+        let (add, rules) = (libc::SYS_landlock_add_rule, rules.as_raw_fd());
+        // SAFETY: the kernel reads the rule.
+        Errno::result(unsafe { libc::syscall(add, rules, PATH_BENEATH, &raw const rule, 0) })?;
     }
-    let restrict = move || {
-        // SAFETY: both calls take numbers.
-        let restricted = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0)
-        };
-        Ok(Errno::result(restricted).map(drop)?)
-    };
-    // SAFETY: between fork and exec this makes two system calls, and allocates nothing.
-    unsafe { command.pre_exec(restrict) };
+    command.in_child(move || {
+        set_no_new_privs()?;
+        let restrict = libc::SYS_landlock_restrict_self;
+        // SAFETY: the call takes numbers.
+        Errno::result(unsafe { libc::syscall(restrict, rules.as_raw_fd(), 0) }).map(drop)
+    });
     Ok(())
 }
