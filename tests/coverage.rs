@@ -19,24 +19,17 @@ fn built_for_coverage_the_demo_is_the_same_and_the_profile_counts_what_both_proc
         return;
     };
     let mut command = Command::new(program);
-    command
-        .args(scratch.sigshm([HELLO]).get_args())
-        .env("LLVM_PROFILE_FILE", profiles.join("%p-%m.profraw"))
-        .env_remove("NO_COLOR")
-        .stdin(Stdio::null());
+    command.args(scratch.sigshm([HELLO]).get_args()).env_remove("NO_COLOR").stdin(Stdio::null());
+    command.env("LLVM_PROFILE_FILE", profiles.join("%p-%m.profraw"));
     with_default_signals(&mut command);
-    let finished = run(&mut command);
+    let finished = run(command);
     finished.assert_delivered(HELLO.len(), HELLO);
     assert_eq!(finished.stderr, "");
-    scratch.assert_nothing_left();
 
-    let written: Vec<PathBuf> = fs::read_dir(&profiles)
-        .map(|files| files.map(|file| file.unwrap().path()).collect())
-        .unwrap_or_default();
-    let is_empty = |file: &&PathBuf| fs::metadata(file).unwrap().len() == 0;
-    let empty: Vec<_> = written.iter().filter(is_empty).collect();
-    assert!(!written.is_empty(), "no profile was written");
-    assert!(empty.is_empty(), "they are empty: {empty:?}");
+    let files = fs::read_dir(&profiles).expect("a profile was written");
+    let written: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let is_full = |file: &PathBuf| fs::metadata(file).unwrap().len() > 0;
+    assert!(!written.is_empty() && written.iter().all(is_full), "one is empty: {written:?}");
 
     // The two may share a file, whose name then has the parent's PID. So what counts is inside.
     let Some(text) = profile(&written, scratch.dir()) else {
@@ -56,15 +49,11 @@ fn built_for_coverage_the_demo_is_the_same_and_the_profile_counts_what_both_proc
 fn build_with_coverage(scratch: &Path) -> Option<PathBuf> {
     // A folder that is kept: the next time there is nothing to do.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("coverage");
-    let mut cargo = tool(&env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo
-        .args(["build", "--bin", "sigshm", "--offline", "--locked"])
-        .arg("--target-dir")
-        .arg(&target)
-        .env("RUSTFLAGS", FLAGS)
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        // What runs while it is built is measured too, and would leave that in the sources.
-        .env("LLVM_PROFILE_FILE", scratch.join("build-%p-%m"));
+    let mut cargo = tool("CARGO", "cargo");
+    cargo.args(["build", "--bin", "sigshm", "--offline", "--locked", "--target-dir"]).arg(&target);
+    cargo.env("RUSTFLAGS", FLAGS).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    // What runs while it is built is measured too, and would leave that in the sources.
+    cargo.env("LLVM_PROFILE_FILE", scratch.join("build-%p-%m"));
     if let Err(error) = Command::new(cargo.get_program()).arg("--version").output() {
         not_tested("a build for coverage", &format!("{cargo:?}: {error}"));
         return None;
@@ -80,11 +69,8 @@ fn build_with_coverage(scratch: &Path) -> Option<PathBuf> {
 
 /// What the profiles say, as text. `None`, and it says NOT TESTED, if nothing here can read them.
 fn profile(files: &[PathBuf], scratch: &Path) -> Option<String> {
-    let rustc = tool(&env::var_os("RUSTC").unwrap_or("rustc".into()))
-        .args(["--print", "target-libdir"])
-        .output();
-    let libraries = String::from_utf8(rustc.unwrap().stdout).unwrap();
-    let reader = Path::new(libraries.trim()).with_file_name("bin/llvm-profdata");
+    let libraries = run(tool("RUSTC", "rustc").args(["--print", "target-libdir"]));
+    let reader = Path::new(libraries.text().trim()).with_file_name("bin/llvm-profdata");
     if !reader.exists() {
         let why = format!("there is no {}", reader.display());
         not_tested("whether the profile counts what both processes ran", &why);
@@ -110,13 +96,12 @@ fn count(text: &str, function: &str) -> u64 {
     count.expect("it has a count").parse().unwrap()
 }
 
-/// A tool of the compiler, without what the outer cargo has set for these tests.
-fn tool(name: &OsString) -> Command {
-    let kept = ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"];
-    let kept = [&kept[..], &["RUSTUP_TOOLCHAIN", "TMPDIR"]].concat();
-    let mut command = Command::new(name);
-    command.env_clear();
+/// A tool of the compiler, without what the outer cargo has set for these tests. The variable says
+/// which one it is.
+fn tool(variable: &str, name: &str) -> Command {
+    let mut command = Command::new(env::var_os(variable).unwrap_or(name.into()));
+    command.env_clear().current_dir(env!("CARGO_MANIFEST_DIR"));
+    let kept = ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "TMPDIR"];
     command.envs(kept.iter().filter_map(|it| Some((it, env::var_os(it)?))));
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }

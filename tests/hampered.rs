@@ -170,6 +170,18 @@ fn a_run_that_may_not_kill_its_stopped_listener_waits_for_it_for_a_second_and_no
 }
 
 #[test]
+fn a_listener_asks_to_be_killed_with_its_parent_before_it_looks_whether_that_is_there() {
+    let scratch = Scratch::new();
+    let run = with_stopped_listener(&mut hampered(&scratch, PLAIN, &[]), NOT_READY);
+    // Somebody else in its process group, who has a parent elsewhere. Without, the group would be
+    // orphaned at the parent's end, and then the kernel ends what is stopped there, by SIGHUP.
+    let mut other = Command::new("sleep");
+    let _other = Program::start(other.arg("600").process_group(run.parent().as_raw()));
+    kill(run.parent(), SIGKILL).unwrap();
+    assert_eq!(run.finish(TIMEOUT).stderr, "");
+}
+
+#[test]
 fn a_run_whose_kill_has_no_effect_gives_up_or_dies_of_an_ending_signal_all_the_same() {
     // As if the child were in a frozen control group, or held by a debugger.
     let not_ended = "was killed, and has not ended";

@@ -326,86 +326,78 @@ fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
 /// A user other than root: this one, if root does not run the tests.
 const USER: u32 = 12345;
 
-/// The program, run by that user. `is_fake`: geteuid(2) and its like say 0, as under fakeroot.
-fn as_user(scratch: &Scratch, is_fake: bool, options: &[&str]) -> Command {
+/// As whom a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum As {
+    User,
+    /// That user, to whom geteuid(2) and its like say 0, as under fakeroot.
+    FakeRoot,
+    /// That user, started by another one: as if the program's file had the set-user-ID bit.
+    SetUser,
+}
+
+fn as_user(scratch: &Scratch, who: As, options: &[&str]) -> Command {
     let mut command = scratch.copy_as(USER);
     command.arg("--path").arg(scratch.path()).args(options);
-    if is_fake {
+    if who == As::FakeRoot {
         preload(&mut command, "FAKE_USER");
         // The way to it may be closed to others, as that to the program.
         let library = command.get_envs().find_map(|it| it.1.filter(|_| it.0 == "LD_PRELOAD"));
         let copy = scratch.dir().join("fake_user.so");
-        fs::copy(library.unwrap(), &copy).unwrap();
-        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+        if !copy.exists() {
+            fs::copy(library.unwrap(), &copy).unwrap();
+            fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+        }
         command.env("LD_PRELOAD", copy);
+    }
+    if who == As::SetUser {
+        let (real, user) = (Uid::from_raw(54321), Uid::from_raw(USER));
+        command.uid(0).in_child(move || setresuid(real, user, user));
     }
     command
 }
 
-/// Whether the program has loaded the library. (A static one would not.)
-fn is_faked(program: &Program) -> bool {
+/// The program has loaded that library if it is to. (A static one would not.)
+#[track_caller]
+fn assert_is_faked(program: &Program, who: As) {
     let maps = fs::read_to_string(format!("/proc/{}/maps", program.pid())).unwrap();
-    maps.contains("fake_user.so")
-}
-
-/// The listener that this command starts, and the command of a sender to it.
-fn listener_and_sender(
-    scratch: &Scratch,
-    listener: Command,
-    sender_is_fake: bool,
-) -> (Program, Command) {
-    let listener = Program::start(listener);
-    listener.until_printed("# Registering");
-    let to = listener.pid().to_string();
-    (listener, as_user(scratch, sender_is_fake, &["--to", &to, "hi"]))
+    assert_eq!(maps.contains("fake_user.so"), who == As::FakeRoot);
 }
 
 #[test]
-fn a_program_that_is_told_that_it_is_root_and_one_that_is_not_reach_each_other() {
-    for (listener_is_fake, sender_is_fake) in [(false, true), (true, false), (true, true)] {
-        let scratch = Scratch::new();
-        let listener = as_user(&scratch, listener_is_fake, &["--listen"]);
-        let (listener, sender) = listener_and_sender(&scratch, listener, sender_is_fake);
-        assert_eq!(is_faked(&listener), listener_is_fake);
-        assert_delivered(sender, listener);
-    }
-}
-
-#[test]
-fn it_is_the_effective_user_that_counts_and_not_the_real_one() {
-    if !Uid::effective().is_root() {
-        return not_tested("a real user that is not the effective one", "it needs root");
-    }
-    // As one whose file has the set-user-ID bit.
-    let start_by_another = |command: &mut Command| {
-        let (real, user) = (Uid::from_raw(54321), Uid::from_raw(USER));
-        command.uid(0).in_child(move || setresuid(real, user, user));
-    };
-    for is_listener in [true, false] {
-        let scratch = Scratch::new();
-        let mut listener = as_user(&scratch, false, &["--listen"]);
-        if is_listener {
-            start_by_another(&mut listener);
+fn it_is_the_effective_user_as_the_kernel_sees_it_that_counts_and_no_faked_and_no_real_one() {
+    for (listens, sends) in [
+        (As::User, As::FakeRoot),
+        (As::FakeRoot, As::User),
+        (As::FakeRoot, As::FakeRoot),
+        (As::SetUser, As::User),
+        (As::User, As::SetUser),
+    ] {
+        if [listens, sends].contains(&As::SetUser) && !Uid::effective().is_root() {
+            not_tested("a real user that is not the effective one", "it needs root");
+            continue;
         }
-        let (listener, mut sender) = listener_and_sender(&scratch, listener, false);
-        if !is_listener {
-            start_by_another(&mut sender);
-        }
-        assert_delivered(sender, listener);
+        let scratch = Scratch::new();
+        let listener = Program::start(as_user(&scratch, listens, &["--listen"]));
+        listener.until_printed("# Registering");
+        assert_is_faked(&listener, listens);
+        let to = listener.pid().to_string();
+        assert_delivered(as_user(&scratch, sends, &["--to", &to, "hi"]), listener);
     }
 }
 
 #[test]
 fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
-    for (killed_is_fake, next_is_fake) in [(false, true), (true, false), (true, true)] {
+    for (is_killed, is_next) in
+        [(As::User, As::FakeRoot), (As::FakeRoot, As::User), (As::FakeRoot, As::FakeRoot)]
+    {
         let scratch = Scratch::new();
-        let killed = as_user(&scratch, killed_is_fake, &["--step", "hi"]);
-        let killed = Program::start_at(killed, SENDS);
-        assert_eq!(is_faked(&killed), killed_is_fake);
+        let killed = Program::start_at(as_user(&scratch, is_killed, &["--step", "hi"]), SENDS);
+        assert_is_faked(&killed, is_killed);
         kill(killed.pid(), SIGKILL).unwrap();
         killed.finish();
         let id = scratch.segments()[0].id;
-        let next = || as_user(&scratch, next_is_fake, &["--timeout=2", "hi"]);
+        let next = || as_user(&scratch, is_next, &["--timeout=2", "hi"]);
         let finished = run(refuse(next(), &[Refusal::shmctl(libc::IPC_STAT, Errno::EACCES)]));
         assert!(finished.stderr.contains("policy"), "{finished:#?}");
         let finished = run(next());
@@ -420,7 +412,7 @@ fn under_fakeroot_a_listener_and_a_sender_reach_each_other() {
         return;
     }
     let scratch = Scratch::new();
-    let program = as_user(&scratch, false, &["--color=never", "--timeout=5"]);
+    let program = as_user(&scratch, As::User, &["--color=never", "--timeout=5"]);
     fs::set_permissions(scratch.dir(), Permissions::from_mode(0o777)).unwrap();
     // It ends by itself, and does not start in the folder: fakeroot's server, which has more to
     // remove than itself, must not be killed with what a failed test leaves there.
