@@ -18,11 +18,13 @@ const RMID: Refusal = Refusal::shmctl(libc::IPC_RMID, EPERM);
 /// What raise(3) is made of.
 const RAISE: [Refusal; 2] =
     [Refusal::of(libc::SYS_tgkill, EPERM), Refusal::of(libc::SYS_tkill, EPERM)];
-const SLEEP: [Refusal; 2] =
-    [Refusal::of(libc::SYS_nanosleep, EPERM), Refusal::of(libc::SYS_clock_nanosleep, EPERM)];
 /// What waiting for a child is made of.
-const WAIT: [Refusal; 4] =
-    [Refusal::of(libc::SYS_wait4, EPERM), Refusal::of(libc::SYS_waitid, EPERM), SLEEP[0], SLEEP[1]];
+const WAIT: [Refusal; 4] = [
+    Refusal::of(libc::SYS_wait4, EPERM),
+    Refusal::of(libc::SYS_waitid, EPERM),
+    Refusal::of(libc::SYS_nanosleep, EPERM),
+    Refusal::of(libc::SYS_clock_nanosleep, EPERM),
+];
 
 const PLAIN: &[&str] = &["--color=always"];
 const EXPLAINED: &[&str] = &["--explain"];
@@ -131,12 +133,8 @@ fn a_run_that_may_not_kill_its_listener_gives_up_and_says_whether_that_has_ended
                 // No room for its first line, so that it is never ready, nor looks at its pipe.
                 let room = transcript(9_999_999, 12, "").find(LISTENER).unwrap();
                 let (run, _reader) = Program::start_with_room_for(room, command.arg("--timeout=1"));
-                let mut listener = None;
-                wait_until("there is a listener", || {
-                    listener = children(run.pid()).first().copied();
-                    listener.is_some()
-                });
-                (listener.unwrap(), run.finish())
+                wait_until("there is a listener", || !children(run.pid()).is_empty());
+                (children(run.pid())[0], run.finish())
             }
             _ => {
                 let finished = run(command);
@@ -365,7 +363,7 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
     listener.stop();
-    let sender = refuse(scratch.sender(listener.pid(), &[], "Hello, world"), &SLEEP);
+    let sender = refuse(scratch.sender(listener.pid(), &[], "Hello, world"), &WAIT[2..]);
     run(sender).assert_failed_with(&["nanosleep(", "EPERM", "policy"]);
 }
 
@@ -417,10 +415,14 @@ fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
 }
 
 #[test]
-fn a_file_that_is_another_one_at_each_look_is_an_error_that_says_so() {
+fn inode_numbers_that_change_at_each_look_are_an_error_that_says_so_and_nothing_to_a_listener() {
+    let scratch = Scratch::new();
+    // It takes no lock, and ftok(3) looks at the file by itself.
+    let mut listener = scratch.sigshm(["--listen"]);
+    preload(&mut listener, "CHANGING_INODES");
+    let listener = Program::start(listener);
+    listener.until_printed("# Registering");
     for option in ["--color=auto", "--step"] {
-        let scratch = Scratch::new();
-        let listener = scratch.listen(&[]);
         let demo = scratch.sigshm([option, "Hello, world"]);
         let sender = scratch.sender(listener.pid(), &[option], "Hello, world");
         for mut command in [demo, sender] {
@@ -429,16 +431,6 @@ fn a_file_that_is_another_one_at_each_look_is_an_error_that_says_so() {
         }
         assert!(listener.is_alive(), "it was told of nothing");
     }
-}
-
-#[test]
-fn a_listener_makes_nothing_of_inode_numbers_that_change() {
-    // It takes no lock, and ftok(3) looks at the file by itself.
-    let scratch = Scratch::new();
-    let mut command = scratch.sigshm(["--listen"]);
-    preload(&mut command, "CHANGING_INODES");
-    let listener = Program::start(command);
-    listener.until_printed("# Registering");
     let sent = run(scratch.sender(listener.pid(), &[], "Hello, world"));
     assert_eq!(sent.text(), self::sent(12, "Hello, world"), "{sent:#?}");
     listener.finish_well();

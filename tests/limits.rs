@@ -290,42 +290,34 @@ fn with_many_descriptors(scratch: &Scratch, option: &str) -> Command {
     command
 }
 
-/// What the listener says that has to sleep, but cannot wait for its parent's pipe.
-#[track_caller]
-fn assert_names_fd_setsize(finished: &Finished) {
-    finished.assert_failed_with(&[
-        "pselect(2) cannot wait for descriptor 11",
-        "FD_SETSIZE",
-        "fewer open files",
-    ]);
-    // No call was made that could have failed. And it does not help to raise RLIMIT_NOFILE.
-    for untrue in ["failed", "EINVAL", "RLIMIT_NOFILE"] {
-        let said = [finished.stderr.as_str(), finished.text()].concat();
-        assert!(!said.contains(untrue), "{finished:#?}");
-    }
-}
-
 #[test]
 fn started_with_more_descriptors_than_can_be_waited_for_it_delivers_or_fails_clearly() {
-    let scratch = Scratch::new();
-    let finished = run(with_many_descriptors(&scratch, "--wait=spin"));
-    // It delivers if the signal comes while the listener spins.
-    if finished.code == Some(0) {
-        finished.assert_delivered(12, HELLO);
-    } else {
-        assert_names_fd_setsize(&finished);
-    }
-}
-
-#[test]
-fn a_listener_that_must_sleep_with_more_descriptors_than_can_be_waited_for_fails_clearly() {
-    for option in ["--wait=spin", "--wait=sleep", "--explain"] {
+    for (option, must_sleep) in
+        [("--wait=spin", false), ("--wait=spin", true), ("--wait=sleep", true), ("--explain", true)]
+    {
         let scratch = Scratch::new();
-        // No signal comes, and the listener stops spinning.
-        let run = start_and_stop_parent(&mut with_many_descriptors(&scratch, option));
-        let listener = run.listener().unwrap();
-        wait_until("the listener has ended", || state(listener) == Some('Z'));
-        kill(run.parent(), SIGCONT).unwrap();
-        assert_names_fd_setsize(&run.finish(TIMEOUT));
+        let mut command = with_many_descriptors(&scratch, option);
+        let finished = if must_sleep {
+            // No signal comes, and the listener stops spinning.
+            let run = start_and_stop_parent(&mut command);
+            let listener = run.listener().unwrap();
+            wait_until("the listener has ended", || state(listener) == Some('Z'));
+            kill(run.parent(), SIGCONT).unwrap();
+            run.finish(TIMEOUT)
+        } else {
+            run(command)
+        };
+        if finished.code == Some(0) && !must_sleep {
+            finished.assert_delivered(12, HELLO);
+            continue;
+        }
+        // The listener cannot wait for its parent's pipe.
+        let descriptor = "pselect(2) cannot wait for descriptor 11";
+        finished.assert_failed_with(&[descriptor, "FD_SETSIZE", "fewer open files"]);
+        // No call was made that could have failed. And it does not help to raise RLIMIT_NOFILE.
+        let said = [finished.stderr.as_str(), finished.text()].concat();
+        for untrue in ["failed", "EINVAL", "RLIMIT_NOFILE"] {
+            assert!(!said.contains(untrue), "{option}: {finished:#?}");
+        }
     }
 }

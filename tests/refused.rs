@@ -182,15 +182,6 @@ fn assert_says(finished: &Finished, said: &[&str], unsaid: &[&str]) {
     assert_eq!(wrong, None, "{finished:#?}");
 }
 
-/// A folder, and a file in it.
-fn folder_with_file(scratch: &Scratch) -> (PathBuf, PathBuf) {
-    let folder = scratch.dir().join("folder");
-    let file = folder.join("file");
-    fs::create_dir(&folder).unwrap();
-    fs::write(&file, "").unwrap();
-    (folder, file)
-}
-
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
@@ -221,24 +212,42 @@ fn a_file_of_ours_that_a_policy_closes_to_every_look_is_not_to_be_opened_by_chmo
 }
 
 #[test]
-fn a_file_that_a_mode_closes_is_to_be_opened_by_chmod_if_the_mode_can_be_seen() {
+fn a_closed_file_is_to_be_opened_by_chmod_if_it_is_a_mode_that_closes_it_and_can_be_seen() {
     let scratch = Scratch::new();
-    let (folder, file) = folder_with_file(&scratch);
-    let link = scratch.dir().join("link");
+    let (folder, link) = (scratch.dir().join("folder"), scratch.dir().join("link"));
+    let file = folder.join("file");
+    fs::create_dir(&folder).unwrap();
+    fs::write(&file, "").unwrap();
     symlink(&file, &link).unwrap();
-    let (chmod, policy): (&[_], &[_]) = (&["EACCES", "chmod"], &["policy", "seccomp"]);
-    for (closed, path, argument, said, unsaid) in [
-        (&file, &file, HELLO, chmod, policy),
-        (&folder, &file, HELLO, chmod, policy),
-        (&folder, &file, "--listen", chmod, policy),
+    let (mode, list) = (r#"chmod 0 "$0""#, r#"setfacl -m u:12345:--- "$0""#);
+    let (chmod, getfacl): (&[_], &[_]) = (&["EACCES", "chmod"], &["EACCES", "getfacl"]);
+    let policy: &[_] = &["policy", "seccomp"];
+    for (closes, closed, path, argument, said, unsaid) in [
+        (mode, &file, &file, HELLO, chmod, policy),
+        (mode, &folder, &file, HELLO, chmod, policy),
+        (mode, &folder, &file, "--listen", chmod, policy),
         // Nobody is blamed for what a link leads to and cannot be looked at.
-        (&folder, &link, HELLO, &["open(", "EACCES"], &["policy", "chmod"]),
+        (mode, &folder, &link, HELLO, &["open(", "EACCES"], &["policy", "chmod"]),
+        (list, &file, &file, HELLO, getfacl, &["chmod"]),
+        (list, &folder, &file, HELLO, getfacl, &["chmod"]),
     ] {
-        let mode = fs::metadata(closed).unwrap().permissions().mode();
-        set_mode(closed, 0);
-        let mut command = scratch.copy_as(12345);
-        let finished = run(command.arg("--path").arg(path).arg(argument));
-        set_mode(closed, mode);
+        let open = || set_mode(closed, if closed == &file { 0o644 } else { 0o755 });
+        open();
+        if closes == list && !Uid::effective().is_root() {
+            not_tested("an access control list", "it needs root, to be somebody else");
+            continue;
+        }
+        let set = run(Command::new("sh").args(["-c", closes]).arg(closed));
+        if set.code != Some(0) {
+            assert_eq!(closes, list, "{set:#?}");
+            not_tested("an access control list", &set.stderr);
+            continue;
+        }
+        let finished = run(scratch.copy_as(12345).arg("--path").arg(path).arg(argument));
+        open();
+        if closes == list {
+            run(Command::new("setfacl").arg("-b").arg(closed));
+        }
         assert_says(&finished, said, unsaid);
     }
 }
@@ -262,27 +271,6 @@ fn the_current_folder_that_its_mode_closes_is_to_be_opened_by_chmod() {
     set_mode(&folder, 0o755);
     let said = ["open(", "EACCES", "folder", "chmod"];
     assert_says(&finished, &said, &["policy", "seccomp"]);
-}
-
-#[test]
-fn a_file_or_a_folder_that_an_access_control_list_closes_is_not_to_be_opened_by_chmod() {
-    let scratch = Scratch::new();
-    let (folder, file) = folder_with_file(&scratch);
-    if !Uid::effective().is_root() {
-        return not_tested("an access control list", "it needs root, to be somebody else");
-    }
-    for (closed, mode) in [(&file, 0o644), (&folder, 0o755)] {
-        set_mode(closed, mode);
-        let mut setfacl = Command::new("sh");
-        setfacl.args(["-c", r#"setfacl "$@""#, "sh", "-m", "u:12345:---"]);
-        let set = run(setfacl.arg(closed));
-        if set.code != Some(0) {
-            return not_tested("an access control list", &set.stderr);
-        }
-        let finished = run(scratch.copy_as(12345).arg("--path").arg(&file).arg(HELLO));
-        run(Command::new("setfacl").arg("-b").arg(closed));
-        assert_says(&finished, &["EACCES", "getfacl"], &["chmod"]);
-    }
 }
 
 // Users.
