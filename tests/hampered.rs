@@ -5,6 +5,7 @@ use crate::support::refusal::{NO_EFFECT, Refusal, SYS_POLL, refuse};
 use crate::support::tracer::{Point, Released, Side, freeze};
 use crate::support::*;
 use nix::errno::Errno::{EACCES, EEXIST, EIDRM, EINVAL, ENOSYS, EPERM};
+use nix::unistd::dup2_stderr;
 
 const KILL: Refusal = Refusal::of(libc::SYS_kill, EPERM);
 const NOTIFY: Refusal = KILL.if_is(1, libc::SIGUSR1);
@@ -70,14 +71,6 @@ fn before_it_notifies(scratch: &Scratch, refusals: &[Refusal]) -> Program {
     let run = Program::start_at(command, "the sender sends the signal");
     assert_eq!(scratch.segments().len(), 1);
     run
-}
-
-/// A listener that is stopped, and a sender that waits for it and may not remove its segment.
-fn stopped_listener_and_sender(scratch: &Scratch) -> (Program, Command) {
-    let listener = scratch.listen(&[]);
-    listener.stop();
-    let sender = scratch.sender(listener.pid(), &["--timeout=600"], "Hello, world");
-    (listener, refuse(sender, &[RMID]))
 }
 
 // A run that gives up.
@@ -251,41 +244,34 @@ fn a_run_that_may_not_kill_its_listener_dies_of_an_ending_signal_all_the_same() 
 }
 
 #[test]
-fn a_sender_that_dies_of_a_signal_and_may_not_remove_its_segment_says_that_it_is_left() {
+fn a_sender_that_dies_of_a_signal_says_that_a_segment_is_left_and_does_not_wait_for_a_reader() {
     // Each waits for a listener that is stopped.
-    let demo = Scratch::unchecked();
-    let run = waiting(&mut hampered(&demo, PLAIN, &[RMID]), NOTIFIES);
-    kill(run.parent(), SIGTERM).unwrap();
-    let by_demo = run.finish_unreaped(TIMEOUT);
-
-    let separate = Scratch::unchecked();
-    let (listener, sender) = stopped_listener_and_sender(&separate);
-    let sender = Program::start(sender);
-    wait_until("it has notified", || is_pending(listener.pid()));
-    kill(sender.pid(), SIGTERM).unwrap();
-
-    for (scratch, finished) in [(demo, by_demo), (separate, sender.finish())] {
-        assert_eq!(finished.signal, Some(libc::SIGTERM), "{finished:#?}");
-        assert!(finished.stderr.contains("segment"), "{finished:#?}");
-        assert_eq!(finished.stderr.lines().count(), 1, "{finished:#?}");
+    for case in ["the demo", "a separate sender", "one whose standard error is full"] {
+        let is_full = case == "one whose standard error is full";
+        let scratch = Scratch::unchecked();
+        let finished = if case == "the demo" {
+            let run = waiting(&mut hampered(&scratch, PLAIN, &[RMID]), NOTIFIES);
+            kill(run.parent(), SIGTERM).unwrap();
+            run.finish_unreaped(TIMEOUT)
+        } else {
+            let listener = scratch.listen(&[]);
+            listener.stop();
+            let sender = scratch.sender(listener.pid(), &["--timeout=600"], "Hello, world");
+            let mut sender = refuse(sender, &[RMID]);
+            let (_reader, writer) = full_pipe();
+            if is_full {
+                sender.in_child(move || dup2_stderr(&writer));
+            }
+            let sender = Program::start(sender);
+            wait_until("it has notified", || is_pending(listener.pid()));
+            kill(sender.pid(), SIGTERM).unwrap();
+            sender.finish()
+        };
+        assert_eq!(finished.signal, Some(libc::SIGTERM), "{case}: {finished:#?}");
+        assert_eq!(finished.stderr.lines().count(), usize::from(!is_full), "{finished:#?}");
+        assert!(is_full || finished.stderr.contains("segment"), "{finished:#?}");
         assert_eq!(scratch.segments().len(), 1);
     }
-}
-
-#[test]
-fn a_sender_that_dies_of_a_signal_does_not_wait_for_a_reader_of_standard_error() {
-    let scratch = Scratch::unchecked();
-    let (listener, mut sender) = stopped_listener_and_sender(&scratch);
-    let (_reader, writer) = full_pipe();
-    let mut sender = sender.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
-    wait_until("it has notified", || is_pending(listener.pid()));
-    kill(Pid::from_raw(sender.id() as i32), SIGTERM).unwrap();
-    let mut ended = None;
-    wait_until("it ends", || {
-        ended = sender.try_wait().unwrap();
-        ended.is_some()
-    });
-    assert_eq!(ended.unwrap().signal(), Some(libc::SIGTERM));
 }
 
 // A segment that may not be removed, or that is not there any more.

@@ -525,22 +525,19 @@ fn the_childs_debugger_or_its_stop_is_named_by_the_demo() {
     }
 }
 
-/// A control group of the test's own, see cgroups(7), and its file that freezes.
-struct Group {
-    folder: PathBuf,
-    file: &'static str,
-}
+/// The file that freezes a control group of the test's own; see cgroups(7).
+struct Freezer(PathBuf);
 
-impl Drop for Group {
+impl Drop for Freezer {
     /// A frozen process may not even be killed, and a group can be removed when it is empty.
     fn drop(&mut self) {
-        let thawed = if self.file == "freezer.state" { "THAWED" } else { "0" };
-        let _ = fs::write(self.folder.join(self.file), thawed);
-        let members = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
+        let _ = fs::write(&self.0, if self.0.ends_with("freezer.state") { "THAWED" } else { "0" });
+        let group = self.0.parent().unwrap();
+        let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
         for member in members.lines() {
-            let _ = fs::write(self.folder.with_file_name("cgroup.procs"), member);
+            let _ = fs::write(group.with_file_name("cgroup.procs"), member);
         }
-        let _ = fs::remove_dir(&self.folder);
+        let _ = fs::remove_dir(group);
     }
 }
 
@@ -558,14 +555,14 @@ fn a_listener_in_a_frozen_control_group_is_said_to_be_frozen() {
             continue;
         }
         let listener = scratch.listen(&[]);
-        let group = Group { folder, file };
-        let pid = listener.pid().to_string();
-        let is_in = fs::write(group.folder.join("cgroup.procs"), &pid);
-        if is_in.and(fs::write(group.folder.join(file), frozen)).is_err() {
+        let pid = listener.pid();
+        let freezer = Freezer(folder.join(file));
+        let is_in = fs::write(folder.join("cgroup.procs"), pid.to_string());
+        if is_in.and(fs::write(&freezer.0, frozen)).is_err() {
             continue;
         }
-        let finished = run(scratch.sender(listener.pid(), &["--timeout=.5"], "hi"));
-        drop(group);
+        let finished = run(scratch.sender(pid, &["--timeout=.5"], "hi"));
+        drop(freezer);
         assert_names(&finished, &[&format!("PID {pid}"), "frozen"]);
         listener.until_complained("still listening");
         tested += 1;
