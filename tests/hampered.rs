@@ -205,41 +205,49 @@ fn a_run_whose_kill_has_no_effect_gives_up_or_dies_of_an_ending_signal_all_the_s
 fn a_run_that_may_not_kill_its_listener_dies_of_an_ending_signal_all_the_same() {
     let mut signals = [SIGINT, SIGTERM, SIGHUP].into_iter().cycle();
     let mut rows = Vec::new();
-    for more in [&[][..], &RAISE, &WAIT, &[&WAIT[..], &RAISE].concat()] {
+    for (refused, more) in [
+        ("kill", &[][..]),
+        ("kill and raise", &RAISE),
+        ("kill and wait", &WAIT),
+        ("kill, wait and raise", &[&WAIT[..], &RAISE].concat()),
+    ] {
+        let (by_kill, by_end) = ([&[KILL], more].concat(), [&[END], more].concat());
         for arguments in [PLAIN, EXPLAINED, STEPS, SOCKET] {
-            let refusals = [&[KILL], more].concat();
-            rows.push((Some(NOT_READY), arguments, refusals, signals.next().unwrap()));
+            let signal = signals.next().unwrap();
+            rows.push(("not ready", arguments, refused, by_kill.clone(), signal));
         }
-        rows.push((Some(NOTIFIES), PLAIN, [&[END], more].concat(), SIGTERM));
-    }
-    // Its listener is not stopped, but waits.
-    for more in [&[][..], &RAISE, &WAIT] {
+        rows.push(("to be notified", PLAIN, refused, by_end, SIGTERM));
+        // This one is not stopped.
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            rows.push((None, STEPS, [&[KILL], more].concat(), signal));
+            rows.push(("waits", STEPS, refused, by_kill.clone(), signal));
         }
     }
-    at_once(rows, |(stopped_at, arguments, refusals, signal)| {
+    at_once(rows, |(listener, arguments, refused, refusals, signal)| {
         let scratch = Scratch::new();
-        let finished = if let Some(point) = stopped_at {
-            let run = waiting(&mut hampered(&scratch, arguments, &refusals), point);
-            assert_eq!(scratch.segments().len(), usize::from(refusals.contains(&END)));
-            kill(run.parent(), signal).unwrap();
-            run.finish_unreaped(TIMEOUT)
-        } else {
+        let finished = if listener == "waits" {
             let run = before_it_notifies(&scratch, &refusals);
             kill(run.pid(), signal).unwrap();
             run.finish()
+        } else {
+            let (point, segments) = match listener {
+                "not ready" => (NOT_READY, 0),
+                _ => (NOTIFIES, 1),
+            };
+            let run = waiting(&mut hampered(&scratch, arguments, &refusals), point);
+            assert_eq!(scratch.segments().len(), segments);
+            kill(run.parent(), signal).unwrap();
+            run.finish_unreaped(TIMEOUT)
         };
-        let case = format!("{stopped_at:?} {arguments:?} {refusals:?} {signal}");
+        let case = format!("{listener} {arguments:?} {refused} {signal}: {finished:#?}");
         // Through sockets no signal is caught: the signal itself ends the run.
-        let (may_raise, says) = match arguments {
-            SOCKET => (true, ""),
-            _ => (!refusals.ends_with(&RAISE), "kill"),
-        };
+        let is_caught = arguments != SOCKET;
         let number = signal as i32;
-        let expected = if may_raise { (None, Some(number)) } else { (Some(128 + number), None) };
-        assert_eq!((finished.code, finished.signal), expected, "{case}: {finished:#?}");
-        assert!(finished.stderr.contains(says), "{case}: {finished:#?}");
+        let expected = match is_caught && refused.ends_with("raise") {
+            true => (Some(128 + number), None),
+            false => (None, Some(number)),
+        };
+        assert_eq!((finished.code, finished.signal), expected, "{case}");
+        assert!(!is_caught || finished.stderr.contains("kill"), "{case}");
     });
 }
 
