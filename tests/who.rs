@@ -502,27 +502,26 @@ fn a_listener_at_a_stop_is_said_to_have_the_signal_pending() {
 
 #[test]
 fn the_childs_debugger_or_its_stop_is_named_by_the_demo() {
-    for is_traced in [true, false] {
-        // Before it is ready, and after the signal.
-        for point in [Point::Ready, Point::Call(Side::Parent, libc::SYS_kill)] {
-            let scratch = Scratch::new();
-            let mut demo = scratch.sigshm(["--timeout=.5", "hi"]);
-            let mut frozen = freeze(&mut demo, point).expect("it comes there");
-            let child = frozen.listener().unwrap();
-            let cause = if is_traced {
-                frozen.release_parent();
-                // The parent kills it, and it is this process, its tracer, that has to be told.
-                wait_until("it is killed", || state(child) == Some('Z'));
-                format!("PID {} (", gettid())
-            } else {
-                kill(child, SIGSTOP).unwrap();
-                "a signal has stopped".to_owned()
-            };
-            let finished = frozen.release().finish(TIMEOUT);
-            let traces = if is_traced { "traces" } else { "" };
-            assert_names(&finished, &[&format!("PID {child}"), &cause, traces]);
-        }
-    }
+    // Before it is ready, and after the signal.
+    let points = [Point::Ready, Point::Call(Side::Parent, libc::SYS_kill)];
+    let rows = [true, false].into_iter().flat_map(|it| points.map(|point| (it, point)));
+    at_once(rows, |(is_traced, point)| {
+        let scratch = Scratch::new();
+        let mut demo = scratch.sigshm(["--timeout=.5", "hi"]);
+        let mut frozen = freeze(&mut demo, point).expect("it comes there");
+        let child = frozen.listener().unwrap();
+        let (cause, traces) = if is_traced {
+            frozen.release_parent();
+            // The parent kills it, and it is this thread, its tracer, that has to be told.
+            wait_until("it is killed", || state(child) == Some('Z'));
+            (format!("PID {} (", gettid()), "traces")
+        } else {
+            kill(child, SIGSTOP).unwrap();
+            ("a signal has stopped".to_owned(), "")
+        };
+        let finished = frozen.release().finish(TIMEOUT);
+        assert_names(&finished, &[&format!("PID {child}"), &cause, traces]);
+    });
 }
 
 /// The file that freezes a control group of the test's own; see cgroups(7).
