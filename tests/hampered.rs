@@ -53,7 +53,8 @@ fn with_stopped_listener(command: &mut Command, point: Point) -> Released {
     let listener = frozen.listener().unwrap();
     kill(listener, SIGSTOP).unwrap();
     let released = frozen.release();
-    wait_until("it is stopped", || state(listener) == Some('T'));
+    // On a busy machine the run may have given up already, and then the listener ends with it.
+    wait_until("it is stopped", || matches!(state(listener), None | Some('T' | 'Z')));
     released
 }
 
@@ -163,7 +164,7 @@ fn a_run_that_may_not_kill_its_stopped_listener_waits_for_it_for_a_second_and_no
 #[test]
 fn a_listener_asks_to_be_killed_with_its_parent_before_it_looks_whether_that_is_there() {
     let scratch = Scratch::new();
-    let run = with_stopped_listener(&mut hampered(&scratch, PLAIN, &[]), NOT_READY);
+    let run = waiting(&mut hampered(&scratch, PLAIN, &[]), NOT_READY);
     // Somebody else in its process group, who has a parent elsewhere. Without, the group would be
     // orphaned at the parent's end, and then the kernel ends what is stopped there, by SIGHUP.
     let mut other = Command::new("sleep");

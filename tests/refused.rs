@@ -137,7 +137,7 @@ fn a_separate_listener_that_may_not_look_at_the_message_says_that_it_is_a_policy
         let listener = Program::start(refuse(scratch.sigshm(["--listen"]), &[refusal]));
         listener.until_printed("# Registering");
         let pid = listener.pid();
-        let sent = run(scratch.sender(pid, &["--timeout=1"], HELLO));
+        let sent = run(scratch.sender(pid, &["--timeout=2"], HELLO));
         assert_eq!(sent.code, Some(1), "{sent:#?}");
         wait_until("it has looked, and has ended or listens again", || {
             !listener.is_alive() || !is_pending(pid) && state(pid) == Some('S')
