@@ -16,9 +16,9 @@ fn the_message_arrives() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-const README: &str = include_str!("../README.md");
-const LESSON: &str = include_str!("../src/lesson.md");
-const GUARANTEES: &str = include_str!("../src/guarantees.md");
+const README: &str = include_str!("../../README.md");
+const LESSON: &str = include_str!("../../src/lesson.md");
+const GUARANTEES: &str = include_str!("../../src/guarantees.md");
 
 #[test]
 fn the_readme_has_150_lines_at_most_and_begins_with_the_two_commands() {
@@ -75,8 +75,9 @@ fn each_file_that_is_linked_or_named_is_there() {
                 _ if word.ends_with('/') => word,
                 _ => continue,
             };
-            // The guarantees name the files of tests/, and the README shows a file by its name.
-            let folders = ["", "tests", "tests/peers", "src/output", "src/sys", "src"];
+            // The guarantees name the files of tests/suite/, and the README shows a file by its name.
+            let folders =
+                ["", "tests", "tests/suite", "tests/peers", "src/output", "src/sys", "src"];
             let is_there = folders.iter().any(|it| root.join(it).join(file).exists());
             assert!(is_there || file == "tests/mine.rs", "there is no {file}");
             named += 1;
@@ -121,10 +122,10 @@ fn the_lesson_has_ten_stops_of_a_question_a_command_a_screen_and_two_sentences()
 
 #[test]
 fn no_sentence_stands_in_two_of_the_texts() {
-    let tour = include_str!("../src/lib.rs").lines();
+    let tour = include_str!("../../src/lib.rs").lines();
     let tour: Vec<&str> = tour.filter_map(|line| line.strip_prefix("//!")).collect();
     let tour = tour.join("\n");
-    let explained = include_str!("../src/explain/lessons.txt");
+    let explained = include_str!("../../src/explain/lessons.txt");
     let help = run(sigshm().arg("--help"));
     let mut seen = HashSet::new();
     for text in [README, LESSON, GUARANTEES, &tour, explained, help.text()] {

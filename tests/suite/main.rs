@@ -10,6 +10,7 @@
 
 #![allow(unsafe_code)] // To look at segments and processes without the program's own code.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 mod article;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::support::told::told_calls;
 use crate::support::*;
 
-const LESSONS: &str = include_str!("../src/explain/lessons.txt");
+const LESSONS: &str = include_str!("../../src/explain/lessons.txt");
 
 /// Who tells, and the sections that are told there, in the order of the steps. Where a step has
 /// another section for its way, the plain one would say what is not true.
