@@ -2,8 +2,8 @@
  * What sigshm does, in C: the same transcript and the same care. `cargo bench --bench cost` runs it beside sigshm, to
  * show what the story costs and what Rust adds to it.
  *
- * Each safeguard can be left out: `cc -DWITHOUT_REAP careful.c` makes the same program without it. `cargo test --test
- * safeguards -- --nocapture` does so with each, and counts what goes wrong. The safeguards are
+ * Each safeguard can be left out: `cc -DWITHOUT_REAP careful.c` makes the same program without it. `cargo test
+ * safeguards:: -- --nocapture` does so with each, and counts what goes wrong. The safeguards are
  *
  *   FLUSH        each line is written at once: a buffer would be copied by fork, and printed twice
  *   LOCK         one run at a time for each path
