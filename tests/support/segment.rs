@@ -1,6 +1,9 @@
 //! System V segments without the program's own code: as the kernel lists them, created, read and
 //! written.
 
+use nix::sys::signal::raise;
+use nix::unistd::{ForkResult, fork};
+
 use super::*;
 
 /// A line of `/proc/sysvipc/shm`; see proc_sysvipc(5).
@@ -48,6 +51,15 @@ pub fn remove_segment(id: i32) {
     unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
 }
 
+/// The kernel's status of the segment; see shmctl(2).
+pub fn segment_status(id: i32) -> nix::Result<libc::shmid_ds> {
+    // SAFETY: the status is made of integers, for which zeros are valid.
+    let mut status = unsafe { mem::zeroed() };
+    // SAFETY: IPC_STAT writes one such struct.
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, &mut status) })?;
+    Ok(status)
+}
+
 /// A process attaches the segment; see shmat(2).
 pub struct Attached {
     address: *mut u8,
@@ -57,16 +69,13 @@ pub struct Attached {
 impl Attached {
     /// `flags` may be SHM_RDONLY.
     pub fn new(id: i32, flags: i32) -> nix::Result<Self> {
-        // SAFETY: the status is made of integers, for which zeros are valid.
-        let mut status: libc::shmid_ds = unsafe { mem::zeroed() };
-        // SAFETY: IPC_STAT writes one such struct.
-        Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, &mut status) })?;
+        let size = segment_status(id)?.shm_segsz;
         // SAFETY: the kernel chooses an address that is free.
         let address = unsafe { libc::shmat(id, ptr::null(), flags) };
         if address.addr() == usize::MAX {
             return Err(Errno::last());
         }
-        Ok(Self { address: address.cast(), size: status.shm_segsz })
+        Ok(Self { address: address.cast(), size })
     }
 
     #[allow(dead_code)] // For a benchmark.
@@ -107,12 +116,7 @@ impl Planted {
     #[track_caller]
     pub fn new(scratch: &Scratch, bytes: &[u8]) -> Self {
         let planted = Self::empty(scratch, bytes.len(), 0o600);
-        let (id, bytes) = (planted.id, bytes.to_owned());
-        // By another process: what this one attaches, the children of other tests inherit until
-        // they call exec.
-        let mut writer = Command::new("true");
-        writer.in_child(move || Attached::new(id, 0).map(|it| it.write(0, &bytes)));
-        assert_eq!(run(writer).code, Some(0));
+        Helper::doing(|| Attached::new(planted.id, 0).map(|it| it.write(0, bytes))).unwrap();
         planted
     }
 
@@ -130,6 +134,64 @@ impl Planted {
 impl Drop for Planted {
     fn drop(&mut self) {
         remove_segment(self.id);
+    }
+}
+
+/// A process of the test's own, which has done something and now stands still, so that it lives until
+/// this is dropped.
+///
+/// Whatever attaches a segment does it in such a process. Every process that another test starts in
+/// the meantime would otherwise inherit the attachment for a moment, and the kernel would count it.
+#[derive(Debug)]
+pub struct Helper(pub Pid);
+
+impl Helper {
+    /// Does the work in a new process, and waits until it is done. If it has failed there, or has
+    /// not come back, the error is how the process has ended.
+    pub fn doing<E>(work: impl FnOnce() -> Result<(), E>) -> Result<Self, WaitStatus> {
+        let helper = Self::start(work);
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
+        let mut status = WaitStatus::StillAlive;
+        wait_until("the work is done", || {
+            status = waitpid(helper.0, Some(flags)).unwrap();
+            status != WaitStatus::StillAlive
+        });
+        if status == WaitStatus::Stopped(helper.0, SIGSTOP) {
+            return Ok(helper);
+        }
+        // It is reaped, so its PID may soon be another's.
+        mem::forget(helper);
+        Err(status)
+    }
+
+    /// As [`doing`](Self::doing), without the waiting.
+    pub fn start<E>(work: impl FnOnce() -> Result<(), E>) -> Self {
+        // SAFETY: the C library keeps its memory in order across a fork, nobody waits for a lock
+        // here, and the child does not return.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => Self(child),
+            ForkResult::Child => {
+                // A pipe of another test has an end although this process has a copy of it.
+                // SAFETY: nothing here uses a descriptor from before.
+                unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+                if work().is_ok() {
+                    let _ = raise(SIGSTOP);
+                }
+                // SAFETY: this ends the process at once.
+                unsafe { libc::_exit(1) }
+            }
+        }
+    }
+
+    pub fn kill(&self) {
+        kill(self.0, SIGKILL).unwrap();
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = kill(self.0, SIGKILL);
+        let _ = waitpid(self.0, None);
     }
 }
 
