@@ -6,15 +6,16 @@ fn shown(bytes: impl AsRef<[u8]>) -> String {
     Escaped(bytes.as_ref()).to_string()
 }
 
+fn character(code: u32) -> String {
+    char::from_u32(code).unwrap().to_string()
+}
+
 #[test]
 fn every_control_character_is_escaped() {
     for code in (0..0x20).chain(0x7f..0xa0) {
-        let character = char::from_u32(code).unwrap().to_string();
-        let shown = shown(&character);
-        assert!(
-            shown.starts_with('\\') && shown.bytes().all(|byte| byte.is_ascii_graphic()),
-            "U+{code:04X} is shown as {shown:?}"
-        );
+        let shown = shown(character(code));
+        let is_escaped = shown.starts_with('\\') && shown.bytes().all(|it| it.is_ascii_graphic());
+        assert!(is_escaped, "U+{code:04X} is shown as {shown:?}");
     }
 }
 
@@ -39,8 +40,7 @@ fn bidirectional_controls_are_escaped_and_their_neighbours_are_not() {
     // Unicode's Bidi_Control.
     let marks = [0x61c, 0x200e, 0x200f].into_iter();
     for code in marks.chain(0x202a..=0x202e).chain(0x2066..=0x2069) {
-        let character = char::from_u32(code).unwrap().to_string();
-        assert_eq!(shown(character), format!("\\u{{{code:x}}}"));
+        assert_eq!(shown(character(code)), format!("\\u{{{code:x}}}"));
     }
     for harmless in [
         "\u{a0}", "\u{61b}", "\u{61d}", "\u{200d}", "\u{2010}", "\u{2027}", "\u{202f}", "\u{2065}",
@@ -56,8 +56,7 @@ fn line_and_paragraph_separators_are_escaped() {
     // Python's splitlines, ends a line there. What else ends one is a control character.
     for (separator, escape) in [("\u{2028}", r"\u{2028}"), ("\u{2029}", r"\u{2029}")] {
         assert_eq!(shown(separator), escape);
-        let among_others = format!("ab{separator}é");
-        assert_eq!(shown(among_others), format!("ab{escape}é"));
+        assert_eq!(shown(format!("ab{separator}é")), format!("ab{escape}é"));
     }
 }
 
@@ -68,6 +67,5 @@ fn bytes_that_are_not_utf8_are_escaped_one_by_one() {
 
 #[test]
 fn a_path_and_an_argument_are_escaped_as_their_bytes_are() {
-    let bytes = b"/\x1b[2J/na\xc3\xafve\xff";
-    assert_eq!(shown(bytes), r"/\x1b[2J/naïve\xff");
+    assert_eq!(shown(b"/\x1b[2J/na\xc3\xafve\xff"), r"/\x1b[2J/naïve\xff");
 }
