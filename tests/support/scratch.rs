@@ -7,6 +7,8 @@ pub struct Scratch {
     dir: TempDir,
     key: i32,
     is_checked: bool,
+    /// The processes that were there before it.
+    older: Vec<i32>,
     _reservation: UnixListener,
 }
 
@@ -28,7 +30,8 @@ impl Scratch {
             let name = SocketAddr::from_abstract_name(format!("sigshm test {key:08x}")).unwrap();
             match UnixListener::bind_addr(&name) {
                 Ok(reservation) if !segments().iter().any(|segment| segment.key == key) => {
-                    return Self { dir, key, is_checked: true, _reservation: reservation };
+                    let older = process_ids().collect();
+                    return Self { dir, key, is_checked: true, older, _reservation: reservation };
                 }
                 _ => unfit.push(dir),
             }
@@ -163,10 +166,15 @@ impl Scratch {
     pub fn processes(&self) -> Vec<i32> {
         let folder = self.dir().to_str().unwrap();
         let named = |pid: &i32| {
+            // What was there before the folder knows nothing of it. Most processes of the system
+            // are that, and to look into each of them takes longer than many a run.
+            if self.older.contains(pid) || *pid == std::process::id() as i32 {
+                return false;
+            }
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let runs_in = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
             let is_named = String::from_utf8_lossy(&line).contains(folder);
-            *pid != std::process::id() as i32 && (is_named || runs_in == self.dir())
+            is_named || runs_in == self.dir()
         };
         process_ids().filter(named).collect()
     }
@@ -178,17 +186,20 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let must_be_clean = !thread::panicking() && self.is_checked;
         let start = Instant::now();
-        while must_be_clean && !self.processes().is_empty() && start.elapsed() < TIMEOUT {
+        let mut processes = self.processes();
+        while must_be_clean && !processes.is_empty() && start.elapsed() < TIMEOUT {
             thread::sleep(Duration::from_millis(1));
+            processes = self.processes();
         }
-        let processes = self.processes();
         let left = self.segments();
         // Until they are gone, as one that is killed may still be creating a segment.
-        while !self.processes().is_empty() && start.elapsed() < 2 * TIMEOUT {
-            for pid in self.processes() {
+        let mut living = processes.clone();
+        while !living.is_empty() && start.elapsed() < 2 * TIMEOUT {
+            for pid in living {
                 let _ = kill(Pid::from_raw(pid), SIGKILL);
             }
             thread::sleep(Duration::from_millis(1));
+            living = self.processes();
         }
         for segment in self.segments() {
             remove_segment(segment.id);
