@@ -1,17 +1,13 @@
 //! A signal that ends a program, at every step of a run: both processes end, nothing is left, and
 //! whoever waits for the run sees it die of that signal.
 
-use crate::support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
+use std::os::unix::fs::symlink;
+
+use crate::support::tracer::*;
 use crate::support::*;
 
 /// How soon a run must have ended: much earlier than it would give up.
 const SOON: Duration = Duration::from_secs(20);
-
-/// The signal for a step. They take turns. Each test begins with another one, so that a step meets
-/// several. Their number is odd, so that each meets entries as well as exits of system calls.
-fn signal_for(step: usize, first: usize) -> Signal {
-    ENDING[(step + first) % ENDING.len()]
-}
 
 /// The run, which leaves no core file when SIGQUIT and its like end it.
 fn hello(scratch: &Scratch) -> Command {
@@ -23,171 +19,98 @@ fn without_core(mut command: Command) -> Command {
     command
 }
 
-/// The run, as started by a process that has had its way with some signals.
-fn started_by(command: &mut Command, starter: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
-    // SAFETY: the starters below make a few system calls, and allocate nothing.
-    unsafe { command.pre_exec(starter) };
-}
-
-/// Whom the signal is sent to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    Parent,
-    Listener,
-    Group,
-}
-
-impl Target {
-    /// Sends the signal. Whether it comes early enough to end the run: not if there is no listener,
-    /// and not during the last system call.
-    fn send(self, frozen: &Frozen, signal: Signal) -> bool {
-        let parent = frozen.parent();
-        match self {
-            Self::Parent => kill(parent, signal).unwrap(),
-            Self::Group => killpg(parent, signal).unwrap(),
-            Self::Listener => {
-                let Some(listener) = frozen.living_listener() else {
-                    return false;
-                };
-                kill(listener, signal).unwrap();
-                return !frozen.is_ending(listener);
-            }
-        }
-        !frozen.is_ending(parent)
-    }
-}
-
 /// The run died of the signal and did not say why. What it printed is the beginning of the
 /// transcript.
 #[track_caller]
-fn assert_died_of(signal: Signal, finished: &Finished, context: &str) {
-    let ended = (finished.signal, finished.stderr.as_str());
-    let text = finished.text();
-    assert_eq!(ended, (Some(signal as i32), ""), "{context}: {finished:?}");
+fn assert_died_of(signal: Signal, finished: &Finished) {
+    let (_, stderr, text) = finished.outcome();
+    assert_eq!((finished.signal, stderr), (Some(signal as i32), ""), "{finished:?}");
     let is_said = text.contains("# Listening on PID=");
     let listener = if is_said { listener_in(text) } else { 0 };
-    let transcript = transcript(listener, 12, "Hello, world");
-    assert!(transcript.starts_with(text), "{context}: {text:?}");
+    assert!(transcript(listener, 12, "Hello, world").starts_with(text), "{signal}: {text:?}");
 }
 
-/// Runs the command, and sends the signal at the point. `None` if the run ends before, otherwise
-/// whether the signal came early enough; then the run has died of it, and if not it has delivered.
-fn end_at(
-    scratch: &Scratch,
-    command: &mut Command,
-    point: Point,
-    target: Target,
-    signal: Signal,
-) -> Option<bool> {
-    let frozen = match freeze(command, point) {
-        Ok(frozen) => frozen,
-        Err(finished) => {
-            finished.assert_delivered(12, "Hello, world");
-            return None;
-        }
-    };
-    let is_early_enough = target.send(&frozen, signal);
+/// Sends the signal to a frozen run, which dies of it, or it comes too late and the run delivers:
+/// if there is no listener, or during the last system call. Whether it died.
+fn end(frozen: Frozen, target: Target, signal: Signal) -> bool {
+    let (parent, listener) = (frozen.parent(), frozen.living_listener());
+    let is_sent = target.send(signal, parent, listener).is_some();
+    let ends = if target == Target::Listener { listener } else { Some(parent) };
+    let is_early_enough = is_sent && !ends.is_some_and(|pid| frozen.is_ending(pid));
     let finished = frozen.release().finish(SOON);
     if is_early_enough {
-        let context = format!("{signal} to {target:?} at {point:?}");
-        assert_died_of(signal, &finished, &context);
+        assert_died_of(signal, &finished);
     } else {
-        finished.assert_delivered(12, "Hello, world");
-        assert_eq!(finished.stderr, "");
+        finished.assert_hello();
     }
-    scratch.assert_nothing_left();
-    Some(is_early_enough)
+    is_early_enough
 }
 
-/// Sends a signal at every step of one side. At how many of them the run died.
-fn end_at_every_step(side: Side, target: Target, first: usize) -> usize {
-    let mut deaths = 0;
-    for step in 0.. {
-        let scratch = Scratch::new();
-        let point = Point::Step(side, step);
-        let signal = signal_for(step, first);
-        let Some(died) = end_at(&scratch, &mut hello(&scratch), point, target, signal) else {
-            break;
-        };
-        deaths += usize::from(died);
-    }
-    deaths
+/// Sends a signal at every step of one side. The signals take turns. Each test begins with another
+/// one, so that a step meets several. Their number is odd, so that each meets entries as well as
+/// exits of system calls. At more steps than `least` the run dies.
+#[track_caller]
+fn end_at_every_step(side: Side, target: Target, first: usize, least: usize) {
+    let mut signals = ENDING.into_iter().cycle().skip(first);
+    let act = |_, frozen| end(frozen, target, signals.next().unwrap());
+    let deaths = at_steps(side, 0.., hello, act).into_iter().filter(|&died| died).count();
+    assert!(deaths > least, "{deaths}");
 }
 
 #[test]
 fn a_parent_that_gets_an_ending_signal_at_any_step_dies_of_it() {
-    let deaths = end_at_every_step(Side::Parent, Target::Parent, 0);
-    assert!(deaths > 60, "{deaths}");
+    end_at_every_step(Side::Parent, Target::Parent, 0, 60);
 }
 
 #[test]
 fn a_parent_that_gets_an_ending_signal_at_any_step_of_the_listener_dies_of_it() {
-    let deaths = end_at_every_step(Side::Child, Target::Parent, 2);
-    assert!(deaths > 30, "{deaths}");
+    end_at_every_step(Side::Child, Target::Parent, 2, 30);
 }
 
 #[test]
 fn when_the_listener_gets_an_ending_signal_at_any_step_the_parent_dies_of_it_too() {
-    let deaths = end_at_every_step(Side::Child, Target::Listener, 4);
-    assert!(deaths > 30, "{deaths}");
+    end_at_every_step(Side::Child, Target::Listener, 4, 30);
 }
 
 #[test]
 fn when_the_listener_gets_an_ending_signal_at_any_step_of_the_parent_the_parent_dies_of_it_too() {
-    let deaths = end_at_every_step(Side::Parent, Target::Listener, 6);
-    assert!(deaths > 30, "{deaths}");
+    end_at_every_step(Side::Parent, Target::Listener, 6, 30);
 }
 
 #[test]
 fn a_group_that_gets_an_ending_signal_at_any_step_of_the_parent_dies_of_it() {
-    let deaths = end_at_every_step(Side::Parent, Target::Group, 8);
-    assert!(deaths > 60, "{deaths}");
+    end_at_every_step(Side::Parent, Target::Group, 8, 60);
 }
 
 #[test]
 fn a_group_that_gets_an_ending_signal_at_any_step_of_the_listener_dies_of_it() {
-    let deaths = end_at_every_step(Side::Child, Target::Group, 10);
-    assert!(deaths > 30, "{deaths}");
+    end_at_every_step(Side::Child, Target::Group, 10, 30);
 }
 
 #[test]
 fn a_run_that_gets_an_ending_signal_while_it_starts_dies_of_it() {
-    for step in 0.. {
+    for (step, signal) in ENDING.into_iter().cycle().enumerate() {
         let scratch = Scratch::new();
-        let signal = signal_for(step, 0);
-        let mut command = hello(&scratch);
-        let frozen = freeze(&mut command, Point::Early(step)).expect("it takes the lock first");
+        let frozen = freeze(&mut hello(&scratch), Point::Early(step));
+        let frozen = frozen.expect("it takes the lock first");
         if frozen.call() == Some(libc::SYS_flock) {
             // From here on, the other tests count.
             assert!(step > 60, "{step}");
             break;
         }
-        killpg(frozen.parent(), signal).unwrap();
-        let finished = frozen.release().finish(SOON);
-        assert_died_of(signal, &finished, &format!("{signal} at early step {step}"));
+        assert!(end(frozen, Target::Group, signal), "step {step}");
     }
 }
 
 #[test]
 fn a_run_whose_listener_sleeps_dies_of_an_ending_signal() {
-    let targets = [Target::Parent, Target::Listener, Target::Group];
-    let mut runs: Vec<(Scratch, Released, Target, Signal)> = Vec::new();
-    for (index, signal) in ENDING.into_iter().enumerate() {
-        let scratch = Scratch::new();
-        let released = start_and_stop_parent(&mut hello(&scratch));
-        runs.push((scratch, released, targets[index % 3], signal));
-    }
-    for (_scratch, released, target, signal) in runs {
-        released.until_listener_sleeps();
+    let targets = [Target::Parent, Target::Listener, Target::Group].into_iter().cycle();
+    let runs = start_asleep(ENDING.len(), hello).into_iter();
+    for (((_scratch, released), signal), target) in runs.zip(ENDING).zip(targets) {
         let parent = released.parent();
-        match target {
-            Target::Parent => kill(parent, signal).unwrap(),
-            Target::Listener => kill(released.listener().unwrap(), signal).unwrap(),
-            Target::Group => killpg(parent, signal).unwrap(),
-        }
+        target.send(signal, parent, released.listener()).unwrap();
         kill(parent, SIGCONT).unwrap();
-        let finished = released.finish(SOON);
-        assert_died_of(signal, &finished, &format!("{signal} to {target:?}"));
+        assert_died_of(signal, &released.finish(SOON));
     }
 }
 
@@ -207,11 +130,8 @@ fn block_in_write_of(line: &str, mut command: Command) -> (Program, OwnedFd) {
 
 /// The process, its children, and theirs.
 fn descendants(pid: Pid) -> Vec<Pid> {
-    let mut all = vec![pid];
-    for child in children(pid) {
-        all.extend(descendants(child));
-    }
-    all
+    let below = children(pid).into_iter().flat_map(descendants);
+    iter::once(pid).chain(below).collect()
 }
 
 #[test]
@@ -225,23 +145,16 @@ fn a_run_that_is_blocked_in_a_write_dies_of_an_ending_signal() {
             let scratch = Scratch::new();
             let (run, reader) = block_in_write_of(line, hello(&scratch));
             let (parent, signal) = (run.pid(), signals.next().unwrap());
-            let parent_is_blocked = is_blocked_in(parent, libc::SYS_write);
-            match (target, children(parent).first()) {
-                (Target::Parent, _) => kill(parent, signal).unwrap(),
-                (Target::Group, _) => killpg(parent, signal).unwrap(),
-                (Target::Listener, Some(&listener)) => kill(listener, signal).unwrap(),
-                (Target::Listener, None) => {
-                    drop(reader);
-                    run.finish();
-                    continue;
-                }
-            }
             // A parent that is blocked cannot know that its listener has ended. Nobody is left to
             // read.
-            let reader = Some(reader).filter(|_| target != Target::Listener || !parent_is_blocked);
+            let is_in_vain = target == Target::Listener && is_blocked_in_write(parent);
+            let is_sent = target.send(signal, parent, children(parent).first().copied());
+            let reader = Some(reader).filter(|_| is_sent.is_some() && !is_in_vain);
             let finished = run.finish();
-            let ended = (finished.signal, finished.stderr.as_str());
-            assert_eq!(ended, (Some(signal as i32), ""), "{line:?} {target:?}");
+            if is_sent.is_some() {
+                let ended = (finished.signal, &*finished.stderr);
+                assert_eq!(ended, (Some(signal as i32), ""), "{line:?} {target:?}");
+            }
             scratch.assert_nothing_left();
             drop(reader);
         }
@@ -259,6 +172,14 @@ fn is_waiting_line(stderr: &str) -> bool {
     stderr.lines().count() == 1 && stderr.starts_with("sigshm: waiting: ")
 }
 
+/// The run died of the signal before it had the lock.
+#[track_caller]
+fn assert_ended_waiting(signal: Signal, finished: &Finished) {
+    assert_eq!((finished.signal, finished.text()), (Some(signal as i32), ""), "{finished:#?}");
+    let stderr = &finished.stderr;
+    assert!(stderr.is_empty() || is_waiting_line(stderr), "{finished:#?}");
+}
+
 #[test]
 fn a_run_that_waits_for_the_lock_dies_of_an_ending_signal() {
     let scratch = Scratch::new();
@@ -271,92 +192,95 @@ fn a_run_that_waits_for_the_lock_dies_of_an_ending_signal() {
     for (run, signal) in runs {
         kill(run.pid(), signal).unwrap();
         let finished = run.finish();
-        assert_eq!(finished.signal, Some(signal as i32), "{finished:#?}");
-        assert_eq!(finished.text(), "");
+        assert_ended_waiting(signal, &finished);
         assert!(is_waiting_line(&finished.stderr), "{finished:#?}");
     }
 }
 
-/// How many steps a run takes to find out who has the lock differs from run to run. So the step at
-/// which it blocks may be missed, and then the next one comes when it has waited in vain.
+/// Another process has the lock. A run looks at each of its descriptors, and they are few, and always
+/// as many: those of this process are as many as other tests have open just now.
+fn lock_elsewhere(scratch: &Scratch) -> Program {
+    let mut sleep = Command::new("sleep");
+    sleep.arg("1000").stdin(File::open(scratch.path()).unwrap());
+    // SAFETY: flock takes two numbers.
+    sleep.in_child(|| Errno::result(unsafe { libc::flock(0, libc::LOCK_EX) }).map(drop));
+    Program::start(sleep)
+}
+
+/// How many steps a run takes to find out who has the lock may still differ from run to run: there
+/// are more locks in the system. So the step at which it blocks may be missed, and then the next one
+/// comes when it has waited in vain.
 const WAITS_A_WHILE: &str = "--timeout=5";
 const WAIT: Duration = Duration::from_millis(4900);
 
-#[test]
-fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_it() {
+/// Does something to a run at each step of its way to the lock, which another process has, for as
+/// long as it is not dropped.
+fn at_each_step_to_the_lock(
+    starter: impl Fn() -> nix::Result<()> + Copy + Send + Sync + 'static,
+    mut act: impl FnMut(Frozen, &mut Option<Program>),
+) {
+    let (scratch, mut lock) = (Scratch::new(), None);
     for step in 0.. {
-        let mut is_blocking = false;
-        // SIGALRM at each of them: it is the one signal that the wait for the lock itself uses.
-        for signal in [SIGALRM, signal_for(step, 0)] {
-            let scratch = Scratch::new();
-            let _lock = take_lock(&scratch);
-            let mut command = without_core(scratch.sigshm([WAITS_A_WHILE, "Hello, world"]));
-            let begun = Instant::now();
-            let Ok(frozen) = freeze(&mut command, Point::Step(Side::Parent, step)) else {
-                is_blocking = true;
-                break;
-            };
-            is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
-            if begun.elapsed() > WAIT {
-                is_blocking = true;
-                break;
-            }
-            kill(frozen.parent(), signal).unwrap();
-            let finished = frozen.release().finish(SOON);
-            assert_eq!(
-                finished.signal,
-                Some(signal as i32),
-                "{signal} at step {step}: {finished:#?}"
-            );
-            assert_eq!(finished.text(), "");
-            assert!(
-                finished.stderr.is_empty() || is_waiting_line(&finished.stderr),
-                "{finished:#?}"
-            );
+        lock.get_or_insert_with(|| lock_elsewhere(&scratch));
+        let mut command = without_core(scratch.sigshm([WAITS_A_WHILE, "Hello, world"]));
+        let begun = Instant::now();
+        let frozen = freeze(command.in_child(starter), Point::Step(Side::Parent, step));
+        let frozen = frozen.ok().filter(|_| begun.elapsed() < WAIT);
+        let call = frozen.as_ref().map(Frozen::call);
+        if let Some(frozen) = frozen {
+            act(frozen, &mut lock);
         }
-        if is_blocking {
+        let is_blocking = call.is_none_or(|call| call == Some(libc::SYS_flock));
+        if is_blocking && step > 0 {
             // The next step comes only when the lock is free.
             assert!(step > 5, "{step}");
-            break;
+            return;
         }
     }
 }
 
-/// A signal that comes soon, as an alarm(2) that was set before exec(2).
-fn set_alarm() -> io::Result<()> {
-    set_alarm_after(Duration::from_millis(300))
+#[test]
+fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_it() {
+    // SIGALRM at each of them: it is the one signal that the wait for the lock itself uses.
+    for signals in [&ENDING[..], &[SIGALRM]] {
+        let mut signals = signals.iter().cycle();
+        at_each_step_to_the_lock(
+            || Ok(()),
+            |frozen, _lock| {
+                let signal = *signals.next().unwrap();
+                kill(frozen.parent(), signal).unwrap();
+                assert_ended_waiting(signal, &frozen.release().finish(SOON));
+            },
+        );
+    }
 }
 
-/// As [`set_alarm`], after this time.
-fn set_alarm_after(time: Duration) -> io::Result<()> {
-    let timeval = |time: Duration| libc::timeval {
+/// An alarm(2) that was set before exec(2) and comes after this time.
+fn set_alarm(time: Duration) -> nix::Result<()> {
+    let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let it_value = libc::timeval {
         tv_sec: time.as_secs() as libc::time_t,
         tv_usec: time.subsec_micros() as libc::suseconds_t,
     };
-    let timer = libc::itimerval { it_interval: timeval(Duration::ZERO), it_value: timeval(time) };
-    // SAFETY: the timer lives until the call has returned, and what was set before is not asked
-    // for.
+    let timer = libc::itimerval { it_interval: zero, it_value };
+    // SAFETY: the timer lives until the call has returned; the one before is not asked for.
     let result = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Errno::result(result).map(drop)
 }
 
 #[test]
 fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits() {
+    let time = Duration::from_millis(300);
     let (locked, unread) = (Scratch::new(), Scratch::new());
     let _lock = take_lock(&locked);
-    let mut waits_for_lock = hello(&locked);
-    started_by(&mut waits_for_lock, set_alarm);
-    let mut waits_for_listener = hello(&unread);
-    started_by(&mut waits_for_listener, set_alarm);
-
-    let waits_for_lock = Program::start(&mut waits_for_lock);
-    let transcript = transcript(9_999_999, 12, "Hello, world");
-    let room = transcript.find("\x1b[33m# Received").unwrap();
-    let (waits_for_listener, _reader) = Program::start_with_room_for(room, &mut waits_for_listener);
-    for (scratch, run) in [(locked, waits_for_lock), (unread, waits_for_listener)] {
+    let waits_for_lock = Program::start(hello(&locked).in_child(move || set_alarm(time)));
+    let room = transcript(9_999_999, 12, "Hello, world").find("\x1b[33m# Received").unwrap();
+    let mut command = hello(&unread);
+    command.in_child(move || set_alarm(time));
+    let (waits_for_listener, _reader) = Program::start_with_room_for(room, command);
+    for (_scratch, run) in [(locked, waits_for_lock), (unread, waits_for_listener)] {
         let finished = run.finish();
         assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
-        scratch.assert_nothing_left();
     }
 }
 
@@ -374,8 +298,8 @@ fn freeze_until_alarm_is_due(
     point: Point,
 ) -> Result<Frozen, Finished> {
     let mut command = hello(scratch);
-    started_by(&mut command, move || set_alarm_after(time));
-    let frozen = freeze(&mut command, point).inspect_err(assert_ended_by_alarm)?;
+    let frozen = freeze(command.in_child(move || set_alarm(time)), point)
+        .inspect_err(|finished| assert_ended_waiting(SIGALRM, finished))?;
     // It comes, unless the run has stopped the timer already, and will set it again.
     let begun = Instant::now();
     wait_until("the alarm is due", || is_alarm_pending(&frozen) || begun.elapsed() > time);
@@ -384,14 +308,6 @@ fn freeze_until_alarm_is_due(
 
 fn is_alarm_pending(frozen: &Frozen) -> bool {
     has_signal(frozen.parent(), "ShdPnd:", SIGALRM)
-}
-
-#[track_caller]
-fn assert_ended_by_alarm(finished: &Finished) {
-    assert_eq!(finished.signal, Some(libc::SIGALRM), "{finished:#?}");
-    assert_eq!(finished.text(), "");
-    let stderr = &finished.stderr;
-    assert!(stderr.is_empty() || is_waiting_line(stderr), "{finished:#?}");
 }
 
 #[test]
@@ -403,98 +319,85 @@ fn an_alarm_that_comes_just_before_the_run_stops_the_timer_ends_it() {
         alarm_times().filter_map(|time| freeze_until_alarm_is_due(&scratch, time, point).ok());
     let frozen = frozen.next().expect("it stops the timer first");
     assert!(is_alarm_pending(&frozen), "nobody has stopped the timer yet");
-    assert_ended_by_alarm(&frozen.release().finish(SOON));
+    assert_ended_waiting(SIGALRM, &frozen.release().finish(SOON));
 }
 
 #[test]
 fn an_alarm_that_is_due_at_any_step_of_the_way_to_the_lock_ends_the_run() {
-    // Every third step: each takes as long as the alarm.
-    for step in (0..).step_by(3) {
-        let scratch = Scratch::new();
-        let _lock = take_lock(&scratch);
-        let point = Point::Step(Side::Parent, step);
-        let mut runs = alarm_times().map(|time| freeze_until_alarm_is_due(&scratch, time, point));
-        let has_waited = |ended: &Finished| is_waiting_line(&ended.stderr);
-        let run = runs.find(|run| run.as_ref().err().is_none_or(has_waited));
-        let Ok(frozen) = run.expect("the alarm comes late enough") else {
-            // It was blocked, and there are no more steps.
-            assert!(step > 5, "{step}");
-            break;
+    // Every third step. Each takes as long as the alarm, so eight at the same time.
+    let counts = at_once(0..8, |first| {
+        let steps = (3 * first..).step_by(3 * 8);
+        let is_met = |step| {
+            let scratch = Scratch::new();
+            let _lock = lock_elsewhere(&scratch);
+            let run = alarm_times()
+                .map(|time| {
+                    freeze_until_alarm_is_due(&scratch, time, Point::Step(Side::Parent, step))
+                })
+                .find(|run| run.as_ref().err().is_none_or(|ended| is_waiting_line(&ended.stderr)));
+            let run = run.expect("the alarm comes late enough");
+            // Otherwise it was blocked, and there are no more steps.
+            let frozen = run.ok()?;
+            assert_ended_waiting(SIGALRM, &frozen.release().finish(SOON));
+            Some(())
         };
-        assert_ended_by_alarm(&frozen.release().finish(SOON));
-    }
+        steps.map_while(is_met).count()
+    });
+    assert!(counts.iter().sum::<usize>() > 2, "{counts:?}");
 }
 
 #[test]
 fn a_run_whose_listener_uses_up_its_processor_time_dies_of_sigxcpu() {
     let scratch = Scratch::new();
-    let mut command = hello(&scratch);
+    // Each look at this path takes the listener about a millisecond.
+    symlink("./".repeat(2000), scratch.dir().join("slow")).unwrap();
+    let path = scratch.dir().join("slow/".repeat(39)).join("shared_path");
+    let mut command = without_core(sigshm());
+    command.arg("--path").arg(path).args(["--timeout=60", "Hello, world"]);
     // What `ulimit -t 1` does.
-    started_by(&mut command, || Ok(setrlimit(Resource::RLIMIT_CPU, 1, 60)?));
-    let released = start_and_stop_parent(&mut command);
+    let released =
+        start_and_stop_parent(command.in_child(|| setrlimit(Resource::RLIMIT_CPU, 1, 60)));
     let listener = released.listener().unwrap();
     // Strays give it something to do.
     wait_until("the listener has been ended", || {
-        for _ in 0..1000 {
-            let _ = kill(listener, SIGUSR1);
-        }
+        let _ = kill(listener, SIGUSR1);
         state(listener) == Some('Z')
     });
     kill(released.parent(), SIGCONT).unwrap();
-    let finished = released.finish(SOON);
-    assert_died_of(SIGXCPU, &finished, "ulimit -t 1");
+    assert_died_of(SIGXCPU, &released.finish(SOON));
 }
 
 // What the starter has done to a signal.
 
-fn ignore(ignored: Signal) -> io::Result<()> {
-    // SAFETY: ignoring a signal installs no function.
-    unsafe { signal(ignored, SigHandler::SigIgn) }?;
-    Ok(())
-}
-
-fn ignore_all() -> io::Result<()> {
-    ENDING.into_iter().try_for_each(ignore)
+fn ignore_all() -> nix::Result<()> {
+    ENDING.into_iter().try_for_each(|it| set(it, SigHandler::SigIgn))
 }
 
 #[test]
 fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
     // All of them at once, so that every third step is enough.
+    let command = |scratch: &Scratch| {
+        let mut command = hello(scratch);
+        command.in_child(ignore_all);
+        command
+    };
     for side in [Side::Parent, Side::Child] {
-        for step in (0..).step_by(3) {
-            let scratch = Scratch::new();
-            let mut command = hello(&scratch);
-            started_by(&mut command, ignore_all);
-            let Ok(frozen) = freeze(&mut command, Point::Step(side, step)) else {
-                assert!(step > 30, "{step}");
-                break;
-            };
-            for signal in ENDING {
-                killpg(frozen.parent(), signal).unwrap();
-            }
-            let finished = frozen.release().finish(TIMEOUT);
-            finished.assert_delivered(12, "Hello, world");
-            assert_eq!(finished.stderr, "", "step {step} of {side:?}");
-        }
+        at_steps(side, (0..).step_by(3), command, |_, frozen| {
+            ENDING.iter().for_each(|&signal| killpg(frozen.parent(), signal).unwrap());
+            frozen.release().finish_hello();
+        });
     }
-}
-
-/// Whether none of these signals is waiting to be taken by the process; see proc_pid_status(5).
-fn has_taken_all(pid: Pid) -> bool {
-    signals(pid, "ShdPnd:") == 0
 }
 
 #[test]
 fn ending_signals_that_the_starter_ignores_do_not_end_the_wait_for_the_lock() {
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
-    let mut command = hello(&scratch);
-    started_by(&mut command, ignore_all);
-    let run = Program::start(&mut command);
+    let run = Program::start(hello(&scratch).in_child(ignore_all));
     for signal in ENDING {
         until_blocked(run.pid());
         kill(run.pid(), signal).unwrap();
-        wait_until("it is taken", || has_taken_all(run.pid()));
+        wait_until("it is taken", || signals(run.pid(), "ShdPnd:") == 0);
     }
     until_blocked(run.pid());
     drop(lock);
@@ -503,31 +406,18 @@ fn ending_signals_that_the_starter_ignores_do_not_end_the_wait_for_the_lock() {
 
 #[test]
 fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_step() {
-    for step in 0.. {
-        let scratch = Scratch::new();
-        let lock = take_lock(&scratch);
-        let mut command = without_core(scratch.sigshm([WAITS_A_WHILE, "Hello, world"]));
-        started_by(&mut command, || ignore(SIGALRM));
-        let begun = Instant::now();
-        let frozen = freeze(&mut command, Point::Step(Side::Parent, step));
-        let Some(frozen) = frozen.ok().filter(|_| begun.elapsed() < WAIT) else {
-            assert!(step > 5, "{step}");
-            break;
-        };
-        let is_blocking = frozen.call() == Some(libc::SYS_flock) && step > 0;
-        kill(frozen.parent(), SIGALRM).unwrap();
-        let released = frozen.release();
-        until_blocked(released.parent());
-        drop(lock);
-        let finished = released.finish(TIMEOUT);
-        finished.assert_delivered(12, "Hello, world");
-        assert!(is_waiting_line(&finished.stderr), "step {step} {finished:?}");
-        scratch.assert_nothing_left();
-        if is_blocking {
-            assert!(step > 5, "{step}");
-            break;
-        }
-    }
+    at_each_step_to_the_lock(
+        || set(SIGALRM, SigHandler::SigIgn),
+        |frozen, lock| {
+            kill(frozen.parent(), SIGALRM).unwrap();
+            let released = frozen.release();
+            until_blocked(released.parent());
+            *lock = None;
+            let finished = released.finish(TIMEOUT);
+            finished.assert_delivered(12, "Hello, world");
+            assert!(is_waiting_line(&finished.stderr), "{finished:?}");
+        },
+    );
 }
 
 #[test]
@@ -543,15 +433,18 @@ fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
         let mut deaths = 0;
         for step in (0..).step_by(5) {
             let scratch = Scratch::new();
+            let signal = ENDING[step % ENDING.len()];
             let mut command = hello(&scratch);
-            let signal = signal_for(step, 0);
-            started_by(&mut command, move || Ok(SigSet::from(signal).thread_block()?));
-            match end_at(&scratch, &mut command, point(step), target, signal) {
-                Some(died) => deaths += usize::from(died),
-                None => break,
+            command.in_child(move || SigSet::from(signal).thread_block());
+            match freeze(&mut command, point(step)) {
+                Ok(frozen) => deaths += usize::from(end(frozen, target, signal)),
+                Err(finished) => {
+                    finished.assert_hello();
+                    break;
+                }
             }
         }
-        assert!(deaths > 10, "{deaths}");
+        assert!(deaths > 10, "{target:?} {deaths}");
     }
 }
 
@@ -580,12 +473,11 @@ fn as_pid_1(scratch: &Scratch, arguments: &[&str]) -> Option<Command> {
     Some(without_core(command))
 }
 
-/// unshare(1) ends with the status of PID 1.
+/// unshare(1) ends with the status of PID 1, and nothing is left.
 #[track_caller]
-fn assert_ended_with(signal: Signal, finished: &Finished, scratch: &Scratch) {
-    let status = 128 + signal as i32;
-    assert_eq!(finished.code, Some(status), "{signal} {finished:#?}");
-    scratch.assert_nothing_left();
+fn assert_ended_with(signal: Signal, finished: &Finished, scratch: Scratch) {
+    assert_eq!(finished.code, Some(128 + signal as i32), "{signal} {finished:#?}");
+    drop(scratch);
 }
 
 #[test]
@@ -603,7 +495,7 @@ fn a_listener_that_is_pid_1_ends_with_the_status_of_an_ending_signal() {
         kill(children(run.pid())[0], signal).unwrap();
         let finished = run.finish();
         assert_eq!(finished.stderr, "");
-        assert_ended_with(signal, &finished, &scratch);
+        assert_ended_with(signal, &finished, scratch);
     }
 }
 
@@ -612,8 +504,7 @@ fn a_run_that_is_pid_1_ends_with_status_143_on_sigterm_and_leaves_nothing() {
     // The segment is there, and the listener is blocked in the write of its last line.
     for (index, signal) in [(1, "USR1"), (2, "USR1"), (1, "TERM"), (1, "WINCH")] {
         let scratch = Scratch::new();
-        let arguments = ["--signal", signal, "Hello, world"];
-        let Some(command) = as_pid_1(&scratch, &arguments) else {
+        let Some(command) = as_pid_1(&scratch, &["--signal", signal, "Hello, world"]) else {
             return;
         };
         let (run, _reader) = block_in_write_of("\x1b[33m# Received", command);
@@ -624,7 +515,7 @@ fn a_run_that_is_pid_1_ends_with_status_143_on_sigterm_and_leaves_nothing() {
         kill(processes[index], SIGTERM).unwrap();
         let finished = run.finish();
         assert_eq!(finished.stderr, "");
-        assert_ended_with(SIGTERM, &finished, &scratch);
+        assert_ended_with(SIGTERM, &finished, scratch);
     }
 }
 
@@ -637,26 +528,24 @@ fn a_run_that_is_pid_1_and_waits_for_the_lock_ends_with_status_143_on_sigterm() 
         let Some(mut command) = as_pid_1(&scratch, &["Hello, world"]) else {
             return;
         };
-        started_by(&mut command, move || Ok(mask.thread_block()?));
-        let run = Program::start(command);
+        let run = Program::start(command.in_child(move || mask.thread_block()));
         run.until_complained("sigshm: waiting: ");
         kill(children(run.pid())[0], SIGTERM).unwrap();
-        assert_ended_with(SIGTERM, &run.finish(), &scratch);
+        assert_ended_with(SIGTERM, &run.finish(), scratch);
     }
 }
 
 #[test]
 fn a_pid_1_that_waits_to_print_its_help_ends_with_status_143_on_sigterm() {
     let scratch = Scratch::new();
-    let Some(mut command) = as_pid_1(&scratch, &["--help"]) else {
+    let Some(command) = as_pid_1(&scratch, &["--help"]) else {
         return;
     };
     let (_reader, writer) = full_pipe();
-    let run = Program::start_into(writer, &mut command);
+    let run = Program::start_into(writer, command);
     wait_until("it is blocked", || {
-        let first = children(run.pid());
-        first.iter().any(|&pid| is_blocked_in_write(pid))
+        children(run.pid()).first().is_some_and(|&pid| is_blocked_in_write(pid))
     });
     kill(children(run.pid())[0], SIGTERM).unwrap();
-    assert_ended_with(SIGTERM, &run.finish(), &scratch);
+    assert_ended_with(SIGTERM, &run.finish(), scratch);
 }

@@ -332,6 +332,13 @@ impl Finished {
         assert_eq!((self.code, self.signal), (Some(0), None), "{self:#?}");
     }
 
+    /// The run delivered `Hello, world`, and complained of nothing.
+    #[track_caller]
+    pub fn assert_hello(&self) {
+        self.assert_delivered(12, "Hello, world");
+        assert_eq!(self.stderr, "");
+    }
+
     /// The run failed with status 1 and one line on standard error that has each of `parts`.
     pub fn assert_failed_with(&self, parts: &[&str]) {
         assert_eq!((self.code, self.signal), (Some(1), None), "{self:#?}");

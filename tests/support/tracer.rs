@@ -11,6 +11,8 @@
 //!    other.
 //! 3. [`Released::finish`] waits for the end of both, which must come soon enough.
 //!
+//! [`at_steps`] does that for one step after the other, until there are no more.
+//!
 //! Every run is a process group of its own. Only the thread that has started a run can trace it.
 //!
 //! # The steps of a sleep do not count
@@ -22,6 +24,8 @@
 
 use std::sync::Mutex;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::*;
 
 /// One of the two processes of a run.
@@ -29,6 +33,27 @@ use super::*;
 pub enum Side {
     Parent,
     Child,
+}
+
+/// Whom a signal is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Parent,
+    Listener,
+    Group,
+}
+
+impl Target {
+    /// Sends the signal to the run of this parent. `None` if it is for a listener, and there is none.
+    pub fn send(self, signal: Signal, parent: Pid, listener: Option<Pid>) -> Option<()> {
+        match self {
+            Self::Parent => kill(parent, signal),
+            Self::Listener => kill(listener?, signal),
+            Self::Group => killpg(parent, signal),
+        }
+        .unwrap();
+        Some(())
+    }
 }
 
 /// When to freeze a run.
@@ -66,8 +91,7 @@ struct Run {
     parent: Pid,
     child: Option<Pid>,
     ended: Option<WaitStatus>,
-    stdout: File,
-    stderr: File,
+    captured: Captured,
 }
 
 /// Starts the command and drives it to the point.
@@ -75,10 +99,33 @@ struct Run {
 /// If the run ends before, its outcome comes back as the error.
 pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
     let run = Run::start(command);
-    let watchdog = Watchdog::over(run.parent);
-    let outcome = Tracer::new(run).drive(point);
-    watchdog.rest();
-    outcome
+    let _watchdog = watch(run.parent);
+    Tracer::new(run).drive(point)
+}
+
+/// Does something to a run at each of these steps of one side, as far as there are such. Each is a
+/// run of its own. The one that has no such step any more delivers.
+///
+/// `command` is the run of `Hello, world`. Returns what `act` has returned for each step.
+pub fn at_steps<R>(
+    side: Side,
+    steps: impl IntoIterator<Item = usize>,
+    command: impl Fn(&Scratch) -> Command,
+    mut act: impl FnMut(Scratch, Frozen) -> R,
+) -> Vec<R> {
+    let mut results = Vec::new();
+    for step in steps {
+        let scratch = Scratch::new();
+        match freeze(&mut command(&scratch), Point::Step(side, step)) {
+            Ok(frozen) => results.push(act(scratch, frozen)),
+            Err(finished) => {
+                finished.assert_hello();
+                assert!(step > 30, "{side:?} has only {step} steps");
+                return results;
+            }
+        }
+    }
+    panic!("{side:?} has more steps than these");
 }
 
 /// Freezes a run at each step of one side (or at each `stride`-th of them) and hands it to `then`,
@@ -130,6 +177,21 @@ pub fn start_and_stop(command: &mut Command, point: Point) -> Released {
     frozen.release()
 }
 
+/// Runs whose listeners sleep, all at the same time, and whose parents are stopped.
+pub fn start_asleep(
+    count: usize,
+    command: impl Fn(&Scratch) -> Command,
+) -> Vec<(Scratch, Released)> {
+    let start = || {
+        let scratch = Scratch::new();
+        let released = start_and_stop_parent(&mut command(&scratch));
+        (scratch, released)
+    };
+    let runs: Vec<_> = iter::repeat_with(start).take(count).collect();
+    runs.iter().for_each(|(_, released)| released.until_listener_sleeps());
+    runs
+}
+
 struct Tracer {
     run: Run,
     child: ChildState,
@@ -167,27 +229,23 @@ impl Tracer {
                 continue;
             };
             let side = self.side(pid);
-            let is_part_of_sleep = self.is_part_of_sleep(pid);
-            has_begun |= matches!(entered(pid), Some(libc::SYS_flock | libc::SYS_socketpair));
-            let counted = match point {
-                Point::Early(_) => side == Side::Parent,
-                Point::Step(counted, _) => side == counted && has_begun && !is_part_of_sleep,
-                Point::Line(_) => writes_to_stdout(pid),
-                Point::Call(..) | Point::Ready => false,
-            };
-            let is_the_point = match point {
-                Point::Early(number) | Point::Step(_, number) | Point::Line(number) => {
-                    counted && steps == number
-                }
-                Point::Call(caller, number) => side == caller && entered(pid) == Some(number),
+            let call = call(pid);
+            let number = call.map(|(number, _)| number);
+            let is_part_of_sleep = self.is_part_of_sleep(side, number);
+            has_begun |= matches!(number, Some(libc::SYS_flock | libc::SYS_socketpair));
+            let (is_counted, last) = match point {
+                Point::Early(last) => (side == Side::Parent, last),
+                Point::Step(of, last) => (side == of && has_begun && !is_part_of_sleep, last),
+                Point::Call(of, wanted) => (side == of && number == Some(wanted), 0),
+                Point::Line(last) => (matches!(call, Some((libc::SYS_write, [1, ..]))), last),
                 Point::Ready => {
-                    matches!(call(pid), Some((libc::SYS_write, [fd, _, 1, ..])) if fd != 1)
+                    (matches!(call, Some((libc::SYS_write, [fd, _, 1, ..])) if fd != 1), 0)
                 }
             };
-            if is_the_point {
+            if is_counted && steps == last {
                 break pid;
             }
-            steps += usize::from(counted);
+            steps += usize::from(is_counted);
             resume(pid, None);
         };
         Ok(self.freeze(stopped))
@@ -231,12 +289,12 @@ impl Tracer {
 
     /// Whether this is a stop of the listener in the call that it makes only when it goes to sleep.
     /// It is known by its entry. The next stop of the same process is the exit.
-    fn is_part_of_sleep(&mut self, pid: Pid) -> bool {
-        if self.side(pid) == Side::Parent {
+    fn is_part_of_sleep(&mut self, side: Side, entered: Option<libc::c_long>) -> bool {
+        if side == Side::Parent {
             return false;
         }
         let is_exit = mem::take(&mut self.child_is_in_sleep);
-        self.child_is_in_sleep = entered(pid) == Some(libc::SYS_pselect6);
+        self.child_is_in_sleep = entered == Some(libc::SYS_pselect6);
         is_exit || self.child_is_in_sleep
     }
 
@@ -301,31 +359,13 @@ fn entered(pid: Pid) -> Option<libc::c_long> {
 
 /// The number and the arguments of the system call at whose entry the process is stopped.
 fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
-    let info = syscall_info(pid)?;
+    let info = ptrace::syscall_info(pid).ok()?;
     if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
         return None;
     }
     // SAFETY: `op` says that this is the part of the union that was written.
     let entry = unsafe { info.u.entry };
     Some((entry.nr as libc::c_long, entry.args))
-}
-
-/// What the kernel says of the stop that the process is in; see ptrace(2),
-/// PTRACE_GET_SYSCALL_INFO.
-fn syscall_info(pid: Pid) -> Option<libc::ptrace_syscall_info> {
-    // SAFETY: the struct is made of integers, for which zeros are valid.
-    let mut info: libc::ptrace_syscall_info = unsafe { mem::zeroed() };
-    // SAFETY: the kernel writes at most the given number of bytes, which is the size of what is
-    // pointed to.
-    let written = unsafe {
-        libc::ptrace(
-            libc::PTRACE_GET_SYSCALL_INFO,
-            pid.as_raw(),
-            mem::size_of_val(&info),
-            ptr::from_mut(&mut info),
-        )
-    };
-    (written > 0).then_some(info)
 }
 
 /// The machine's instruction that makes a system call; empty if it is not known here.
@@ -335,21 +375,10 @@ const SYSTEM_CALL: &[u8] = match () {
     () => &[],
 };
 
-/// Whether the process is stopped at the entry of a write(2) to standard output.
-fn writes_to_stdout(pid: Pid) -> bool {
-    matches!(call(pid), Some((libc::SYS_write, [1, ..])))
-}
-
 impl Run {
     fn start(command: &mut Command) -> Self {
-        // Files, not pipes: they can be read at any moment, and nobody need read them.
-        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        command
-            .process_group(0)
-            .stdout(stdout.try_clone().unwrap())
-            .stderr(stderr.try_clone().unwrap());
-        // SAFETY: between fork and exec this makes one system call and allocates nothing.
-        unsafe { command.pre_exec(|| ptrace::traceme().map_err(io::Error::from)) };
+        let captured = Captured::of(command);
+        command.process_group(0).in_child(ptrace::traceme);
         let process = command.spawn().unwrap();
         let parent = Pid::from_raw(process.id() as i32);
         // The stop with which a traced process begins a new program.
@@ -360,12 +389,12 @@ impl Run {
             | ptrace::Options::PTRACE_O_TRACECLONE
             | ptrace::Options::PTRACE_O_EXITKILL;
         ptrace::setoptions(parent, options).unwrap();
-        Self { _process: process, parent, child: None, ended: None, stdout, stderr }
+        Self { _process: process, parent, child: None, ended: None, captured }
     }
 
     /// What was printed so far.
-    fn printed(&self) -> Vec<u8> {
-        contents(&self.stdout)
+    fn printed(&self) -> String {
+        String::from_utf8(self.captured.stdout()).unwrap()
     }
 
     fn outcome(&self) -> Finished {
@@ -374,12 +403,8 @@ impl Run {
             Some(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
             ref other => panic!("the run has not ended: {other:?}"),
         };
-        Finished {
-            stdout: self.printed(),
-            stderr: String::from_utf8(contents(&self.stderr)).unwrap(),
-            code,
-            signal,
-        }
+        let (stdout, stderr) = (self.captured.stdout(), self.captured.stderr());
+        Finished { stdout, stderr, code, signal }
     }
 }
 
@@ -392,13 +417,6 @@ impl Drop for Run {
             while waitpid(group, Some(WaitPidFlag::__WALL)).is_ok() {}
         }
     }
-}
-
-/// Reads the file without moving the place at which the run writes.
-fn contents(file: &File) -> Vec<u8> {
-    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
-    file.read_exact_at(&mut contents, 0).unwrap();
-    contents
 }
 
 impl Frozen {
@@ -428,7 +446,7 @@ impl Frozen {
 
     /// What was printed so far.
     pub fn printed(&self) -> String {
-        String::from_utf8(self.run.printed()).unwrap()
+        self.run.printed()
     }
 
     /// Lets the listener, which is at the entry of a call, go on until it is about to make its next
@@ -442,7 +460,7 @@ impl Frozen {
             ptrace::step(listener, None).unwrap();
             let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
             assert_eq!(stop, WaitStatus::Stopped(listener, SIGTRAP));
-            let next = syscall_info(listener).unwrap().instruction_pointer;
+            let next = ptrace::syscall_info(listener).unwrap().instruction_pointer;
             let instruction = ptrace::read(listener, next as ptrace::AddressType).unwrap();
             if instruction.to_ne_bytes().starts_with(SYSTEM_CALL) {
                 return (!SYSTEM_CALL.is_empty()).then_some(());
@@ -511,7 +529,7 @@ impl Released {
 
     /// What was printed so far.
     pub fn printed(&self) -> String {
-        String::from_utf8(self.run.printed()).unwrap()
+        self.run.printed()
     }
 
     /// Waits until the listener has spun long enough and sleeps.
@@ -526,6 +544,12 @@ impl Released {
     #[track_caller]
     pub fn finish(self, limit: Duration) -> Finished {
         self.finish_after([SIGKILL].as_slice(), limit)
+    }
+
+    /// As [`finish`](Self::finish), and the run has delivered `Hello, world`.
+    #[track_caller]
+    pub fn finish_hello(self) {
+        self.finish(TIMEOUT).assert_hello();
     }
 
     /// As [`finish`](Self::finish), but a parent that died of one of these has not reaped it.
@@ -587,7 +611,7 @@ impl Released {
             "not ended within {limit:?}: parent {parent} and listener {listener:?} in the states \
              {states:?}\n{}{}",
             self.printed(),
-            String::from_utf8_lossy(&contents(&self.run.stderr)),
+            self.run.captured.stderr(),
         );
     }
 }
@@ -599,31 +623,18 @@ fn has_ended_within(pid: Pid, limit: Duration) -> bool {
     let fd = Errno::result(fd).expect("Linux has pidfd_open(2) since 5.3");
     // SAFETY: the descriptor is new, and nobody else has it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
-    let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: there is one such struct, as the number says.
-    let ready = unsafe { libc::poll(&mut polled, 1, limit.as_millis() as libc::c_int) };
-    Errno::result(ready).unwrap() > 0
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::try_from(limit).unwrap()).unwrap() > 0
 }
 
-/// Kills a run that does not get to where it is driven, so that the tracer's wait ends.
-struct Watchdog {
-    sender: mpsc::Sender<()>,
-    thread: thread::JoinHandle<()>,
-}
-
-impl Watchdog {
-    fn over(parent: Pid) -> Self {
-        let (sender, receiver) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            if receiver.recv_timeout(TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let _ = killpg(parent, SIGKILL);
-            }
-        });
-        Self { sender, thread }
-    }
-
-    fn rest(self) {
-        drop(self.sender);
-        self.thread.join().unwrap();
-    }
+/// Kills a run that does not get to where it is driven, so that the tracer's wait ends; not any more
+/// once what comes back is dropped.
+fn watch(parent: Pid) -> mpsc::Sender<()> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        if receiver.recv_timeout(TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = killpg(parent, SIGKILL);
+        }
+    });
+    sender
 }
