@@ -2,69 +2,50 @@
 //! kernel kills the listener. If the listener is killed, the parent says so. The next run clears
 //! away what could not be cleared away.
 
-use crate::support::tracer::{Frozen, Point, Released, Side, freeze, start_and_stop_parent};
+use crate::support::tracer::*;
 use crate::support::*;
 
 /// How soon the surviving process must have ended: much earlier than it would give up.
 const SOON: Duration = Duration::from_secs(20);
 
 /// The run that is killed.
-fn first(scratch: &Scratch) -> Command {
-    scratch.sigshm(["--timeout=60", "first"])
+fn hello(scratch: &Scratch) -> Command {
+    scratch.sigshm(["--timeout=60", "Hello, world"])
 }
 
-/// Kills at every step of `side`, looks at the run's outcome with `check`, and lets the next run
-/// deliver.
+/// Kills these processes at these steps of `side`, and lets the next run deliver. If there is no
+/// listener, and it is to be killed, the run goes on undisturbed.
 ///
 /// Returns at how many steps somebody was killed, and at how many a segment was left.
-fn kill_at_every_step(
-    side: Side,
-    kill_them: impl Fn(&Frozen) -> bool,
-    check: impl Fn(&Finished, &Scene),
-) -> (usize, usize) {
-    kill_at(0.., side, kill_them, check)
-}
-
-/// Kills at these steps, as far as there are such.
 fn kill_at(
-    steps: impl Iterator<Item = usize>,
     side: Side,
-    kill_them: impl Fn(&Frozen) -> bool,
-    check: impl Fn(&Finished, &Scene),
+    steps: impl IntoIterator<Item = usize>,
+    killed: &[Target],
 ) -> (usize, usize) {
-    let (mut kills, mut leftovers) = (0, 0);
-    for step in steps {
-        let scratch = Scratch::new();
-        let frozen = match freeze(&mut first(&scratch), Point::Step(side, step)) {
-            Ok(frozen) => frozen,
-            Err(finished) => {
-                finished.assert_delivered(5, "first");
-                scratch.assert_nothing_left();
-                break;
-            }
-        };
-        if !kill_them(&frozen) {
-            // Nobody is there to be killed at this step: the run goes on undisturbed.
-            frozen.release().finish(TIMEOUT).assert_delivered(5, "first");
-            scratch.assert_nothing_left();
-            continue;
+    let was_left = at_steps(side, steps, hello, |scratch, frozen| {
+        let (parent, listener) = (frozen.parent(), frozen.living_listener());
+        if killed.contains(&Target::Listener) && listener.is_none() {
+            frozen.release().finish_hello();
+            return None;
         }
-        let scene = Scene {
-            step,
-            parent: frozen.parent().as_raw(),
-            listener: frozen.listener().map(|listener| listener.as_raw()),
-        };
+        for target in killed {
+            target.send(SIGKILL, parent, listener).unwrap();
+        }
         let finished = frozen.release().finish(SOON);
-        check(&finished, &scene);
-        leftovers += usize::from(the_next_run_delivers(&scratch, scene.parent));
-        kills += 1;
-    }
-    (kills, leftovers)
+        if killed.contains(&Target::Parent) {
+            assert_nobody_says_anything(&finished);
+        } else {
+            assert_the_parent_says_so(&finished, listener.unwrap());
+        }
+        Some(the_next_run_delivers(scratch, parent))
+    });
+    let was_left: Vec<bool> = was_left.into_iter().flatten().collect();
+    (was_left.len(), was_left.iter().filter(|&&it| it).count())
 }
 
 /// The next run delivers, and reclaims the segment that `killed` may have left. Whether there was
 /// one.
-fn the_next_run_delivers(scratch: &Scratch, killed: i32) -> bool {
+fn the_next_run_delivers(scratch: Scratch, killed: Pid) -> bool {
     // Asked before the run, which is to clear it away.
     let left = scratch.segments();
     let next = run(scratch.sigshm(["second"]));
@@ -79,74 +60,47 @@ fn the_next_run_delivers(scratch: &Scratch, killed: i32) -> bool {
         }
         many => panic!("one run has left {many:?}"),
     }
-    scratch.assert_nothing_left();
     !left.is_empty()
-}
-
-/// Who was there when the signal came.
-#[derive(Debug)]
-#[allow(dead_code)] // The step is for the message of an assertion that has failed.
-struct Scene {
-    step: usize,
-    parent: i32,
-    listener: Option<i32>,
-}
-
-fn kill_parent(frozen: &Frozen) -> bool {
-    kill(frozen.parent(), SIGKILL).unwrap();
-    true
-}
-
-fn kill_listener(frozen: &Frozen) -> bool {
-    frozen.living_listener().map(|listener| kill(listener, SIGKILL).unwrap()).is_some()
-}
-
-fn kill_both(frozen: &Frozen) -> bool {
-    kill_listener(frozen) && kill_parent(frozen)
 }
 
 /// The parent is dead, and nobody has said a word about it. (That the listener has ended, too, is
 /// what the end of the run means here.)
-fn nobody_says_anything(finished: &Finished, scene: &Scene) {
-    let ended = (finished.signal, finished.stderr.as_str());
-    assert_eq!(ended, (Some(libc::SIGKILL), ""), "{scene:?}");
+#[track_caller]
+fn assert_nobody_says_anything(finished: &Finished) {
+    assert_eq!((finished.signal, &*finished.stderr), (Some(libc::SIGKILL), ""));
 }
 
 /// The listener is dead, and the parent says so, and how it died.
-fn the_parent_says_so(finished: &Finished, scene: &Scene) {
-    let listener = scene.listener.unwrap();
+#[track_caller]
+fn assert_the_parent_says_so(finished: &Finished, listener: Pid) {
     let line = format!("sigshm: error: the listener (PID {listener}) was killed by SIGKILL\n");
-    assert_eq!(finished.stderr, line, "{scene:?}");
-    assert_eq!(finished.code, Some(1), "{scene:?}");
+    assert_eq!((finished.code, &*finished.stderr), (Some(1), &*line));
     // The parent was there, so it has reaped its child: nobody is left to be waited for.
-    wait_until("the listener is reaped", || is_gone(Pid::from_raw(listener)));
+    wait_until("the listener is reaped", || is_gone(listener));
 }
 
 #[test]
 fn if_the_parent_is_killed_at_any_step_of_its_own_the_listener_ends_and_the_next_run_reclaims() {
-    let (kills, leftovers) = kill_at_every_step(Side::Parent, kill_parent, nobody_says_anything);
-    assert!(kills > 60 && leftovers > 10, "{kills} {leftovers}");
-    assert!(leftovers < kills - 10, "{kills} {leftovers}");
+    let (kills, leftovers) = kill_at(Side::Parent, 0.., &[Target::Parent]);
+    assert!(kills > 60 && leftovers > 10 && leftovers < kills - 10, "{kills} {leftovers}");
 }
 
 #[test]
 fn if_the_parent_is_killed_at_any_step_of_the_listener_that_ends_and_the_next_run_reclaims() {
-    let (kills, leftovers) = kill_at_every_step(Side::Child, kill_parent, nobody_says_anything);
+    let (kills, leftovers) = kill_at(Side::Child, 0.., &[Target::Parent]);
     assert!(kills > 30 && leftovers > 10, "{kills} {leftovers}");
 }
 
 #[test]
 fn if_the_listener_is_killed_at_any_step_of_its_own_the_parent_reaps_it_and_leaves_nothing() {
-    let (kills, leftovers) = kill_at_every_step(Side::Child, kill_listener, the_parent_says_so);
-    assert!(kills > 30, "{kills}");
-    assert_eq!(leftovers, 0);
+    let (kills, leftovers) = kill_at(Side::Child, 0.., &[Target::Listener]);
+    assert!(kills > 30 && leftovers == 0, "{kills} {leftovers}");
 }
 
 #[test]
 fn if_the_listener_is_killed_at_any_step_of_the_parent_the_parent_reaps_it_and_leaves_nothing() {
-    let (kills, leftovers) = kill_at_every_step(Side::Parent, kill_listener, the_parent_says_so);
-    assert!(kills > 30, "{kills}");
-    assert_eq!(leftovers, 0);
+    let (kills, leftovers) = kill_at(Side::Parent, 0.., &[Target::Listener]);
+    assert!(kills > 30 && leftovers == 0, "{kills} {leftovers}");
 }
 
 #[test]
@@ -155,29 +109,10 @@ fn if_both_are_killed_the_next_run_reclaims() {
     // listener along, at every step. An odd number, so that entries as well as exits of calls are
     // among them.
     for side in [Side::Parent, Side::Child] {
-        let steps = (0..).step_by(3);
-        let (kills, leftovers) = kill_at(steps, side, kill_both, nobody_says_anything);
+        let both = [Target::Listener, Target::Parent];
+        let (kills, leftovers) = kill_at(side, (0..).step_by(3), &both);
         assert!(kills > 10 && leftovers > 1, "{kills} {leftovers}");
     }
-}
-
-/// Runs whose listeners sleep, all at the same time, and whose parents are stopped.
-fn asleep(count: usize) -> Vec<(Scratch, Released, Scene)> {
-    let start = |_| {
-        let scratch = Scratch::new();
-        let released = start_and_stop_parent(&mut first(&scratch));
-        let scene = Scene {
-            step: 0,
-            parent: released.parent().as_raw(),
-            listener: released.listener().map(|listener| listener.as_raw()),
-        };
-        (scratch, released, scene)
-    };
-    let runs: Vec<_> = (0..count).map(start).collect();
-    for (_, released, _) in &runs {
-        released.until_listener_sleeps();
-    }
-    runs
 }
 
 #[test]
@@ -185,23 +120,25 @@ fn when_the_parent_of_a_listener_that_sleeps_is_killed_the_listener_ends_and_say
     // Several, because two things end the listener, and either may come first: the kernel closes
     // the parent's pipe, and a little later it sends the signal at the parent's death. All at once,
     // so that the processors are busy and the time in between is longer.
-    let runs = asleep(20);
-    for (_, released, _) in &runs {
+    let runs = start_asleep(20, hello);
+    for (_, released) in &runs {
         kill(released.parent(), SIGKILL).unwrap();
     }
-    for (scratch, released, scene) in runs {
-        nobody_says_anything(&released.finish(SOON), &scene);
-        the_next_run_delivers(&scratch, scene.parent);
+    for (scratch, released) in runs {
+        let parent = released.parent();
+        assert_nobody_says_anything(&released.finish(SOON));
+        the_next_run_delivers(scratch, parent);
     }
 }
 
 #[test]
 fn when_a_listener_that_sleeps_is_killed_the_parent_says_so() {
-    for (scratch, released, scene) in asleep(1) {
-        kill(released.listener().unwrap(), SIGKILL).unwrap();
-        kill(released.parent(), SIGCONT).unwrap();
-        the_parent_says_so(&released.finish(SOON), &scene);
-        the_next_run_delivers(&scratch, scene.parent);
+    for (scratch, released) in start_asleep(1, hello) {
+        let (parent, listener) = (released.parent(), released.listener().unwrap());
+        kill(listener, SIGKILL).unwrap();
+        kill(parent, SIGCONT).unwrap();
+        assert_the_parent_says_so(&released.finish(SOON), listener);
+        the_next_run_delivers(scratch, parent);
     }
 }
 
@@ -209,45 +146,29 @@ fn when_a_listener_that_sleeps_is_killed_the_parent_says_so() {
 const LISTENER_PRINTS: [&str; 4] =
     ["\x1b[35m# Listening on", "\x1b[35m# Registering", "\x1b[33m# PID=", "\x1b[33m# Received"];
 
-/// A run whose listener is blocked in the write of one of its lines, and what must be kept
-/// meanwhile.
-struct Blocked {
-    scratch: Scratch,
-    run: Program,
-    listener: Pid,
-    _reader: OwnedFd,
-}
-
-fn block_in_write_of(line: &str) -> Blocked {
-    let scratch = Scratch::new();
-    // The longest PID that there is. If it is shorter, the room that is left is still too small.
-    let transcript = transcript(9_999_999, 5, "first");
-    let room = transcript.find(line).unwrap();
-    let (run, reader) = Program::start_with_room_for(room, &mut first(&scratch));
-    let mut listener = None;
-    wait_until("the listener is blocked in a write", || {
-        listener = children(run.pid()).first().copied();
-        listener.is_some_and(|listener| is_blocked_in(listener, libc::SYS_write))
-    });
-    Blocked { scratch, run, listener: listener.unwrap(), _reader: reader }
-}
-
 #[test]
 fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stopped() {
     for line in LISTENER_PRINTS {
         for is_stopped in [false, true] {
-            let blocked = block_in_write_of(line);
-            let (parent, listener) = (blocked.run.pid(), blocked.listener);
+            let scratch = Scratch::new();
+            // The longest PID that there is. If it is shorter, the room that is left is still too
+            // small.
+            let room = transcript(9_999_999, 12, "Hello, world").find(line).unwrap();
+            let (run, _reader) = Program::start_with_room_for(room, hello(&scratch));
+            let (parent, mut listener) = (run.pid(), None);
+            wait_until("the listener is blocked in a write", || {
+                listener = children(parent).first().copied();
+                listener.is_some_and(is_blocked_in_write)
+            });
+            let listener = listener.unwrap();
             if is_stopped {
                 kill(listener, SIGSTOP).unwrap();
                 wait_until("the listener is stopped", || state(listener) == Some('T'));
             }
             kill(parent, SIGKILL).unwrap();
-            let finished = blocked.run.finish();
-            assert_eq!(finished.signal, Some(libc::SIGKILL), "{line:?}");
+            assert_nobody_says_anything(&run.finish());
             wait_until("the listener has ended", || matches!(state(listener), None | Some('Z')));
-            assert_eq!(finished.stderr, "", "{line:?}");
-            the_next_run_delivers(&blocked.scratch, parent.as_raw());
+            the_next_run_delivers(scratch, parent);
         }
     }
 }
@@ -255,16 +176,15 @@ fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stop
 #[test]
 fn a_listener_whose_parent_was_killed_before_it_could_do_anything_does_nothing() {
     let scratch = Scratch::new();
-    let frozen = freeze(&mut first(&scratch), Point::Step(Side::Child, 0)).unwrap();
+    let frozen = freeze(&mut hello(&scratch), Point::Step(Side::Child, 0)).unwrap();
     let parent = frozen.parent();
     kill(parent, SIGKILL).unwrap();
     // So it is too late for the listener to ask for a signal at its parent's death.
     wait_until("the parent has ended", || state(parent) == Some('Z'));
     let finished = frozen.release().finish(SOON);
-    let said = (finished.text(), finished.stderr.as_str());
-    let three_lines = "# Message size is: 5\n# Creating message object.\n# Forking...\n";
-    assert_eq!(said, (three_lines, ""));
-    the_next_run_delivers(&scratch, parent.as_raw());
+    let three_lines = "# Message size is: 12\n# Creating message object.\n# Forking...\n";
+    assert_eq!(finished.outcome(), (None, "", three_lines));
+    the_next_run_delivers(scratch, parent);
 }
 
 #[test]
@@ -272,10 +192,8 @@ fn what_a_zombie_has_left_is_reclaimed_too() {
     let scratch = Scratch::new();
     // The segment is made and written, and nobody has been told.
     let point = Point::Call(Side::Parent, libc::SYS_kill);
-    let frozen = freeze(&mut first(&scratch), point).unwrap();
-    let parent = frozen.parent();
-    kill(parent, SIGSTOP).unwrap();
-    let released = frozen.release();
+    let released = start_and_stop(&mut hello(&scratch), point);
+    let parent = released.parent();
     wait_until("the parent is stopped", || state(parent) == Some('T'));
     kill(parent, SIGKILL).unwrap();
     wait_until("the parent is a zombie", || state(parent) == Some('Z'));
