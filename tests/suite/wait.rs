@@ -1,19 +1,16 @@
 //! How the listener waits: it spins, and keeps a processor busy, or it sleeps. Both receive the
 //! same.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::RwLock;
 
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::support::told::{events, told_calls};
-use crate::support::tracer::{Point, Side, freeze, start_and_stop_parent};
+use crate::support::told::{Call, events, told_calls};
+use crate::support::tracer::*;
 use crate::support::*;
 
-/// The tests of this file take turns, because some of them measure processor time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// What measures processor time does not run beside what takes all that there is.
+static PROCESSORS: RwLock<()> = RwLock::new(());
 
 /// The processor time that a program uses which ends by itself, and its exit status.
 fn processor_time(command: &mut Command) -> (Duration, i32) {
@@ -32,21 +29,18 @@ fn processor_time(command: &mut Command) -> (Duration, i32) {
 
 #[test]
 fn a_listener_that_sleeps_uses_almost_no_processor_time_and_one_that_spins_a_little() {
-    let _alone = alone();
+    let _shared = PROCESSORS.read();
     let scratch = Scratch::new();
-    let used = &|options: &[&str]| {
+    let used = |options: &[&str]| {
         let mut command = scratch.sigshm(["--listen", "--timeout=1.5"]);
         let (used, status) = processor_time(command.args(options));
         assert_eq!(status, 1, "no message came");
         used
     };
     // All at once: those that sleep do not need a processor.
-    let [default, sleeps, spins] = thread::scope(|scope| {
-        let ways = [&[][..], &["--wait=sleep"], &["--wait=spin"]];
-        let runs = ways.map(|way| scope.spawn(move || used(way)));
-        runs.map(|run| run.join().unwrap())
-    });
-    for sleeps in [default, sleeps] {
+    let mut times = at_once([&[][..], &["--wait=sleep"], &["--wait=spin"]], used);
+    let spins = times.pop().unwrap();
+    for sleeps in times {
         assert!(sleeps < Duration::from_millis(20), "{sleeps:?}");
         // Where it has a processor for itself, it is 100 ms beside 3.
         let ratio = spins.as_secs_f64() / sleeps.as_secs_f64();
@@ -57,7 +51,7 @@ fn a_listener_that_sleeps_uses_almost_no_processor_time_and_one_that_spins_a_lit
 
 #[test]
 fn a_timeout_that_is_shorter_ends_the_spinning_too() {
-    let _alone = alone();
+    let _shared = PROCESSORS.read();
     let scratch = Scratch::new();
     let mut command = scratch.sigshm(["--listen", "--wait=spin", "--timeout=0.01"]);
     let (used, status) = processor_time(&mut command);
@@ -88,7 +82,7 @@ fn a_processor_is_idle() -> bool {
 
 #[test]
 fn where_a_processor_is_idle_the_demo_receives_without_a_sleep() {
-    let _alone = alone();
+    let _shared = PROCESSORS.read();
     let scratch = Scratch::new();
     let was_idle = a_processor_is_idle();
     let mut without_sleep = 0;
@@ -118,59 +112,46 @@ const WAYS: [&[&str]; 3] = [&[], &["--wait", "spin"], &["--wait", "sleep"]];
 
 #[test]
 fn both_receive_the_same() {
-    let _alone = alone();
+    let _shared = PROCESSORS.read();
     for way in WAYS {
         let scratch = Scratch::new();
-        let finished = run(scratch.sigshm(way).arg("Hello, world"));
-        finished.assert_delivered(12, "Hello, world");
-        assert_eq!(finished.stderr, "");
+        run(scratch.sigshm(way).arg("Hello, world")).assert_hello();
 
-        let mut listen = scratch.sigshm(way);
-        listen.arg("--listen");
-        let listener = Program::start(listen);
-        listener.until_printed("# Registering");
+        let listener = scratch.listen(way);
         let pid = listener.pid();
         // Nobody waits until it has spun for long enough: whatever it is just doing, it receives.
-        let sent_out = run(scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]));
+        let sent_out = run(scratch.sender(pid, &[], "Hello, world"));
         assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
-        let finished = listener.finish();
-        assert_eq!(finished.text(), received(pid, "Hello, world"));
-        assert_eq!(finished.stderr, "");
+        assert_eq!(listener.finish_well(), received(pid, "Hello, world"));
     }
 }
 
 #[test]
 fn sixty_runs_at_once_all_deliver_on_all_processors_and_on_one() {
-    let _alone = alone();
+    let _alone = PROCESSORS.write();
     for pinned in [false, true] {
         for way in WAYS {
-            let scratches: Vec<Scratch> = (0..60).map(|_| Scratch::new()).collect();
+            let scratches: Vec<_> = iter::repeat_with(Scratch::new).take(60).collect();
             let start = |scratch: &Scratch| {
                 let mut command = scratch.sigshm(way);
-                Program::start(if pinned { on_one(&mut command) } else { &mut command }.arg("hi"))
+                if pinned {
+                    command.in_child(pin);
+                }
+                Program::start(command.arg("hi"))
             };
-            let runs: Vec<Program> = scratches.iter().map(start).collect();
-            for (run, scratch) in runs.into_iter().zip(&scratches) {
-                run.finish().assert_delivered(2, "hi");
-                scratch.assert_nothing_left();
-            }
+            let runs: Vec<_> = scratches.iter().map(start).collect();
+            runs.into_iter().for_each(|run| run.finish().assert_delivered(2, "hi"));
         }
     }
 }
 
-/// The command, on one processor only.
-fn on_one(command: &mut Command) -> &mut Command {
-    use std::os::unix::process::CommandExt;
-    let pin = || {
-        // One that this process may use.
-        let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0))?;
-        let first = (0..CpuSet::count()).find(|&cpu| allowed.is_set(cpu) == Ok(true));
-        let mut one = CpuSet::new();
-        one.set(first.unwrap_or(0))?;
-        Ok(sched_setaffinity(Pid::from_raw(0), &one)?)
-    };
-    // SAFETY: between fork and exec this makes two system calls and allocates nothing.
-    unsafe { command.pre_exec(pin) }
+/// Keeps this process on one processor: the first that it may use.
+fn pin() -> nix::Result<()> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    let first = (0..CpuSet::count()).find(|&cpu| allowed.is_set(cpu) == Ok(true));
+    let mut one = CpuSet::new();
+    one.set(first.unwrap_or(0))?;
+    sched_setaffinity(Pid::from_raw(0), &one)
 }
 
 /// What is told of a wait, in microseconds: how many rounds (none if it slept), for how long, and
@@ -193,7 +174,7 @@ fn waits(text: &str) -> Vec<(Option<u64>, u64, u64)> {
 
 #[test]
 fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
-    let _alone = alone();
+    let _shared = PROCESSORS.read();
     for way in ["spin", "sleep"] {
         let scratch = Scratch::new();
         let options = ["--explain", "--color=never", "--wait", way, "Hello, world"];
@@ -202,14 +183,12 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
         released.until_listener_sleeps();
         kill(released.parent(), SIGCONT).unwrap();
         let finished = released.finish(TIMEOUT);
-        let text = finished.text();
-        assert_eq!((finished.code, &*finished.stderr), (Some(0), ""), "{text}");
+        let (code, stderr, text) = finished.outcome();
+        assert_eq!((code, stderr), (Some(0), ""), "{text}");
 
-        let rows = events(text);
-        let spins = rows.iter().filter(|row| row.2.starts_with("spins "));
-        let spins: Vec<_> = spins.collect();
-        let unblocks =
-            |call: &crate::support::told::Call| call.words.contains("SIG_UNBLOCK, [USR1]");
+        let mut spins = events(text);
+        spins.retain(|row| row.2.starts_with("spins "));
+        let unblocks = |call: &Call| call.words.contains("SIG_UNBLOCK, [USR1]");
         let calls = told_calls(text);
         match (way, &waits(text)[..]) {
             ("spin", [(Some(rounds), spun, burned), (None, _, slept)]) => {
@@ -234,7 +213,7 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
 
 #[test]
 fn a_signal_that_comes_while_the_listener_spins_does_not_hide_what_that_cost() {
-    let _alone = alone();
+    let _shared = PROCESSORS.read();
     for _ in 0..10 {
         let scratch = Scratch::new();
         let options = ["--explain", "--color=never", "Hello, world"];
@@ -242,8 +221,8 @@ fn a_signal_that_comes_while_the_listener_spins_does_not_hide_what_that_cost() {
         let point = Point::Call(Side::Parent, libc::SYS_kill);
         let frozen = freeze(&mut scratch.sigshm(options), point).expect("it has not ended");
         let finished = frozen.release().finish(TIMEOUT);
-        let text = finished.text();
-        assert_eq!((finished.code, &*finished.stderr), (Some(0), ""), "{text}");
+        let (code, stderr, text) = finished.outcome();
+        assert_eq!((code, stderr), (Some(0), ""), "{text}");
         let (rounds, spun, used) = waits(text)[0];
         // A round takes more than 10 nanoseconds: it reads a clock.
         assert!(used * 100 >= rounds.unwrap(), "{text}");
@@ -253,16 +232,13 @@ fn a_signal_that_comes_while_the_listener_spins_does_not_hide_what_that_cost() {
 
 #[test]
 fn a_listener_alone_says_it_too() {
-    let _alone = alone();
+    let _shared = PROCESSORS.read();
     let scratch = Scratch::new();
     for (way, lines) in [(WAYS[0], 1), (WAYS[1], 2)] {
-        let mut listen = scratch.sigshm(["--listen", "--explain", "--color=never"]);
-        listen.args(way);
-        let listener = Program::start(listen);
-        listener.until_printed("# Registering");
+        let listener = scratch.listen(&[way, &["--explain", "--color=never"]].concat());
         let pid = listener.pid();
         wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
-        let sent_out = run(scratch.sigshm(["--to", &pid.to_string(), "Hello, world"]));
+        let sent_out = run(scratch.sender(pid, &[], "Hello, world"));
         assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
         let finished = listener.finish();
         let waits = waits(finished.text());
