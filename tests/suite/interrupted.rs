@@ -9,14 +9,17 @@ use crate::support::*;
 /// How soon a run must have ended: much earlier than it would give up.
 const SOON: Duration = Duration::from_secs(20);
 
-/// The run, which leaves no core file when SIGQUIT and its like end it.
 fn hello(scratch: &Scratch) -> Command {
-    without_core(scratch.sigshm(["--timeout=60", "Hello, world"]))
+    scratch.sigshm(["--timeout=60", "Hello, world"])
 }
 
-fn without_core(mut command: Command) -> Command {
-    command.in_child(|| setrlimit(Resource::RLIMIT_CORE, 0, 0));
-    command
+/// The run, by a starter who ignores all the signals, or blocks them.
+fn hello_after(starter: fn() -> nix::Result<()>) -> impl Fn(&Scratch) -> Command {
+    move |scratch| {
+        let mut command = hello(scratch);
+        command.in_child(starter);
+        command
+    }
 }
 
 /// The run died of the signal and did not say why. What it printed is the beginning of the
@@ -46,15 +49,40 @@ fn end(frozen: Frozen, target: Target, signal: Signal) -> bool {
     is_early_enough
 }
 
-/// Sends a signal at every step of one side. The signals take turns. Each test begins with another
-/// one, so that a step meets several. Their number is odd, so that each meets entries as well as
-/// exits of system calls. At more steps than `least` the run dies.
-#[track_caller]
-fn end_at_every_step(side: Side, target: Target, first: usize, least: usize) {
+/// Sends a signal at each of these steps of one side. The signals take turns. Each test begins with
+/// another one, so that a step meets several. Their number is odd, so that each meets entries as
+/// well as exits of system calls. Returns at how many steps the run died.
+fn end_at(
+    side: Side,
+    steps: impl IntoIterator<Item = usize>,
+    command: impl Fn(&Scratch) -> Command,
+    target: Target,
+    first: usize,
+) -> usize {
     let mut signals = ENDING.into_iter().cycle().skip(first);
     let act = |_, frozen| end(frozen, target, signals.next().unwrap());
-    let deaths = at_steps(side, 0.., hello, act).into_iter().filter(|&died| died).count();
+    at_steps(side, steps, command, act).into_iter().filter(|&died| died).count()
+}
+
+/// As [`end_at`], at every step. At more than `least` the run dies.
+#[track_caller]
+fn end_at_every_step(side: Side, target: Target, first: usize, least: usize) {
+    let deaths = end_at(side, 0.., hello, target, first);
     assert!(deaths > least, "{deaths}");
+}
+
+/// As [`end_at`], before the first line is printed. From then on, the other tests count.
+fn end_while_it_starts(stride: usize, command: impl Fn(&Scratch) -> Command, target: Target) {
+    for (step, signal) in (0..).step_by(stride).zip(ENDING.into_iter().cycle()) {
+        let scratch = Scratch::new();
+        let frozen = freeze(&mut command(&scratch), Point::Early(step));
+        let frozen = frozen.expect("it prints a line first");
+        if !frozen.printed().is_empty() {
+            assert!(step > 60, "{step}");
+            return;
+        }
+        assert!(end(frozen, target, signal), "step {step}");
+    }
 }
 
 #[test]
@@ -89,17 +117,7 @@ fn a_group_that_gets_an_ending_signal_at_any_step_of_the_listener_dies_of_it() {
 
 #[test]
 fn a_run_that_gets_an_ending_signal_while_it_starts_dies_of_it() {
-    for (step, signal) in ENDING.into_iter().cycle().enumerate() {
-        let scratch = Scratch::new();
-        let frozen = freeze(&mut hello(&scratch), Point::Early(step));
-        let frozen = frozen.expect("it takes the lock first");
-        if frozen.call() == Some(libc::SYS_flock) {
-            // From here on, the other tests count.
-            assert!(step > 60, "{step}");
-            break;
-        }
-        assert!(end(frozen, Target::Group, signal), "step {step}");
-    }
+    end_while_it_starts(1, hello, Target::Group);
 }
 
 #[test]
@@ -114,26 +132,6 @@ fn a_run_whose_listener_sleeps_dies_of_an_ending_signal() {
     }
 }
 
-/// A run whose standard output is not read any more from the line on that begins so. It is a
-/// process group of its own. Returns when one of its processes is blocked in a write.
-fn block_in_write_of(line: &str, mut command: Command) -> (Program, OwnedFd) {
-    // The longest PID that there is. If it is shorter, the room that is left is still too small.
-    let transcript = transcript(9_999_999, 12, "Hello, world");
-    let room = transcript.find(line).unwrap();
-    let (run, reader) = Program::start_with_room_for(room, command.process_group(0));
-    wait_until("the run is blocked in a write", || {
-        let processes = descendants(run.pid());
-        processes.into_iter().any(|pid| is_blocked_in(pid, libc::SYS_write))
-    });
-    (run, reader)
-}
-
-/// The process, its children, and theirs.
-fn descendants(pid: Pid) -> Vec<Pid> {
-    let below = children(pid).into_iter().flat_map(descendants);
-    iter::once(pid).chain(below).collect()
-}
-
 #[test]
 fn a_run_that_is_blocked_in_a_write_dies_of_an_ending_signal() {
     let transcript = transcript(9_999_999, 12, "Hello, world");
@@ -143,7 +141,7 @@ fn a_run_that_is_blocked_in_a_write_dies_of_an_ending_signal() {
         let line = line.split("999").next().unwrap();
         for target in [Target::Parent, Target::Listener, Target::Group] {
             let scratch = Scratch::new();
-            let (run, reader) = block_in_write_of(line, hello(&scratch));
+            let (run, reader) = Program::start_blocked_at(line, hello(&scratch));
             let (parent, signal) = (run.pid(), signals.next().unwrap());
             // A parent that is blocked cannot know that its listener has ended. Nobody is left to
             // read.
@@ -222,7 +220,7 @@ fn at_each_step_to_the_lock(
     let (scratch, mut lock) = (Scratch::new(), None);
     for step in 0.. {
         lock.get_or_insert_with(|| lock_elsewhere(&scratch));
-        let mut command = without_core(scratch.sigshm([WAITS_A_WHILE, "Hello, world"]));
+        let mut command = scratch.sigshm([WAITS_A_WHILE, "Hello, world"]);
         let begun = Instant::now();
         let frozen = freeze(command.in_child(starter), Point::Step(Side::Parent, step));
         let frozen = frozen.ok().filter(|_| begun.elapsed() < WAIT);
@@ -352,7 +350,7 @@ fn a_run_whose_listener_uses_up_its_processor_time_dies_of_sigxcpu() {
     // Each look at this path takes the listener about a millisecond.
     symlink("./".repeat(2000), scratch.dir().join("slow")).unwrap();
     let path = scratch.dir().join("slow/".repeat(39)).join("shared_path");
-    let mut command = without_core(sigshm());
+    let mut command = sigshm();
     command.arg("--path").arg(path).args(["--timeout=60", "Hello, world"]);
     // What `ulimit -t 1` does.
     let released =
@@ -376,13 +374,8 @@ fn ignore_all() -> nix::Result<()> {
 #[test]
 fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
     // All of them at once, so that every third step is enough.
-    let command = |scratch: &Scratch| {
-        let mut command = hello(scratch);
-        command.in_child(ignore_all);
-        command
-    };
     for side in [Side::Parent, Side::Child] {
-        at_steps(side, (0..).step_by(3), command, |_, frozen| {
+        at_steps(side, (0..).step_by(3), hello_after(ignore_all), |_, frozen| {
             ENDING.iter().for_each(|&signal| killpg(frozen.parent(), signal).unwrap());
             frozen.release().finish_hello();
         });
@@ -393,7 +386,7 @@ fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
 fn ending_signals_that_the_starter_ignores_do_not_end_the_wait_for_the_lock() {
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
-    let run = Program::start(hello(&scratch).in_child(ignore_all));
+    let run = Program::start(hello_after(ignore_all)(&scratch));
     for signal in ENDING {
         until_blocked(run.pid());
         kill(run.pid(), signal).unwrap();
@@ -423,28 +416,11 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
 #[test]
 fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
     // Every fifth step: the mask is set once, and the other tests have the steps.
-    type At = fn(usize) -> Point;
-    let kinds: [(At, Target); 3] = [
-        (Point::Early, Target::Parent),
-        (|step| Point::Step(Side::Parent, step), Target::Parent),
-        (|step| Point::Step(Side::Child, step), Target::Listener),
-    ];
-    for (point, target) in kinds {
-        let mut deaths = 0;
-        for step in (0..).step_by(5) {
-            let scratch = Scratch::new();
-            let signal = ENDING[step % ENDING.len()];
-            let mut command = hello(&scratch);
-            command.in_child(move || SigSet::from(signal).thread_block());
-            match freeze(&mut command, point(step)) {
-                Ok(frozen) => deaths += usize::from(end(frozen, target, signal)),
-                Err(finished) => {
-                    finished.assert_hello();
-                    break;
-                }
-            }
-        }
-        assert!(deaths > 10, "{target:?} {deaths}");
+    let hello = || hello_after(|| SigSet::from_iter(ENDING).thread_block());
+    end_while_it_starts(5, hello(), Target::Parent);
+    for (side, target) in [(Side::Parent, Target::Parent), (Side::Child, Target::Listener)] {
+        let deaths = end_at(side, (0..).step_by(5), hello(), target, 0);
+        assert!(deaths > 10, "{side:?} {deaths}");
     }
 }
 
@@ -470,7 +446,7 @@ fn as_pid_1(scratch: &Scratch, arguments: &[&str]) -> Option<Command> {
     program.args(arguments);
     let mut command = unshare();
     command.arg(program.get_program()).args(program.get_args());
-    Some(without_core(command))
+    Some(command)
 }
 
 /// unshare(1) ends with the status of PID 1, and nothing is left.
@@ -507,7 +483,7 @@ fn a_run_that_is_pid_1_ends_with_status_143_on_sigterm_and_leaves_nothing() {
         let Some(command) = as_pid_1(&scratch, &["--signal", signal, "Hello, world"]) else {
             return;
         };
-        let (run, _reader) = block_in_write_of("\x1b[33m# Received", command);
+        let (run, _reader) = Program::start_blocked_at("\x1b[33m# Received", command);
         assert_eq!(scratch.segments().len(), 1);
         // unshare(1), PID 1, and its listener.
         let processes = descendants(run.pid());

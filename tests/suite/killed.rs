@@ -151,16 +151,9 @@ fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stop
     for line in LISTENER_PRINTS {
         for is_stopped in [false, true] {
             let scratch = Scratch::new();
-            // The longest PID that there is. If it is shorter, the room that is left is still too
-            // small.
-            let room = transcript(9_999_999, 12, "Hello, world").find(line).unwrap();
-            let (run, _reader) = Program::start_with_room_for(room, hello(&scratch));
-            let (parent, mut listener) = (run.pid(), None);
-            wait_until("the listener is blocked in a write", || {
-                listener = children(parent).first().copied();
-                listener.is_some_and(is_blocked_in_write)
-            });
-            let listener = listener.unwrap();
+            let (run, _reader) = Program::start_blocked_at(line, hello(&scratch));
+            let (parent, listener) = (run.pid(), children(run.pid())[0]);
+            assert!(is_blocked_in_write(listener), "{line:?}");
             if is_stopped {
                 kill(listener, SIGSTOP).unwrap();
                 wait_until("the listener is stopped", || state(listener) == Some('T'));

@@ -43,15 +43,6 @@ fn signals_that_end_nothing_by_default_do_nothing_at_any_step() {
     }
 }
 
-/// Lets the parent go on, which was stopped. The message arrives, and nothing else has been taken
-/// for it meanwhile.
-fn continue_and_deliver(released: Released) {
-    let printed = released.printed();
-    assert!(printed.ends_with("text:Hello, world.\x1b[0m\n"), "{printed}");
-    kill(released.parent(), SIGCONT).unwrap();
-    released.finish_hello();
-}
-
 /// Sends a SIGUSR1, and waits until the listener has taken it.
 fn send_and_see_it_taken(listener: Pid) {
     kill(listener, SIGUSR1).unwrap();
@@ -59,29 +50,23 @@ fn send_and_see_it_taken(listener: Pid) {
 }
 
 #[test]
-fn a_thousand_strays_one_by_one_are_looked_into_and_none_is_taken_for_the_message() {
+fn strays_one_by_one_are_looked_into_and_none_is_taken_for_the_message() {
     let scratch = Scratch::new();
     // The segment is there, without a message, and nobody is attached.
     let released = start_and_stop_parent(&mut hello(&scratch));
     let listener = released.listener().unwrap();
-    for _ in 0..1000 {
-        send_and_see_it_taken(listener);
-    }
-    released.until_listener_sleeps();
-    continue_and_deliver(released);
-}
-
-#[test]
-fn a_stray_that_wakes_the_listener_from_its_sleep_is_not_taken_for_the_message() {
-    let scratch = Scratch::new();
-    let released = start_and_stop_parent(&mut hello(&scratch));
-    let listener = released.listener().unwrap();
-    for _ in 0..3 {
+    // A thousand as fast as they are taken, and some that wake it from its sleep.
+    for count in [1000, 1, 1, 1] {
+        for _ in 0..count {
+            send_and_see_it_taken(listener);
+        }
         released.until_listener_sleeps();
-        send_and_see_it_taken(listener);
     }
-    released.until_listener_sleeps();
-    continue_and_deliver(released);
+    // The parent goes on. The message arrives, and nothing else was taken for it meanwhile.
+    let printed = released.printed();
+    assert!(printed.ends_with("text:Hello, world.\x1b[0m\n"), "{printed}");
+    kill(released.parent(), SIGCONT).unwrap();
+    released.finish_hello();
 }
 
 #[test]

@@ -34,6 +34,12 @@ pub fn children(pid: Pid) -> Vec<Pid> {
     process_ids().filter(is_child).map(Pid::from_raw).collect()
 }
 
+/// The process, its children, and theirs.
+pub fn descendants(pid: Pid) -> Vec<Pid> {
+    let below = children(pid).into_iter().flat_map(descendants);
+    iter::once(pid).chain(below).collect()
+}
+
 pub fn process_ids() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())

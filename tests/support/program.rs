@@ -43,11 +43,12 @@ impl InChild for Command {
 }
 
 /// The command will have the signals as a terminal's shell leaves them: each with its default
-/// disposition, and none blocked.
+/// disposition, and none blocked. It leaves no core file if one ends it.
 pub fn with_default_signals(command: &mut Command) {
     command.in_child(|| {
         let catchable = |it: &Signal| !matches!(it, SIGKILL | SIGSTOP);
         Signal::iterator().filter(catchable).try_for_each(|it| set(it, SigHandler::SigDfl))?;
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         SigSet::empty().thread_set_mask()
     });
 }
@@ -141,6 +142,20 @@ impl Program {
         let filler = vec![b'.'; capacity - bytes];
         assert_eq!(write(&writer, &filler), Ok(filler.len()));
         (Self::start_into(writer, command), reader)
+    }
+
+    /// Starts a run of `Hello, world` whose standard output is not read any more from the line on
+    /// that begins so, as a process group of its own. Returns when one of its processes is blocked
+    /// in a write.
+    pub fn start_blocked_at(line: &str, mut command: impl BorrowMut<Command>) -> (Self, OwnedFd) {
+        // The longest PID that there is. If it is shorter, the room that is left is still too small.
+        let room = transcript(9_999_999, 12, "Hello, world").find(line).unwrap();
+        let command = command.borrow_mut().process_group(0);
+        let (run, reader) = Self::start_with_room_for(room, command);
+        wait_until("the run is blocked in a write", || {
+            descendants(run.pid()).into_iter().any(is_blocked_in_write)
+        });
+        (run, reader)
     }
 
     /// Starts a program that stops at its steps, and waits there for [`enter`](Self::enter).

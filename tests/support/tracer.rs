@@ -100,7 +100,7 @@ struct Run {
 pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
     let run = Run::start(command);
     let _watchdog = watch(run.parent);
-    Tracer::new(run).drive(point)
+    Tracer { run, child: ChildState::None, child_is_in_sleep: false }.drive(point)
 }
 
 /// Does something to a run at each of these steps of one side, as far as there are such. Each is a
@@ -116,6 +116,7 @@ pub fn at_steps<R>(
     let mut results = Vec::new();
     for step in steps {
         let scratch = Scratch::new();
+        println!("Step {step} of the {side:?}:"); // Shown if the test fails.
         match freeze(&mut command(&scratch), Point::Step(side, step)) {
             Ok(frozen) => results.push(act(scratch, frozen)),
             Err(finished) => {
@@ -208,11 +209,13 @@ enum ChildState {
     Ended,
 }
 
-impl Tracer {
-    fn new(run: Run) -> Self {
-        Self { run, child: ChildState::None, child_is_in_sleep: false }
+impl ChildState {
+    fn lives(self) -> bool {
+        matches!(self, Self::New | Self::Program)
     }
+}
 
+impl Tracer {
     fn drive(mut self, point: Point) -> Result<Frozen, Finished> {
         let mut steps = 0;
         let mut has_begun = false;
@@ -254,37 +257,28 @@ impl Tracer {
     /// Holds the other side too.
     fn freeze(mut self, stopped: Pid) -> Frozen {
         let other = match self.side(stopped) {
-            Side::Parent if matches!(self.child, ChildState::New | ChildState::Program) => {
-                self.run.child
-            }
-            Side::Child if self.run.ended.is_none() => Some(self.run.parent),
-            _ => None,
+            Side::Parent => self.run.child.filter(|_| self.child.lives()),
+            Side::Child => Some(self.run.parent).filter(|_| self.run.ended.is_none()),
         };
         if let Some(other) = other {
             if self.side(other) == Side::Parent || self.child == ChildState::Program {
                 kill(other, SIGSTOP).unwrap();
             }
             loop {
-                let status = waitpid(other, Some(WaitPidFlag::__WALL)).unwrap();
-                match status {
+                match waitpid(other, Some(WaitPidFlag::__WALL)).unwrap() {
                     WaitStatus::Stopped(_, SIGSTOP) => break,
                     WaitStatus::PtraceSyscall(_) => resume(other, None),
-                    _ => {
+                    status => {
                         self.note(status);
-                        let has_ended = self.run.ended.is_some() || self.child == ChildState::Ended;
-                        if has_ended {
+                        if self.run.ended.is_some() || self.child == ChildState::Ended {
                             break;
                         }
                     }
                 }
             }
         }
-        Frozen {
-            listener_lives: matches!(self.child, ChildState::New | ChildState::Program),
-            stopped,
-            parent_is_free: false,
-            run: self.run,
-        }
+        let listener_lives = self.child.lives();
+        Frozen { run: self.run, stopped, listener_lives, parent_is_free: false }
     }
 
     /// Whether this is a stop of the listener in the call that it makes only when it goes to sleep.
@@ -332,7 +326,7 @@ impl Tracer {
             }
             _ => panic!("this is not to happen under a tracer: {status:?}"),
         }
-        self.run.ended.is_some() && matches!(self.child, ChildState::None | ChildState::Ended)
+        self.run.ended.is_some() && !self.child.lives()
     }
 
     fn meet(&mut self, child: Pid) {
@@ -543,7 +537,7 @@ impl Released {
     /// killed has reaped its listener before it ends.
     #[track_caller]
     pub fn finish(self, limit: Duration) -> Finished {
-        self.finish_after([SIGKILL].as_slice(), limit)
+        self.finish_after(&[SIGKILL], limit)
     }
 
     /// As [`finish`](Self::finish), and the run has delivered `Hello, world`.
@@ -555,24 +549,22 @@ impl Released {
     /// As [`finish`](Self::finish), but a parent that died of one of these has not reaped it.
     #[track_caller]
     pub fn finish_after(self, uncaught: &[Signal], limit: Duration) -> Finished {
-        let is_uncaught = |ended: &WaitStatus| match ended {
-            WaitStatus::Signaled(_, signal, _) => uncaught.contains(signal),
-            _ => false,
-        };
-        self.finish_if(is_uncaught, limit)
+        self.finish_if(limit, |ended| {
+            matches!(ended, WaitStatus::Signaled(_, signal, _) if uncaught.contains(signal))
+        })
     }
 
     /// As [`finish`](Self::finish), but the parent may have been unable to kill and reap it.
     #[track_caller]
     pub fn finish_unreaped(self, limit: Duration) -> Finished {
-        self.finish_if(|_| true, limit)
+        self.finish_if(limit, |_| true)
     }
 
     #[track_caller]
     fn finish_if(
         mut self,
-        may_be_unreaped: impl Fn(&WaitStatus) -> bool,
         limit: Duration,
+        may_be_unreaped: impl Fn(&WaitStatus) -> bool,
     ) -> Finished {
         let start = Instant::now();
         let parent = self.run.parent;
