@@ -49,7 +49,7 @@ fn end(frozen: Frozen, target: Target, signal: Signal) -> bool {
     is_early_enough
 }
 
-/// Sends a signal at each of these steps of one side. The signals take turns. Each test begins with
+/// Sends a signal at each of these steps of one side. The signals take turns. Each row begins with
 /// another one, so that a step meets several. Their number is odd, so that each meets entries as
 /// well as exits of system calls. Returns at how many steps the run died.
 fn end_at(
@@ -62,13 +62,6 @@ fn end_at(
     let mut signals = ENDING.into_iter().cycle().skip(first);
     let act = |_, frozen| end(frozen, target, signals.next().unwrap());
     at_steps(side, steps, command, act).into_iter().filter(|&died| died).count()
-}
-
-/// As [`end_at`], at every step. At more than `least` the run dies.
-#[track_caller]
-fn end_at_every_step(side: Side, target: Target, first: usize, least: usize) {
-    let deaths = end_at(side, 0.., hello, target, first);
-    assert!(deaths > least, "{deaths}");
 }
 
 /// As [`end_at`], before the first line is printed. From then on, the other tests count.
@@ -86,33 +79,21 @@ fn end_while_it_starts(stride: usize, command: impl Fn(&Scratch) -> Command, tar
 }
 
 #[test]
-fn a_parent_that_gets_an_ending_signal_at_any_step_dies_of_it() {
-    end_at_every_step(Side::Parent, Target::Parent, 0, 60);
-}
-
-#[test]
-fn a_parent_that_gets_an_ending_signal_at_any_step_of_the_listener_dies_of_it() {
-    end_at_every_step(Side::Child, Target::Parent, 2, 30);
-}
-
-#[test]
-fn when_the_listener_gets_an_ending_signal_at_any_step_the_parent_dies_of_it_too() {
-    end_at_every_step(Side::Child, Target::Listener, 4, 30);
-}
-
-#[test]
-fn when_the_listener_gets_an_ending_signal_at_any_step_of_the_parent_the_parent_dies_of_it_too() {
-    end_at_every_step(Side::Parent, Target::Listener, 6, 30);
-}
-
-#[test]
-fn a_group_that_gets_an_ending_signal_at_any_step_of_the_parent_dies_of_it() {
-    end_at_every_step(Side::Parent, Target::Group, 8, 60);
-}
-
-#[test]
-fn a_group_that_gets_an_ending_signal_at_any_step_of_the_listener_dies_of_it() {
-    end_at_every_step(Side::Child, Target::Group, 10, 30);
+fn whoever_gets_an_ending_signal_at_any_step_of_either_side_the_parent_dies_of_it() {
+    for (first, (who, at, least)) in [
+        (Target::Parent, Side::Parent, 60),
+        (Target::Parent, Side::Child, 30),
+        (Target::Listener, Side::Child, 30),
+        (Target::Listener, Side::Parent, 30),
+        (Target::Group, Side::Parent, 60),
+        (Target::Group, Side::Child, 30),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let deaths = end_at(at, 0.., hello, who, 2 * first);
+        assert!(deaths > least, "a signal to the {who:?}, at steps of the {at:?}: {deaths}");
+    }
 }
 
 #[test]
@@ -282,42 +263,40 @@ fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits() {
     }
 }
 
-/// When the alarm of the tests below comes. On a busy machine it may come before the run has got to
-/// where it is to be met. Then it is set for later.
-fn alarm_times() -> impl Iterator<Item = Duration> {
-    (0..8).map(|doublings| Duration::from_millis(100) * (1 << doublings))
-}
-
-/// A run that must wait for the lock, frozen at the point until its starter's alarm is due. The
-/// error is a run that the alarm has ended before.
-fn freeze_until_alarm_is_due(
-    scratch: &Scratch,
-    time: Duration,
-    point: Point,
-) -> Result<Frozen, Finished> {
-    let mut command = hello(scratch);
-    let frozen = freeze(command.in_child(move || set_alarm(time)), point)
-        .inspect_err(|finished| assert_ended_waiting(SIGALRM, finished))?;
-    // It comes, unless the run has stopped the timer already, and will set it again.
-    let begun = Instant::now();
-    wait_until("the alarm is due", || is_alarm_pending(&frozen) || begun.elapsed() > time);
-    Ok(frozen)
-}
-
-fn is_alarm_pending(frozen: &Frozen) -> bool {
-    has_signal(frozen.parent(), "ShdPnd:", SIGALRM)
+/// A run that must wait for the lock, frozen at the point until its starter's alarm is due, which
+/// ends it. Whether it was due then. `None` if the run was blocked before.
+fn end_by_alarm_at(point: Point) -> Option<bool> {
+    let scratch = Scratch::new();
+    let _lock = lock_elsewhere(&scratch);
+    // On a busy machine it may come before the run has got there. Then it is set for later.
+    for doublings in 0..8 {
+        let time = Duration::from_millis(100) * (1 << doublings);
+        let frozen = freeze(hello(&scratch).in_child(move || set_alarm(time)), point);
+        let is_due = frozen.as_ref().is_ok_and(|frozen| {
+            // It comes, unless the run has stopped the timer already, and will set it again.
+            let begun = Instant::now();
+            let is_due = || has_signal(frozen.parent(), "ShdPnd:", SIGALRM);
+            wait_until("the alarm is due", || is_due() || begun.elapsed() > time);
+            is_due()
+        });
+        let is_met = frozen.is_ok();
+        let finished = frozen.map_or_else(|ended| ended, |frozen| frozen.release().finish(SOON));
+        assert_ended_waiting(SIGALRM, &finished);
+        if is_met {
+            return Some(is_due);
+        }
+        if is_waiting_line(&finished.stderr) {
+            return None;
+        }
+    }
+    panic!("the alarm comes too early");
 }
 
 #[test]
 fn an_alarm_that_comes_just_before_the_run_stops_the_timer_ends_it() {
-    let scratch = Scratch::new();
-    let _lock = take_lock(&scratch);
     let point = Point::Call(Side::Parent, libc::SYS_setitimer);
-    let mut frozen =
-        alarm_times().filter_map(|time| freeze_until_alarm_is_due(&scratch, time, point).ok());
-    let frozen = frozen.next().expect("it stops the timer first");
-    assert!(is_alarm_pending(&frozen), "nobody has stopped the timer yet");
-    assert_ended_waiting(SIGALRM, &frozen.release().finish(SOON));
+    let was_due = (0..8).find_map(|_| end_by_alarm_at(point));
+    assert_eq!(was_due, Some(true), "nobody has stopped the timer yet");
 }
 
 #[test]
@@ -325,21 +304,7 @@ fn an_alarm_that_is_due_at_any_step_of_the_way_to_the_lock_ends_the_run() {
     // Every third step. Each takes as long as the alarm, so eight at the same time.
     let counts = at_once(0..8, |first| {
         let steps = (3 * first..).step_by(3 * 8);
-        let is_met = |step| {
-            let scratch = Scratch::new();
-            let _lock = lock_elsewhere(&scratch);
-            let run = alarm_times()
-                .map(|time| {
-                    freeze_until_alarm_is_due(&scratch, time, Point::Step(Side::Parent, step))
-                })
-                .find(|run| run.as_ref().err().is_none_or(|ended| is_waiting_line(&ended.stderr)));
-            let run = run.expect("the alarm comes late enough");
-            // Otherwise it was blocked, and there are no more steps.
-            let frozen = run.ok()?;
-            assert_ended_waiting(SIGALRM, &frozen.release().finish(SOON));
-            Some(())
-        };
-        steps.map_while(is_met).count()
+        steps.map_while(|step| end_by_alarm_at(Point::Step(Side::Parent, step))).count()
     });
     assert!(counts.iter().sum::<usize>() > 2, "{counts:?}");
 }
@@ -430,23 +395,20 @@ fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
 /// there is no unshare(1); that is said aloud, past the test harness, which would keep it to
 /// itself.
 fn as_pid_1(scratch: &Scratch, arguments: &[&str]) -> Option<Command> {
-    let unshare = || {
+    let unshare = |program: &Command| {
         let mut unshare = Command::new("unshare");
         unshare.args(["-p", "-f", "--mount-proc", "--kill-child"]);
+        unshare.arg(program.get_program()).args(program.get_args());
         with_default_signals(&mut unshare);
         unshare.stdin(Stdio::null()).env_remove("NO_COLOR");
         unshare
     };
-    let tried = unshare().arg("true").stderr(Stdio::null()).status();
+    let tried = unshare(&Command::new("true")).stderr(Stdio::null()).status();
     if !tried.is_ok_and(|status| status.success()) {
         not_tested("signals to PID 1", "it needs root and unshare(1)");
         return None;
     }
-    let mut program = scratch.sigshm(["--timeout=60"]);
-    program.args(arguments);
-    let mut command = unshare();
-    command.arg(program.get_program()).args(program.get_args());
-    Some(command)
+    Some(unshare(scratch.sigshm(["--timeout=60"]).args(arguments)))
 }
 
 /// unshare(1) ends with the status of PID 1, and nothing is left.

@@ -80,27 +80,20 @@ fn assert_the_parent_says_so(finished: &Finished, listener: Pid) {
 }
 
 #[test]
-fn if_the_parent_is_killed_at_any_step_of_its_own_the_listener_ends_and_the_next_run_reclaims() {
+fn if_the_parent_is_killed_at_any_step_of_either_side_the_listener_ends_and_the_next_run_reclaims()
+{
     let (kills, leftovers) = kill_at(Side::Parent, 0.., &[Target::Parent]);
     assert!(kills > 60 && leftovers > 10 && leftovers < kills - 10, "{kills} {leftovers}");
-}
-
-#[test]
-fn if_the_parent_is_killed_at_any_step_of_the_listener_that_ends_and_the_next_run_reclaims() {
     let (kills, leftovers) = kill_at(Side::Child, 0.., &[Target::Parent]);
     assert!(kills > 30 && leftovers > 10, "{kills} {leftovers}");
 }
 
 #[test]
-fn if_the_listener_is_killed_at_any_step_of_its_own_the_parent_reaps_it_and_leaves_nothing() {
-    let (kills, leftovers) = kill_at(Side::Child, 0.., &[Target::Listener]);
-    assert!(kills > 30 && leftovers == 0, "{kills} {leftovers}");
-}
-
-#[test]
-fn if_the_listener_is_killed_at_any_step_of_the_parent_the_parent_reaps_it_and_leaves_nothing() {
-    let (kills, leftovers) = kill_at(Side::Parent, 0.., &[Target::Listener]);
-    assert!(kills > 30 && leftovers == 0, "{kills} {leftovers}");
+fn if_the_listener_is_killed_at_any_step_of_either_side_the_parent_reaps_it_and_leaves_nothing() {
+    for side in [Side::Child, Side::Parent] {
+        let (kills, leftovers) = kill_at(side, 0.., &[Target::Listener]);
+        assert!(kills > 30 && leftovers == 0, "{side:?} {kills} {leftovers}");
+    }
 }
 
 #[test]

@@ -8,38 +8,25 @@ fn hello(scratch: &Scratch) -> Command {
     scratch.sigshm(["Hello, world"])
 }
 
-/// Sends stray signals at these steps of one side; the run must not care.
-fn disturb(side: Side, steps: impl IntoIterator<Item = usize>, target: Target, signals: &[Signal]) {
-    at_steps(side, steps, hello, |_scratch, frozen| {
-        for &signal in signals {
-            target.send(signal, frozen.parent(), frozen.living_listener());
-        }
-        frozen.release().finish_hello();
-    });
-}
-
 #[test]
-fn a_stray_sigusr1_to_both_at_any_step_of_the_listener_is_not_taken_for_the_message() {
-    disturb(Side::Child, 0.., Target::Group, &[SIGUSR1]);
-}
-
-#[test]
-fn a_stray_sigusr1_to_the_listener_at_any_step_of_the_parent_is_not_taken_for_the_message() {
-    disturb(Side::Parent, 0.., Target::Listener, &[SIGUSR1]);
-}
-
-#[test]
-fn a_stray_sigusr1_to_the_parent_at_any_step_does_nothing() {
-    disturb(Side::Parent, 0.., Target::Parent, &[SIGUSR1]);
-}
-
-#[test]
-fn signals_that_end_nothing_by_default_do_nothing_at_any_step() {
-    // All of them at once, so that every third step is enough. An odd number, so that entries as
-    // well as exits of system calls are among them.
-    for side in [Side::Parent, Side::Child] {
-        let signals = [SIGCHLD, SIGCONT, SIGURG, SIGWINCH];
-        disturb(side, (0..).step_by(3), Target::Group, &signals);
+fn stray_signals_at_any_step_do_nothing_and_are_not_taken_for_the_message() {
+    // Those that end nothing by default all at once, so that every third step is enough. An odd
+    // number, so that entries as well as exits of system calls are among them.
+    let harmless = [SIGCHLD, SIGCONT, SIGURG, SIGWINCH];
+    for (signals, target, side, stride) in [
+        (&[SIGUSR1][..], Target::Group, Side::Child, 1),
+        (&[SIGUSR1], Target::Listener, Side::Parent, 1),
+        (&[SIGUSR1], Target::Parent, Side::Parent, 1),
+        (&harmless, Target::Group, Side::Parent, 3),
+        (&harmless, Target::Group, Side::Child, 3),
+    ] {
+        println!("{signals:?} to the {target:?}:"); // Shown if the test fails.
+        at_steps(side, (0..).step_by(stride), hello, |_scratch, frozen| {
+            for &signal in signals {
+                target.send(signal, frozen.parent(), frozen.living_listener());
+            }
+            frozen.release().finish_hello();
+        });
     }
 }
 
