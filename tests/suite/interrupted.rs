@@ -37,9 +37,9 @@ fn assert_died_of(signal: Signal, finished: &Finished) {
 /// if there is no listener, or during the last system call. Whether it died.
 fn end(frozen: Frozen, target: Target, signal: Signal) -> bool {
     let (parent, listener) = (frozen.parent(), frozen.living_listener());
-    let is_sent = target.send(signal, parent, listener).is_some();
-    let ends = if target == Target::Listener { listener } else { Some(parent) };
-    let is_early_enough = is_sent && !ends.is_some_and(|pid| frozen.is_ending(pid));
+    let receiver = if target == Target::Listener { listener } else { Some(parent) };
+    let is_early_enough = receiver.is_some_and(|pid| !frozen.is_ending(pid));
+    target.send(signal, parent, listener);
     let finished = frozen.release().finish(SOON);
     if is_early_enough {
         assert_died_of(signal, &finished);
@@ -176,8 +176,8 @@ fn a_run_that_waits_for_the_lock_dies_of_an_ending_signal() {
     }
 }
 
-/// Another process has the lock. A run looks at each of its descriptors, and they are few, and always
-/// as many: those of this process are as many as other tests have open just now.
+/// Another process has the lock. A run looks at each of its descriptors. They are few, and always
+/// as many. Those of this process are as many as other tests have open just now.
 fn lock_elsewhere(scratch: &Scratch) -> Program {
     let mut sleep = Command::new("sleep");
     sleep.arg("1000").stdin(File::open(scratch.path()).unwrap());
@@ -186,25 +186,23 @@ fn lock_elsewhere(scratch: &Scratch) -> Program {
     Program::start(sleep)
 }
 
-/// How many steps a run takes to find out who has the lock may still differ from run to run: there
-/// are more locks in the system. So the step at which it blocks may be missed, and then the next one
-/// comes when it has waited in vain.
-const WAITS_A_WHILE: &str = "--timeout=5";
-const WAIT: Duration = Duration::from_millis(4900);
-
 /// Does something to a run at each step of its way to the lock, which another process has, for as
 /// long as it is not dropped.
 fn at_each_step_to_the_lock(
     starter: impl Fn() -> nix::Result<()> + Copy + Send + Sync + 'static,
     mut act: impl FnMut(Frozen, &mut Option<Program>),
 ) {
+    // How many steps a run takes to find out who has the lock may still differ from run to run:
+    // there are more locks in the system. So the step at which it blocks may be missed, and then
+    // the next one comes when it has waited in vain.
+    let (timeout, almost) = ("--timeout=5", Duration::from_millis(4900));
     let (scratch, mut lock) = (Scratch::new(), None);
     for step in 0.. {
         lock.get_or_insert_with(|| lock_elsewhere(&scratch));
-        let mut command = scratch.sigshm([WAITS_A_WHILE, "Hello, world"]);
+        let mut command = scratch.sigshm([timeout, "Hello, world"]);
         let begun = Instant::now();
         let frozen = freeze(command.in_child(starter), Point::Step(Side::Parent, step));
-        let frozen = frozen.ok().filter(|_| begun.elapsed() < WAIT);
+        let frozen = frozen.ok().filter(|_| begun.elapsed() < almost);
         let call = frozen.as_ref().map(Frozen::call);
         if let Some(frozen) = frozen {
             act(frozen, &mut lock);

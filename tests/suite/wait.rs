@@ -120,8 +120,7 @@ fn both_receive_the_same() {
         let listener = scratch.listen(way);
         let pid = listener.pid();
         // Nobody waits until it has spun for long enough: whatever it is just doing, it receives.
-        let sent_out = run(scratch.sender(pid, &[], "Hello, world"));
-        assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
+        Program::start(scratch.sender(pid, &[], "Hello, world")).finish_well();
         assert_eq!(listener.finish_well(), received(pid, "Hello, world"));
     }
 }
@@ -238,8 +237,7 @@ fn a_listener_alone_says_it_too() {
         let listener = scratch.listen(&[way, &["--explain", "--color=never"]].concat());
         let pid = listener.pid();
         wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
-        let sent_out = run(scratch.sender(pid, &[], "Hello, world"));
-        assert_eq!(sent_out.code, Some(0), "{sent_out:#?}");
+        Program::start(scratch.sender(pid, &[], "Hello, world")).finish_well();
         let finished = listener.finish();
         let waits = waits(finished.text());
         assert_eq!(waits.len(), lines, "{finished:#?}");

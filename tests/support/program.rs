@@ -148,7 +148,8 @@ impl Program {
     /// that begins so, as a process group of its own. Returns when one of its processes is blocked
     /// in a write.
     pub fn start_blocked_at(line: &str, mut command: impl BorrowMut<Command>) -> (Self, OwnedFd) {
-        // The longest PID that there is. If it is shorter, the room that is left is still too small.
+        // With the longest PID that there is. If it is shorter, the room that is left is still too
+        // small.
         let room = transcript(9_999_999, 12, "Hello, world").find(line).unwrap();
         let command = command.borrow_mut().process_group(0);
         let (run, reader) = Self::start_with_room_for(room, command);

@@ -44,7 +44,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Sends the signal to the run of this parent. `None` if it is for a listener, and there is none.
+    /// Sends the signal to the run of this parent. `None` if it is for a listener that is not there.
     pub fn send(self, signal: Signal, parent: Pid, listener: Option<Pid>) -> Option<()> {
         match self {
             Self::Parent => kill(parent, signal),
@@ -346,11 +346,6 @@ fn resume(pid: Pid, signal: Option<Signal>) {
     }
 }
 
-/// The number of the system call at whose entry the process is stopped.
-fn entered(pid: Pid) -> Option<libc::c_long> {
-    call(pid).map(|(number, _)| number)
-}
-
 /// The number and the arguments of the system call at whose entry the process is stopped.
 fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
     let info = ptrace::syscall_info(pid).ok()?;
@@ -430,12 +425,12 @@ impl Frozen {
 
     /// The system call at whose entry the run was stopped, if it was at an entry.
     pub fn call(&self) -> Option<libc::c_long> {
-        entered(self.stopped)
+        call(self.stopped).map(|(number, _)| number)
     }
 
     /// Whether the process is just making its last system call. No signal changes its end any more.
     pub fn is_ending(&self, pid: Pid) -> bool {
-        entered(pid) == Some(libc::SYS_exit_group)
+        matches!(call(pid), Some((libc::SYS_exit_group, _)))
     }
 
     /// What was printed so far.
@@ -596,9 +591,7 @@ impl Released {
     fn fail(&self, limit: Duration) -> ! {
         let (parent, listener) = (self.run.parent, self.run.child);
         let states = (state(parent), listener.and_then(state));
-        if let Some(listener) = listener {
-            let _ = kill(listener, SIGKILL);
-        }
+        listener.map(|listener| kill(listener, SIGKILL));
         panic!(
             "not ended within {limit:?}: parent {parent} and listener {listener:?} in the states \
              {states:?}\n{}{}",
@@ -619,8 +612,8 @@ fn has_ended_within(pid: Pid, limit: Duration) -> bool {
     poll(&mut polled, PollTimeout::try_from(limit).unwrap()).unwrap() > 0
 }
 
-/// Kills a run that does not get to where it is driven, so that the tracer's wait ends; not any more
-/// once what comes back is dropped.
+/// Kills a run that does not get to where it is driven, so that the tracer's wait ends. What comes
+/// back calls that off when it is dropped.
 fn watch(parent: Pid) -> mpsc::Sender<()> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
