@@ -103,8 +103,8 @@ pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
     Tracer { run, child: ChildState::None, child_is_in_sleep: false }.drive(point)
 }
 
-/// Does something to a run at each of these steps of one side, as far as there are such. Each is a
-/// run of its own. The one that has no such step any more delivers.
+/// Does something to a run at each of these steps of one side, one after the other, as far as there
+/// are such. Each is a run of its own. The one that has no such step any more delivers.
 ///
 /// `command` is the run of `Hello, world`. Returns what `act` has returned for each step.
 pub fn at_steps<R>(
