@@ -11,9 +11,8 @@
 //!    the waiting costs.
 //!
 //! `cargo bench --bench cost` prints the figures and the goals. It judges nothing: it fails only if
-//! a run fails.
-//! Without `--bench` (as `cargo test --all-targets` starts it) it makes a few runs, to show that it
-//! works.
+//! a run fails. Without `--bench` (as `cargo test --all-targets` starts it) it makes a few runs, to
+//! show that it works.
 
 #[allow(dead_code, unused_imports)] // The tests use the rest.
 #[path = "../support/mod.rs"]
@@ -28,16 +27,13 @@ use support::*;
 
 const MESSAGE: &str = "Hello, world";
 
-/// In seconds, and much longer than all the runs together take on a busy machine.
-const ALL_IN_ALL: u32 = 600;
-
 fn main() {
-    end_after(ALL_IN_ALL);
+    end_after(600);
     let whole = std::env::args().any(|argument| argument == "--bench");
     let scratch = Scratch::new();
     let programs = Programs::new(&scratch);
     // What is compared does the same.
-    for command in [programs.sigshm(), programs.careful()] {
+    for command in programs.commands().into_iter().take(2) {
         run(command).assert_delivered(MESSAGE.len(), MESSAGE);
     }
     let (warm_up, pairs, memory_runs) = if whole { (20, 400, 15) } else { (1, 2, 1) };
@@ -45,11 +41,9 @@ fn main() {
     explained_timeline(&programs, warm_up, pairs / 2);
     system_calls(&programs, if whole { 9 } else { 1 });
 
-    let (sizes, hold) =
-        if whole { ([10, 200], Duration::from_secs(1)) } else { ([2, 3], Duration::ZERO) };
     println!("runs that wait for one lock, started one after the other");
-    for waiters in sizes {
-        queue(waiters, hold);
+    for waiters in if whole { [10, 200] } else { [2, 3] } {
+        queue(waiters, Duration::from_secs(whole.into()));
     }
 }
 
@@ -72,40 +66,36 @@ impl<'a> Programs<'a> {
         Self { scratch, careful: compile_peer("careful"), hello }
     }
 
-    fn sigshm(&self) -> Command {
+    /// sigshm, careful.c, `sigshm --version`, and a C program that does no more.
+    ///
+    /// All are started in the same way, and without anything to do between fork and exec: then the
+    /// standard library starts a program in a faster way, and there is less beside what is
+    /// measured.
+    fn commands(&self) -> [Command; 4] {
+        let sigshm = || Command::new(env!("CARGO_BIN_EXE_sigshm"));
+        let mut commands =
+            [sigshm(), Command::new(&self.careful), sigshm(), Command::new(&self.hello)];
         let path = self.scratch.path();
-        command(env!("CARGO_BIN_EXE_sigshm"), &["--path".as_ref(), path.as_ref(), MESSAGE.as_ref()])
+        commands[0].arg("--path").arg(&path).arg(MESSAGE);
+        commands[1].arg(MESSAGE).arg(&path);
+        commands[2].arg("--version");
+        for command in &mut commands {
+            command.env_remove("NO_COLOR").stdin(Stdio::null());
+        }
+        commands
     }
-
-    fn careful(&self) -> Command {
-        command(&self.careful, &[MESSAGE.as_ref(), self.scratch.path().as_ref()])
-    }
-
-    fn version(&self) -> Command {
-        command(env!("CARGO_BIN_EXE_sigshm"), &["--version".as_ref()])
-    }
-
-    fn hello(&self) -> Command {
-        command(&self.hello, &[])
-    }
-}
-
-/// All are started in the same way, and without anything to do between fork and exec: then the
-/// standard library starts a program in a faster way, and there is less beside what is measured.
-fn command(program: impl AsRef<OsStr>, arguments: &[&OsStr]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove("NO_COLOR").stdin(Stdio::null());
-    command
 }
 
 fn time_and_memory(programs: &Programs, warm_up: usize, pairs: usize, memory_runs: usize) {
     let [rust_time, c_time, version, hello] = medians(warm_up, pairs, || {
-        let commands =
-            [programs.sigshm(), programs.careful(), programs.version(), programs.hello()];
-        commands.map(|command| time(command, Stdio::null()))
+        programs.commands().map(|mut command| time(command.stdout(Stdio::null())))
     });
     let [rust_memory, c_memory] = medians(0, memory_runs, || {
-        [peak_memory(|| programs.sigshm()), peak_memory(|| programs.careful())]
+        [0, 1].map(|which| {
+            // Of whichever of its two processes needs more.
+            let peak = |side| peak_memory(&mut programs.commands()[which], side);
+            f64::max(peak(Side::Parent), peak(Side::Child))
+        })
     });
     let profile = if cfg!(debug_assertions) {
         "a debug build, which says nothing about the goals"
@@ -138,8 +128,7 @@ fn medians<const N: usize>(
 }
 
 /// The time from before a process is started until it has been reaped, in microseconds.
-fn time(mut command: Command, stdout: Stdio) -> f64 {
-    command.stdout(stdout);
+fn time(command: &mut Command) -> f64 {
     let start = Instant::now();
     let status = command.status().unwrap();
     let elapsed = start.elapsed();
@@ -151,45 +140,41 @@ fn time(mut command: Command, stdout: Stdio) -> f64 {
 /// beyond `sigshm --version`. (What is explained is printed after its last event.)
 fn explained_timeline(programs: &Programs, warm_up: usize, turns: usize) {
     let [timeline, plain, version] = medians(warm_up, turns, || {
-        let explained = run(programs.sigshm().arg("--explain"));
-        let (last, ..) = *events(explained.text()).last().unwrap();
         // Nobody reads there meanwhile: it has room for more than these print.
-        let on_terminal = |command| time(command, openpty(None, None).unwrap().slave.into());
-        [last as f64, on_terminal(programs.sigshm()), on_terminal(programs.version())]
+        let on_terminal =
+            |command: &mut Command| time(command.stdout(openpty(None, None).unwrap().slave));
+        let [mut sigshm, _, mut version, _] = programs.commands();
+        let [plain, version] = [&mut sigshm, &mut version].map(on_terminal);
+        let explained = run(sigshm.arg("--explain"));
+        let (last, ..) = *events(explained.text()).last().unwrap();
+        [last as f64, plain, version]
     });
     let plain = plain - version;
     println!("  timeline:       {timeline:.0} µs, a plain run {plain:.0} µs beyond --version");
     println!("                  ratio {:.2} (goal: at most 1.30)", timeline / plain);
 }
 
-/// The peak of the resident memory in KiB, of whichever of the two processes needs more.
+/// The peak of the resident memory of one of the two processes, in KiB.
 ///
 /// `ru_maxrss` would not do: a process that is started inherits the peak of the one that starts it.
-/// So each process is stopped when it is about to end and has its memory still, and is asked.
-fn peak_memory(command: impl Fn() -> Command) -> f64 {
-    let [parent, listener] = [Side::Parent, Side::Child].map(|side| {
-        let run = freeze(&mut command(), Point::Call(side, libc::SYS_exit_group)).unwrap();
-        let pid = if side == Side::Parent { run.parent() } else { run.listener().unwrap() };
-        let peak = status(pid, "VmHWM:").strip_suffix(" kB").unwrap().parse().unwrap();
-        assert_eq!(run.release().finish(TIMEOUT).code, Some(0));
-        peak
-    });
-    f64::max(parent, listener)
+/// So the process is stopped when it is about to end and has its memory still, and is asked.
+fn peak_memory(command: &mut Command, side: Side) -> f64 {
+    let run = freeze(command, Point::Call(side, libc::SYS_exit_group)).unwrap();
+    let pid = if side == Side::Parent { run.parent() } else { run.listener().unwrap() };
+    let peak = status(pid, "VmHWM:").strip_suffix(" kB").unwrap().parse().unwrap();
+    assert_eq!(run.release().finish(TIMEOUT).code, Some(0));
+    peak
 }
 
 /// System calls of a run, beyond those that each program makes to start and to end.
 fn system_calls(programs: &Programs, runs: usize) {
-    let version = Command::new("strace").arg("-V").output();
-    if let Err(error) = version {
+    if let Err(error) = Command::new("strace").arg("-V").output() {
         println!("  system calls:   not counted, because strace cannot be run: {error}");
         return;
     }
     let log = programs.scratch.dir().join("strace");
-    let [rust, version, c, hello] = medians(0, runs, || {
-        let commands =
-            [programs.sigshm(), programs.version(), programs.careful(), programs.hello()];
-        commands.map(|command| count_calls(&command, &log))
-    });
+    let [rust, c, version, hello] =
+        medians(0, runs, || programs.commands().map(|command| count_calls(&command, &log)));
     let (rust, c) = (rust - version, c - hello);
     println!("  system calls:   sigshm {rust} beyond `sigshm --version` (goal: at most 71)");
     println!("                  C {c} beyond a C hello");
@@ -225,19 +210,18 @@ fn queue(waiters: usize, hold: Duration) {
         let mut command = scratch.sigshm(["--timeout=600", "--color=never"]);
         let run = Program::start_into(stdout.try_clone().unwrap(), command.arg(rank.to_string()));
         wait_until("the run waits", || is_blocked_in(run.pid(), libc::SYS_flock));
-        let used = processor_time(run.pid());
+        let used = processor_time(&run);
         (run, used)
     };
     let mut runs: Vec<_> = (0..waiters).map(start).collect();
     // Not to wait for anything, but to have something to measure: what the waiting costs.
     thread::sleep(hold);
-    let used: Duration = runs.iter().map(|(run, before)| processor_time(run.pid()) - *before).sum();
+    let used: Duration = runs.iter().map(|(run, before)| processor_time(run) - *before).sum();
 
     let start = Instant::now();
     drop(lock);
     for (run, _) in &mut runs {
-        let status = run.child.wait().unwrap();
-        assert!(status.success(), "{status}");
+        assert!(run.child.wait().unwrap().success());
     }
     let elapsed = start.elapsed();
 
@@ -258,7 +242,7 @@ fn queue(waiters: usize, hold: Duration) {
     );
 }
 
-/// The processor time that another process has used so far.
-fn processor_time(pid: Pid) -> Duration {
-    ClockId::pid_cpu_clock_id(pid).unwrap().now().unwrap().into()
+/// The processor time that a run has used so far.
+fn processor_time(run: &Program) -> Duration {
+    ClockId::pid_cpu_clock_id(run.pid()).unwrap().now().unwrap().into()
 }

@@ -3,16 +3,14 @@
 //! A message of 1024 bytes goes to another process and one comes back, over and over: through
 //! shared memory, announced by a signal (the receiver spins, or sleeps) or by a semaphore, and
 //! through a pipe or a socket. For scale, two processes spin on one word of shared memory, without
-//! a message. (Here a receiver that spins never sleeps. In sigshm it does after 100 ms.)
+//! a message. (Here a receiver that spins never sleeps. In sigshm it does after 100 ms.) Beside the
+//! signal runs a C program that does the same (`tests/peers/signal_latency.c`).
 //!
-//! `cargo bench --bench latency` prints a table and a chart; `-- --csv FILE` writes the same
-//! figures into a file. Each message is timed one way, by both processes, with `CLOCK_MONOTONIC`,
-//! which is one clock for all of them. First back to back, then after a pause of 10 ms. (Of these
-//! only the first of two messages counts: its answer finds a process that has just run.) The ways
-//! take turns, in rounds, so that whatever else the machine does meets them all. The first trips of
-//! each round are a warm-up; of the others none is left out.
-//!
-//! Beside the signal runs a C program that does the same (`tests/peers/signal_latency.c`).
+//! Each message is timed one way, by both processes, with `CLOCK_MONOTONIC`, which is one clock for
+//! all of them. First back to back, then after a pause of 10 ms. (Of these only the first of two
+//! messages counts: its answer finds a process that has just run.) The ways take turns, in rounds,
+//! so that whatever else the machine does meets them all. The first trips of each round are a
+//! warm-up; of the others none is left out.
 //!
 //! Without `--bench` (as `cargo test --benches` starts it) it makes a few trips, to show that it
 //! works.
@@ -24,7 +22,7 @@
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::{env, hint};
+use std::{env, hint, mem};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
@@ -44,9 +42,6 @@ use support::{
     Scratch, WaitStatus, Write, compile_peer, create_segment, end_after, fs, iter, remove_segment,
     thread, waitpid,
 };
-
-/// In seconds, and much longer than everything takes on a busy machine.
-const ALL_IN_ALL: u32 = 600;
 
 /// A message; its first word is its number.
 type Packet = [u32; 256];
@@ -84,16 +79,9 @@ impl Way {
     }
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() {
     let is_whole = env::args_os().any(|argument| argument == "--bench");
-    // What cargo test hands down is for other tests. The file is made now, not after all rounds.
-    let mut arguments = env::args().skip(1).filter(|it| is_whole && it != "--bench");
-    let csv = match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
-        (None, ..) => None,
-        (Some("--csv"), Some(path), None) => Some(File::create(path)?),
-        _ => anyhow::bail!("usage: cargo bench --bench latency [-- --csv FILE]"),
-    };
-    end_after(ALL_IN_ALL);
+    end_after(600);
     signal::prepare(SIGUSR1).unwrap();
     signal::register(SIGUSR1, handler).unwrap();
 
@@ -105,32 +93,27 @@ fn main() -> anyhow::Result<()> {
     let on_one = WAYS.into_iter().filter(|way| !way.spins()).map(|way| case(way, first));
     let mut cases: Vec<Case> = on_two.chain(on_one).collect();
 
-    let trips = if is_whole { [100, 1000, 30, 1] } else { [1, 10, 1, 1] };
-    let wait = if is_whole { 1000 } else { 1 };
-    let pauses = [0, 0, 10, wait].map(Duration::from_millis);
-    let mut phases: Phases = std::array::from_fn(|it| (trips[it], pauses[it]));
-    let rounds = if is_whole { 10 } else { 2 };
+    let (rounds, mut phases) = if is_whole {
+        (10, [(100, 0), (1000, 0), (30, 10), (1, 1000)])
+    } else {
+        (2, [(1, 0), (10, 0), (1, 10), (1, 1)])
+    };
     let description = description(rounds, &phases, processors.len());
     let shared = Shared::new();
-    for round in 0..rounds {
+    // The C program runs before and after ours in turns.
+    let mut turns: [fn(&mut Case, &Shared, &Phases); 2] = [Case::measure_peer, Case::measure];
+    for _ in 0..rounds {
         for case in &mut cases {
-            // The C program runs before and after ours in turns.
-            if round % 2 == 0 {
-                case.measure_peer(&shared, &phases);
-            }
-            case.measure(&shared, &phases);
-            if round % 2 != 0 {
-                case.measure_peer(&shared, &phases);
-            }
+            turns.iter().for_each(|measure| measure(case, &shared, &phases));
         }
+        turns.reverse();
         phases[3].0 = 0; // it is enough to have waited once
     }
 
     let stdout = Stdout { colored: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
     let lines = [description, table(&cases), chart(&cases), ratios(&cases)];
     let lines = lines.concat().into_iter().map(|(role, line)| stdout.line(role, line.trim_end()));
-    stdout.print(&lines.collect::<String>())?;
-    csv.map_or(Ok(()), |file| write_csv(&cases, file))
+    stdout.print(&lines.collect::<String>()).unwrap();
 }
 
 /// The processors on which this process may run.
@@ -155,9 +138,10 @@ fn other_core(processors: &[usize]) -> usize {
 type Memory<T> = (WritableAttachment<T>, Attachment<T>);
 
 /// A segment that both processes have.
-fn memory<T: SelfContained>(key: &Key) -> [Memory<T>; 2] {
+fn memory<T: SelfContained>(key: &Key) -> (Memory<T>, Memory<T>) {
     let (segment, _) = OwnedSegment::<T>::create(key, Duration::from_secs(5)).unwrap();
-    let both = [(); 2].map(|()| (segment.attach().unwrap(), segment.attach_read_only().unwrap()));
+    let attach = || (segment.attach().unwrap(), segment.attach_read_only().unwrap());
+    let both = (attach(), attach());
     segment.remove().unwrap(); // it stays as long as somebody is attached
     both
 }
@@ -235,17 +219,13 @@ impl Link {
     }
 }
 
-/// How many round trips, and the pause before each: a warm-up, back to back, after idling, and one
-/// to see what it costs the receiver to wait for so long.
-type Phases = [(usize, Duration); 4];
-
-fn trips(phases: &Phases) -> usize {
-    phases.iter().map(|(trips, _)| trips).sum()
-}
+/// How many round trips, and the milliseconds before each: a warm-up, back to back, after idling,
+/// and one to see what it costs the receiver to wait for so long.
+type Phases = [(usize, u64); 4];
 
 fn description(rounds: usize, phases: &Phases, processors: usize) -> Vec<Line> {
     let [_, (trips, _), (idle, _), (_, wait)] = *phases;
-    let (size, wait) = (size_of::<Packet>(), wait.as_millis());
+    let size = size_of::<Packet>();
     let mut lines = vec![
         format!("One message of {size} bytes, one way, in microseconds: {rounds} rounds of"),
         format!("{trips} round trips back to back, and of {idle} after 10 ms of idling."),
@@ -313,7 +293,7 @@ impl Case {
         link.peer = child;
         run_on(self.processors[0]);
         let (sides, used) = link.ask(phases);
-        let (answers, others_used) = link.report(phases);
+        let (answers, others_used) = link.report();
         assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "{:?}", self.way);
 
         let [warm_up, back_to_back, idle, wait] = phases.map(|(trips, _)| trips);
@@ -354,18 +334,18 @@ impl Link {
     fn phases<T>(
         &mut self,
         phases: &Phases,
-        mut trip: impl FnMut(&mut Self, Duration, u32) -> T,
+        trip: impl Fn(&mut Self, Duration, u32) -> T,
     ) -> (Vec<T>, [Duration; 4]) {
         // A receiver that spins has the signal unblocked, one that sleeps only while it sleeps.
         if self.way == Way::SignalSpin {
             signal::unblock(SIGUSR1).unwrap();
         }
-        let mut all = Vec::with_capacity(trips(phases));
+        let mut all = Vec::with_capacity(phases.iter().map(|(trips, _)| trips).sum());
         let used = phases.map(|(trips, pause)| {
             let before = processor_time();
             for _ in 0..trips {
                 let number = 2 * all.len() as u32 + 1;
-                all.push(trip(self, pause, number));
+                all.push(trip(self, Duration::from_millis(pause), number));
             }
             processor_time() - before
         });
@@ -376,9 +356,7 @@ impl Link {
     /// the processor time of each phase.
     fn ask(&mut self, phases: &Phases) -> (Vec<[u64; 2]>, [Duration; 4]) {
         let asked = self.phases(phases, |link, pause, number| {
-            if !pause.is_zero() {
-                thread::sleep(pause);
-            }
+            thread::sleep(pause);
             let sent = now();
             link.send(number);
             link.receive(number + 1);
@@ -404,14 +382,13 @@ impl Link {
     }
 
     /// What the other process reports: times, and the processor time of each phase.
-    fn report(&mut self, phases: &Phases) -> (Vec<u64>, [Duration; 4]) {
+    fn report(&mut self) -> (Vec<u64>, [Duration; 4]) {
         self.writes.write_all(b"!").unwrap();
         let mut report = Vec::new();
         self.reads.read_to_end(&mut report).unwrap();
         let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
         let numbers: Vec<u64> = report.chunks_exact(8).map(number).collect();
-        let (times, used) = numbers.split_at(trips(phases));
-        let used: [u64; 4] = used.try_into().expect("the whole report");
+        let (times, used) = numbers.split_last_chunk().expect("the whole report");
         (times.to_vec(), used.map(Duration::from_nanos))
     }
 }
@@ -421,7 +398,6 @@ struct Shared {
     scratch: Scratch,
     /// The C program.
     peer: PathBuf,
-    _memory: Attached,
     semaphores: [*mut libc::sem_t; 2],
 }
 
@@ -432,22 +408,21 @@ impl Shared {
         let memory = Attached::new(id, 0).unwrap();
         remove_segment(id); // it stays until all have ended
         let first = memory.address().cast::<libc::sem_t>();
+        mem::forget(memory);
         let semaphores = [first, first.wrapping_add(1)];
         for semaphore in semaphores {
             // SAFETY: there is room for two, and nobody uses them yet.
             Errno::result(unsafe { libc::sem_init(semaphore, 1, 0) }).unwrap();
         }
-        let (scratch, peer) = (Scratch::new(), compile_peer("signal_latency"));
-        Self { scratch, peer, _memory: memory, semaphores }
+        Self { scratch: Scratch::new(), peer: compile_peer("signal_latency"), semaphores }
     }
 
     /// The two ends of a connection. (The processes that have them do not exist yet.)
     fn links(&self, way: Way) -> [Link; 2] {
         let key = Key::from_path(&self.scratch.path(), 1).unwrap();
-        let ([one_packet, other_packet], [one_word, other_word]) = (memory(&key), memory(&key));
-        let [(one_reads, other_writes), (other_reads, one_writes)] =
-            [(); 2].map(|()| fd::new_pipe().unwrap());
-        let (one_socket, other_socket) = fd::new_socket_pair().unwrap();
+        let (packets, words) = (memory(&key), memory(&key));
+        let (to, from) = (fd::new_pipe().unwrap(), fd::new_pipe().unwrap());
+        let sockets = fd::new_socket_pair().unwrap();
         let [first, second] = self.semaphores;
         let link = |packets, words, semaphores, reads: OwnedFd, writes: OwnedFd, socket| Link {
             way,
@@ -461,15 +436,8 @@ impl Shared {
             packet: [0; 256],
         };
         [
-            link(one_packet, one_word, [second, first], one_reads, one_writes, one_socket),
-            link(
-                other_packet,
-                other_word,
-                [first, second],
-                other_reads,
-                other_writes,
-                other_socket,
-            ),
+            link(packets.0, words.0, [second, first], from.0, to.1, sockets.0),
+            link(packets.1, words.1, [first, second], to.0, from.1, sockets.1),
         ]
     }
 }
@@ -553,21 +521,6 @@ fn ratios(cases: &[Case]) -> Vec<Line> {
 
 fn plain(lines: Vec<String>) -> Vec<Line> {
     lines.into_iter().map(|line| (Role::Parent, line)).collect()
-}
-
-fn write_csv(cases: &[Case], mut file: File) -> anyhow::Result<()> {
-    writeln!(
-        file,
-        "way,processor,processor of the receiver,p50 us,p99 us,p99.9 us,max us,\
-         p50 us after 10 ms,p99 us after 10 ms,msg/s,CPU us per message,CPU ms in the wait"
-    )?;
-    for case in cases {
-        let [one, other] = case.processors;
-        let numbers = case.figures().map(|number| format!("{number:.3}")).join(",");
-        let way = case.way.shown().0.replace(',', "");
-        writeln!(file, "{way},{one},{other},{numbers}")?;
-    }
-    Ok(())
 }
 
 /// The number, with three digits at least.
