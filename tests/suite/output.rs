@@ -32,28 +32,25 @@ fn a_standard_error_whose_reader_has_left_changes_nothing() {
     let scratch = Scratch::new();
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     drop(reader);
-    let mut command = scratch.sigshm(["x".repeat(1008)]);
-    command.stderr(writer);
-    assert_eq!(command.status().unwrap().code(), Some(2));
+    let status = scratch.sigshm(["x".repeat(1008)]).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(2));
 }
 
 #[test]
 fn a_file_that_reaches_its_size_limit_at_any_line_leaves_nothing_behind() {
-    // With the shortest PID there is.
-    let whole = transcript(1, 12, HELLO).len();
-    // Each line is longer than ten bytes, so that every line is the first that does not fit.
-    for limit in (0..whole as u64).step_by(10) {
+    // Each line is longer than ten bytes, so that every line is the first that does not fit. (1 is
+    // the shortest PID there is.)
+    for limit in (0..transcript(1, 12, HELLO).len() as u64).step_by(10) {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm([HELLO]);
         command.in_child(move || {
             setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
             setrlimit(Resource::RLIMIT_FSIZE, limit, limit)
         });
-        let name = scratch.dir().join("transcript");
-        command.stdout(File::create(&name).unwrap());
-        let output = command.output().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let output = command.stdout(file.try_clone().unwrap()).output().unwrap();
         assert!(!output.status.success(), "{limit} bytes: {output:?}");
-        assert_eq!(fs::metadata(&name).unwrap().len(), limit);
+        assert_eq!(file.metadata().unwrap().len(), limit);
     }
 }
 
@@ -71,11 +68,6 @@ fn blocked_at(line: usize, scratch: &Scratch, timeout: &str) -> (Program, File) 
         everybody.any(is_blocked_in_write) || (line > LINES && !run.is_alive())
     });
     (run, reader.into())
-}
-
-/// Reads all that the run has printed, without what had filled the pipe.
-fn read(pipe: File) -> String {
-    io::read_to_string(pipe).unwrap().trim_start_matches('.').to_owned()
 }
 
 #[test]
@@ -108,13 +100,12 @@ fn a_connection_that_is_reset_before_any_line_is_no_error_and_the_message_is_del
 #[test]
 fn piped_into_head_the_pipeline_shows_the_first_line_and_the_message_is_delivered() {
     let scratch = Scratch::new();
+    let script = "{ \"$@\"; echo \"status $?\" >&2; } | head -1";
+    let program = scratch.sigshm([HELLO]);
     let mut shell = Command::new("sh");
-    shell
-        .args(["-c", "{ \"$0\" --path \"$1\" 'Hello, world'; echo \"status $?\" >&2; } | head -1"])
-        .arg(env!("CARGO_BIN_EXE_sigshm"))
-        .arg(scratch.path());
-    let finished = run(&mut shell);
-    assert_eq!(finished.outcome(), (Some(0), "status 0\n", "# Message size is: 12\n"));
+    shell.args(["-c", script, "sh"]).arg(program.get_program()).args(program.get_args());
+    let said = (Some(0), "status 0\n", "# Message size is: 12\n");
+    assert_eq!(run(shell).outcome(), said);
 }
 
 #[test]
@@ -127,9 +118,8 @@ fn a_run_whose_reader_stops_reading_after_any_line_can_be_ended_and_leaves_nothi
             assert!(line > 3 || scratch.processes() == [pid.as_raw()], "before it says so");
             kill(pid, signal).unwrap();
             let finished = running.finish();
-            let killed = Some(signal as i32);
-            assert_eq!(finished.signal, killed, "at line {line}: {finished:#?}");
-            assert_eq!(finished.stderr, "");
+            let end = (finished.signal, &*finished.stderr);
+            assert_eq!(end, (Some(signal as i32), ""), "at line {line}");
         }
     }
 }
@@ -139,19 +129,20 @@ fn a_reader_may_pause_for_longer_than_the_timeout_unless_the_listener_has_to_pri
     at_once(1..=LINES, |line| {
         let scratch = Scratch::new();
         let (running, pipe) = blocked_at(line, &scratch, "--timeout=0.4");
+        let read = || io::read_to_string(pipe).unwrap();
         if LISTENERS.contains(&line) {
-            // The listener's printing is part of what the parent waits for. So the parent gives up,
-            // and kills the listener.
+            // That is part of what the parent waits for. So it gives up, and kills the listener.
             let what = if line < 6 { "was not ready" } else { "has not ended" };
             let parts = ["the listener", what, "0.4 seconds", "--timeout"];
             running.finish().assert_failed_with(&parts);
-            assert_eq!(read(pipe).lines().count(), line - 1, "the lines before are whole");
+            assert_eq!(read().lines().count(), line - 1, "the lines before are whole");
         } else {
             // Nobody waits for a parent that prints.
             thread::sleep(Duration::from_millis(500));
-            let text = read(pipe);
+            let text = read();
             assert_eq!(running.finish().outcome(), (Some(0), "", ""), "at line {line}");
-            assert_eq!(text, transcript(listener_in(&text), 12, HELLO));
+            let whole = transcript(listener_in(&text), 12, HELLO);
+            assert_eq!(text.trim_start_matches('.'), whole); // without what had filled the pipe
         }
     });
 }
@@ -159,8 +150,7 @@ fn a_reader_may_pause_for_longer_than_the_timeout_unless_the_listener_has_to_pri
 #[test]
 fn a_nonblocking_pipe_that_is_read_slowly_gets_every_line_whole() {
     let scratch = Scratch::new();
-    // It has room for one line: one page is one packet, and with O_DIRECT each write is a packet of
-    // its own, however short.
+    // It has room for one line: with O_DIRECT each write is a packet, and takes a page.
     let flags = OFlag::O_CLOEXEC | OFlag::O_DIRECT | OFlag::O_NONBLOCK;
     let (reader, writer) = pipe2(flags).unwrap();
     fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap();
@@ -221,9 +211,8 @@ fn a_run_at_a_terminal_that_stops_at_any_line_can_be_ended_and_nobody_is_left() 
             let to = if signal == SIGINT { Pid::from_raw(-parent.as_raw()) } else { parent };
             kill(to, signal).unwrap();
             let finished = run.finish(TIMEOUT);
-            let killed = Some(signal as i32);
-            assert_eq!(finished.signal, killed, "at line {line}: {finished:#?}");
-            assert_eq!(finished.stderr, "");
+            let end = (finished.signal, &*finished.stderr);
+            assert_eq!(end, (Some(signal as i32), ""), "at line {line}");
             wait_until("nobody is left", || scratch.processes().is_empty());
         }
     }
@@ -235,28 +224,23 @@ fn ctrl_c_at_a_terminal_that_takes_no_output_ends_both_processes() {
     let steps = (0..=10).map(|enters| ("--step", enters));
     at_once(steps.chain([("--color=always", 0), ("--explain", 0)]), |(option, enters)| {
         let scratch = Scratch::new();
-        let mut terminal = Terminal::new();
-        let mut command = scratch.sigshm([option, HELLO]);
-        terminal.becomes_terminal_of(&mut command);
+        let terminal = Terminal::new();
         if enters == 0 {
             terminal.stop();
         }
-        let mut run = command.spawn().unwrap();
+        let mut run = Program::start_on(terminal, scratch.sigshm([option, HELLO]));
         for enter in 1..=enters {
-            terminal.until_shown("[Enter goes on]", enter);
+            run.terminal().until_shown("[Enter goes on]", enter);
             if enter == enters {
-                terminal.stop();
+                run.terminal().stop();
             }
-            terminal.press("\n");
+            run.press("\n");
         }
         wait_until("the run is blocked", || {
             let mut everybody = scratch.processes().into_iter().map(Pid::from_raw);
             everybody.any(is_blocked_in_write)
         });
-        terminal.press("\x03");
-        let pid = Pid::from_raw(run.id() as i32);
-        wait_until("the run ends", || state(pid) == Some('Z'));
-        let signal = run.wait().unwrap().signal();
-        assert_eq!(signal, Some(libc::SIGINT), "{option}, after {enters} stops");
+        run.press("\x03");
+        assert_eq!(run.finish().signal, Some(libc::SIGINT), "{option}, after {enters} stops");
     });
 }
