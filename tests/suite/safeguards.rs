@@ -2,12 +2,9 @@
 //! program.
 //!
 //! `cargo test safeguards:: -- --nocapture` prints the table. With `SAFEGUARDS=long` in the
-//! environment there are ten times as many runs. If nobody sees the table, there are only so many
-//! as show what goes wrong.
-//!
-//! Some of these failures are a matter of luck, and come often enough by themselves. Others are
-//! rare, and are provoked: a process is stopped, or gets its signal, at the worst moment. The table
-//! says how.
+//! environment there are ten times as many runs. If nobody sees the table, there are fewer. Some of
+//! these failures are a matter of luck, and come often enough by themselves. Others are provoked: a
+//! process is stopped, or gets its signal, at the worst moment.
 
 use std::env;
 
@@ -15,10 +12,10 @@ use crate::support::tracer::{Point, Side, freeze, start_and_stop};
 use crate::support::*;
 
 /// A safeguard: what is left out, how many runs show it, how they are made, what goes wrong
-/// without it, and what runs the program, once or several times.
+/// without it, and what runs the program in a folder of its own, once or several times.
 type Row = (&'static [&'static str], usize, &'static str, &'static str, Round);
 
-type Round = fn(&Path) -> Vec<Outcome>;
+type Round = fn(&Path, &Scratch) -> Vec<Outcome>;
 
 /// So many runs are shown of what goes wrong in each of them.
 const SURE: usize = 10;
@@ -61,11 +58,13 @@ fn without_each_safeguard_something_goes_wrong() {
         Ok(other) => panic!("SAFEGUARDS={other:?}: it can only be long"),
     };
     assert_the_lesson_shows_this_table();
-    assert_a_copy_of_the_parent_has_a_copy_of_the_text();
+    // Without INLINE_TEXT, a copy of the parent still has a copy of the text.
+    let without = compile_peer_without("careful", &["INLINE_TEXT"]);
+    let finished = run(command(&without, &Scratch::new(), MESSAGE));
+    assert_eq!(judge(&finished, MESSAGE, false), Right);
     let whole = compile_peer("careful");
     println!("\nHow often something goes wrong: without the safeguard, and in the whole program.");
-    let columns = ["left out", "runs", "how", "what goes wrong", "without", "whole"];
-    println!("{}", line(columns));
+    println!("{}", line(["left out", "runs", "how", "what goes wrong", "without", "whole"]));
     for (left_out, shown, how, what, round) in ROWS {
         let without = compile_peer_without("careful", left_out);
         let name = left_out.join(", ");
@@ -75,11 +74,11 @@ fn without_each_safeguard_something_goes_wrong() {
         while outcomes.len() < enough(shown)
             || (!outcomes.contains(&Wrong) && outcomes.len() < 10 * shown)
         {
-            for outcome in round(&whole) {
+            for outcome in round(&whole, &Scratch::unchecked()) {
                 let is_right = matches!(outcome, Right | NotTested(_));
                 assert!(is_right, "the whole program, beside {name}: {outcome:?}");
             }
-            outcomes.extend(round(&without));
+            outcomes.extend(round(&without, &Scratch::unchecked()));
         }
         if let NotTested(why) = outcomes[0] {
             not_tested(&name, why);
@@ -131,8 +130,7 @@ fn judge(finished: &Finished, message: &str, is_wrong: bool) -> Outcome {
     let said = String::from_utf8_lossy(&finished.stdout);
     let is_delivered = said.contains("# Listening on PID=")
         && said == transcript(listener_in(&said), message.len(), message)
-        && finished.code == Some(0)
-        && finished.stderr.is_empty();
+        && (finished.code, &*finished.stderr) == (Some(0), "");
     match (is_delivered, is_wrong) {
         (true, false) => Right,
         (false, true) => Wrong,
@@ -146,10 +144,9 @@ fn has_received(finished: &Finished, message: &str) -> bool {
 }
 
 /// READY: the signal kills the child. REAP: the segment is gone before the child has looked.
-fn plain(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::unchecked();
+fn plain(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
     let one = || {
-        let finished = run(&mut command(program, &scratch, MESSAGE));
+        let finished = run(command(program, scratch, MESSAGE));
         judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))
     };
     iter::repeat_with(one).take(20).collect()
@@ -157,14 +154,13 @@ fn plain(program: &Path) -> Vec<Outcome> {
 
 /// BLOCK. The gap between the look at the flag and pause(2) is two instructions wide. So the child
 /// is driven, instruction by instruction, to the one that makes the call. There the signal comes.
-fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
+fn signal_just_before_the_sleep(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
     #[cfg(target_arch = "x86_64")]
     const PAUSE: libc::c_long = libc::SYS_pause;
     #[cfg(not(target_arch = "x86_64"))]
     const PAUSE: libc::c_long = libc::SYS_ppoll;
 
-    let scratch = Scratch::unchecked();
-    let mut command = command(program, &scratch, MESSAGE);
+    let mut command = command(program, scratch, MESSAGE);
     let mut run = freeze(&mut command, Point::Ready).expect("it has not ended");
     if run.step_to_next_call().is_none() {
         return vec![NotTested("it is not known which instruction makes a system call here")];
@@ -180,34 +176,23 @@ fn signal_just_before_the_sleep(program: &Path) -> Vec<Outcome> {
     vec![judge(&run.release().finish(TIMEOUT), MESSAGE, false)]
 }
 
-fn assert_a_copy_of_the_parent_has_a_copy_of_the_text() {
-    let scratch = Scratch::unchecked();
-    let without = compile_peer_without("careful", &["INLINE_TEXT"]);
-    let finished = run(&mut command(&without, &scratch, MESSAGE));
-    assert_eq!(judge(&finished, MESSAGE, false), Right);
-}
-
 /// INLINE_TEXT. A program of its own has no copy of the text.
-fn second_exec(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::unchecked();
-    let finished = run(command(program, &scratch, MESSAGE).arg("exec"));
+fn second_exec(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
+    let finished = run(command(program, scratch, MESSAGE).arg("exec"));
     vec![judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))]
 }
 
 /// EXCLUSIVE. A segment that is there already belongs to somebody else. The program must not write
 /// to it and must not remove it: to refuse is right.
-fn somebody_elses_segment(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::unchecked();
-    let segment = leave_behind(&scratch);
+fn somebody_elses_segment(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
+    let segment = leave_behind(scratch);
     let attached = Attached::new(segment.id, 0).unwrap();
     let theirs = vec![b'x'; segment.size];
     attached.write(0, &theirs);
 
-    let finished = run(&mut command(program, &scratch, MESSAGE));
-    let is_overwritten = attached.bytes() != theirs;
-    let is_removed = scratch.segments().is_empty();
+    let finished = run(command(program, scratch, MESSAGE));
     let refuses = finished.code == Some(1) && finished.stderr.contains("File exists");
-    vec![match (is_overwritten, is_removed, refuses) {
+    vec![match (attached.bytes() != theirs, scratch.segments().is_empty(), refuses) {
         (false, false, true) => Right,
         (true, true, false) => Wrong,
         _ => Otherwise(format!("{finished:?}")),
@@ -215,23 +200,25 @@ fn somebody_elses_segment(program: &Path) -> Vec<Outcome> {
 }
 
 /// LOCK: the segment of another run is there.
-fn one_fails(program: &Path) -> Vec<Outcome> {
-    twenty_at_once(program, |finished, _| finished.stderr.contains("File exists"))
+fn one_fails(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
+    twenty_at_once(program, scratch, |finished, _| finished.stderr.contains("File exists"))
 }
 
 /// LOCK and EXCLUSIVE: two runs use one segment.
-fn one_is_crossed(program: &Path) -> Vec<Outcome> {
-    let is_crossed = |finished: &Finished, own: &str| {
+fn one_is_crossed(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
+    twenty_at_once(program, scratch, |finished, own| {
         let received = String::from_utf8_lossy(&finished.stdout).contains("# Received: message");
         received && !has_received(finished, own)
-    };
-    twenty_at_once(program, is_crossed)
+    })
 }
 
-fn twenty_at_once(program: &Path, is_wrong: fn(&Finished, &str) -> bool) -> Vec<Outcome> {
-    let scratch = Scratch::unchecked();
+fn twenty_at_once(
+    program: &Path,
+    scratch: &Scratch,
+    is_wrong: fn(&Finished, &str) -> bool,
+) -> Vec<Outcome> {
     let messages: [String; 20] = std::array::from_fn(|number| format!("message {number}"));
-    let runs = messages.each_ref().map(|it| Program::start(command(program, &scratch, it)));
+    let runs = messages.each_ref().map(|it| Program::start(command(program, scratch, it)));
     let outcome = |(run, message): (Program, &String)| {
         let finished = run.finish();
         judge(&finished, message, is_wrong(&finished, message))
@@ -240,9 +227,8 @@ fn twenty_at_once(program: &Path, is_wrong: fn(&Finished, &str) -> bool) -> Vec<
 }
 
 /// REAP: the listener is stopped when it has said that it is ready. "All done" would not be true.
-fn stopped_listener(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::unchecked();
-    let run = start_and_stop(&mut command(program, &scratch, MESSAGE), Point::Ready);
+fn stopped_listener(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
+    let run = start_and_stop(&mut command(program, scratch, MESSAGE), Point::Ready);
     let parent = run.parent();
     wait_until("the parent has ended, or waits", || {
         is_blocked_in(parent, libc::SYS_wait4) || matches!(state(parent), None | Some('Z'))
@@ -256,9 +242,8 @@ fn stopped_listener(program: &Path) -> Vec<Outcome> {
 }
 
 /// REAP: the parent is stopped when it has removed the segment. After that it only ends.
-fn stopped_parent(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::unchecked();
-    let mut command = command(program, &scratch, MESSAGE);
+fn stopped_parent(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
+    let mut command = command(program, scratch, MESSAGE);
     let run = start_and_stop(&mut command, Point::Call(Side::Parent, libc::SYS_shmctl));
     wait_until("the parent is stopped", || state(run.parent()) == Some('T'));
     let listener = run.listener().unwrap();
@@ -267,9 +252,8 @@ fn stopped_parent(program: &Path) -> Vec<Outcome> {
 }
 
 /// REMOVE. Each run has a path of its own; at the same one the next run would fail.
-fn segments_left(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::unchecked();
-    let finished = run(&mut command(program, &scratch, MESSAGE));
+fn segments_left(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
+    let finished = run(command(program, scratch, MESSAGE));
     match scratch.segments().len() {
         0 => vec![judge(&finished, MESSAGE, false)],
         1 if has_received(&finished, MESSAGE) => vec![Wrong],
@@ -278,11 +262,9 @@ fn segments_left(program: &Path) -> Vec<Outcome> {
 }
 
 /// FLUSH.
-fn lines_twice(program: &Path) -> Vec<Outcome> {
-    let scratch = Scratch::unchecked();
-    let finished = run(&mut command(program, &scratch, MESSAGE));
-    let is_twice = |line| finished.text().matches(line).count() == 2;
-    let are_twice =
-        ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"].map(is_twice);
-    vec![judge(&finished, MESSAGE, are_twice == [true; 3])]
+fn lines_twice(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
+    let finished = run(command(program, scratch, MESSAGE));
+    let first = ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"];
+    let are_twice = first.iter().all(|line| finished.text().matches(line).count() == 2);
+    vec![judge(&finished, MESSAGE, are_twice)]
 }
