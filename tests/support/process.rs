@@ -1,11 +1,17 @@
 //! What the system tells of a process.
 
 use super::*;
+use nix::time::clock_getcpuclockid;
 
 /// The state letter of a process (R, S, T, Z, …), or `None` if there is no such process.
 pub fn state(pid: Pid) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ").unwrap().1.chars().next()
+}
+
+/// The processor time that the process has used, until it is reaped.
+pub fn processor_time(pid: Pid) -> Duration {
+    clock_getcpuclockid(pid).unwrap().now().unwrap().into()
 }
 
 /// The system call in which the process is blocked, if it is; see proc_pid_syscall(5).
@@ -14,12 +20,10 @@ pub fn blocked_in(pid: Pid) -> Option<libc::c_long> {
     syscall.split(' ').next()?.parse().ok()
 }
 
-/// Whether the process is blocked in this system call.
 pub fn is_blocked_in(pid: Pid, call: libc::c_long) -> bool {
     blocked_in(pid) == Some(call)
 }
 
-/// Whether the process is blocked in a write(2).
 pub fn is_blocked_in_write(pid: Pid) -> bool {
     is_blocked_in(pid, libc::SYS_write)
 }
