@@ -24,7 +24,6 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{env, hint, mem};
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, fork, getpid, getppid};
@@ -39,8 +38,8 @@ use sigshm::sys::{
 
 use support::{
     Attached, Command, Duration, Errno, File, OwnedFd, PathBuf, Pid, Read, SIGKILL, SIGUSR1,
-    Scratch, WaitStatus, Write, compile_peer, create_segment, end_after, fs, iter, remove_segment,
-    thread, waitpid,
+    Scratch, WaitStatus, Write, compile_peer, create_segment, end_after, fs, iter, processors,
+    remove_segment, run_on, thread, waitpid,
 };
 
 /// A message; its first word is its number.
@@ -114,12 +113,6 @@ fn main() {
     let lines = [description, table(&cases), chart(&cases), ratios(&cases)];
     let lines = lines.concat().into_iter().map(|(role, line)| stdout.line(role, line.trim_end()));
     stdout.print(&lines.collect::<String>()).unwrap();
-}
-
-/// The processors on which this process may run.
-fn processors() -> Vec<usize> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
-    (0..CpuSet::count()).filter(|&processor| allowed.is_set(processor).unwrap()).collect()
 }
 
 /// A processor of another core than the first, if there is one. (Two processors of one core share
@@ -226,19 +219,19 @@ type Phases = [(usize, u64); 4];
 fn description(rounds: usize, phases: &Phases, processors: usize) -> Vec<Line> {
     let [_, (trips, _), (idle, _), (_, wait)] = *phases;
     let size = size_of::<Packet>();
-    let mut lines = vec![
-        format!("One message of {size} bytes, one way, in microseconds: {rounds} rounds of"),
-        format!("{trips} round trips back to back, and of {idle} after 10 ms of idling."),
-        "spin on a word: for scale. One word is written, and no message.".to_owned(),
-        "p50: half of the messages were faster. msg/s: messages a second.".to_owned(),
-        "CPU: processor time of both processes for a message, in microseconds.".to_owned(),
-        format!("waiting: processor time of the receiver in {wait} ms of waiting, in ms."),
-        format!("This process may run on {processors} processors."),
-    ];
+    let mut text = format!(
+        "One message of {size} bytes, one way, in microseconds: {rounds} rounds of\n\
+         {trips} round trips back to back, and of {idle} after 10 ms of idling.\n\
+         spin on a word: for scale. One word is written, and no message.\n\
+         p50: half of the messages were faster. msg/s: messages a second.\n\
+         CPU: processor time of both processes for a message, in microseconds.\n\
+         waiting: processor time of the receiver in {wait} ms of waiting, in ms.\n\
+         This process may run on {processors} processors.\n"
+    );
     if cfg!(debug_assertions) {
-        lines.push("This is a debug build, whose figures say nothing.".into());
+        text += "This is a debug build, whose figures say nothing.\n";
     }
-    plain(lines)
+    plain(&text)
 }
 
 /// A way, and the processors on which its two processes run.
@@ -246,10 +239,9 @@ fn description(rounds: usize, phases: &Phases, processors: usize) -> Vec<Line> {
 struct Case {
     way: Way,
     processors: [usize; 2],
-    /// Times in nanoseconds: of each message back to back, there and back; of each round trip; of
-    /// each message that is sent after a pause.
-    messages: Vec<u64>,
-    trips: Vec<u64>,
+    /// Times in nanoseconds: of the messages back to back, there and back; of each message that is
+    /// sent after a pause.
+    messages: Vec<[u64; 2]>,
     after_pause: Vec<u64>,
     /// Round trips of the C program, which does what [`Way::SignalSleep`] does.
     trips_in_c: Vec<u64>,
@@ -283,7 +275,7 @@ impl Case {
                     // Nobody else would end it, if it spins.
                     set_pdeathsig(SIGKILL).unwrap();
                     assert_eq!(getppid(), parent);
-                    run_on(processor);
+                    run_on(processor).unwrap();
                     other.answer(phases);
                 });
                 process::exit(catch_unwind(answer).is_err().into())
@@ -291,7 +283,7 @@ impl Case {
         };
         drop(other);
         link.peer = child;
-        run_on(self.processors[0]);
+        run_on(self.processors[0]).unwrap();
         let (sides, used) = link.ask(phases);
         let (answers, others_used) = link.report();
         assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "{:?}", self.way);
@@ -305,8 +297,7 @@ impl Case {
         });
         let times: Vec<_> = times.skip(warm_up).collect();
         let (messages, rest) = times.split_at(back_to_back);
-        self.messages.extend(messages.as_flattened());
-        self.trips.extend(messages.iter().map(|[there, back]| there + back));
+        self.messages.extend(messages);
         self.after_pause.extend(rest[..idle].iter().map(|[there, _]| there));
         if wait > 0 {
             self.used_to_wait = others_used[3];
@@ -449,9 +440,10 @@ impl Case {
     /// The figures, a column each. Times are in microseconds; but that of the waiting, in
     /// milliseconds.
     fn figures(&self) -> [f64; 9] {
-        let [p50, p99, p999, max] = percentiles(&self.messages, [0.5, 0.99, 0.999, 1.0]);
+        let messages = self.messages.as_flattened();
+        let [p50, p99, p999, max] = percentiles(messages, [0.5, 0.99, 0.999, 1.0]);
         let [after, after_p99] = percentiles(&self.after_pause, [0.5, 0.99]);
-        let messages = self.messages.len() as f64;
+        let messages = messages.len() as f64;
         let used = self.used.as_secs_f64() * 1e6 / messages;
         let used_to_wait = self.used_to_wait.as_secs_f64() * 1e3;
         let rate = messages / (self.elapsed as f64 / 1e9);
@@ -468,33 +460,33 @@ fn table(cases: &[Case]) -> Vec<Line> {
     let row = |name: &str, cells: [String; 9]| {
         let cells = iter::zip(cells, [5, 5, 6, 5, 5, 5, 8, 5, 7]);
         let cells: String = cells.map(|(cell, width)| format!(" {cell:>width$}")).collect();
-        format!("{name:19}{cells}")
+        format!("{name:19}{cells}\n")
     };
-    let mut lines = vec![String::new(), format!("{:22}back to back{:11}after 10 ms", "", "")];
+    let mut text = format!("\n{:22}back to back{:11}after 10 ms\n", "", "");
     for (number, place) in places(cases).enumerate() {
         let head = COLUMNS.map(|name| if number == 0 { name } else { "" }.to_owned());
-        lines.push(row(&place[0].place(), head));
-        lines.extend(place.iter().map(|case| row(case.way.shown().0, case.figures().map(short))));
+        text += &row(&place[0].place(), head);
+        text.extend(place.iter().map(|case| row(case.way.shown().0, case.figures().map(short))));
     }
-    plain(lines)
+    plain(&text)
 }
 
 /// A row a way: a bar from 0.1 us to the p50 back to back, and on to that after a pause.
 fn chart(cases: &[Case]) -> Vec<Line> {
-    let title = "p50 on a logarithmic scale: █ back to back, ░ after 10 ms of idling";
-    let mut lines = plain(vec![String::new(), title.to_owned()]);
+    let title = "\np50 on a logarithmic scale: █ back to back, ░ after 10 ms of idling";
+    let mut lines = plain(title);
     for place in places(cases) {
         let scale = "0.1       1         10        100       1000 us";
-        lines.extend(plain(vec![format!("{:20}{scale}", place[0].place())]));
+        lines.extend(plain(&format!("{:20}{scale}", place[0].place())));
         for case in place {
             let [p50, _, _, _, after, ..] = case.figures();
             let length =
                 |time: f64| ((time / 0.1).log10() * 10.0).round().clamp(1.0, 44.0) as usize;
             let rest = length(after).saturating_sub(length(p50));
             let bar = "█".repeat(length(p50)) + &"░".repeat(rest);
-            let (p50, after) = (short(p50), short(after));
             let (name, role) = case.way.shown();
-            lines.push((role, format!("{name:20}{bar:44}{p50:>8}{after:>8}")));
+            let line = format!("{name:20}{bar:44}{:>8}{:>8}", short(p50), short(after));
+            lines.push((role, line));
         }
     }
     lines
@@ -505,22 +497,22 @@ fn ratios(cases: &[Case]) -> Vec<Line> {
     if cfg!(debug_assertions) {
         return Vec::new();
     }
-    let mut lines = vec![
-        String::new(),
-        "There and back by signal, asleep, p50, beside a C program that does the same".to_owned(),
-        "(goal: at most 1.15 times as long):".to_owned(),
-    ];
+    let mut text =
+        "\nThere and back by signal, asleep, p50, beside a C program that does the same\n\
+                    (goal: at most 1.15 times as long):\n"
+            .to_owned();
     for case in cases.iter().filter(|case| !case.trips_in_c.is_empty()) {
-        let [ours, c] = [&case.trips, &case.trips_in_c].map(|it| percentiles(it, [0.5])[0]);
+        let trips: Vec<u64> = case.messages.iter().map(|it| it.iter().sum()).collect();
+        let [ours, c] = [&trips, &case.trips_in_c].map(|it| percentiles(it, [0.5])[0]);
         let (place, ratio) = (case.place(), ours / c);
         let (ours, c) = (short(ours), short(c));
-        lines.push(format!("  {place:20}sigshm {ours} us, C {c} us, ratio {ratio:.2}"));
+        text += &format!("  {place:20}sigshm {ours} us, C {c} us, ratio {ratio:.2}\n");
     }
-    plain(lines)
+    plain(&text)
 }
 
-fn plain(lines: Vec<String>) -> Vec<Line> {
-    lines.into_iter().map(|line| (Role::Parent, line)).collect()
+fn plain(text: &str) -> Vec<Line> {
+    text.lines().map(|line| (Role::Parent, line.to_owned())).collect()
 }
 
 /// The number, with three digits at least.
@@ -536,12 +528,6 @@ fn short(number: f64) -> String {
 fn now() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
-}
-
-fn run_on(processor: usize) {
-    let mut set = CpuSet::new();
-    set.set(processor).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &set).unwrap();
 }
 
 /// For each share, the least of the times that so many of them do not exceed, in microseconds.

@@ -3,8 +3,6 @@
 
 use std::sync::RwLock;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-
 use crate::support::told::{Call, events, told_calls};
 use crate::support::tracer::*;
 use crate::support::*;
@@ -110,13 +108,14 @@ fn both_receive_the_same() {
 #[test]
 fn sixty_runs_at_once_all_deliver_on_all_processors_and_on_one() {
     let _alone = PROCESSORS.write();
+    let processor = processors()[0];
     for pinned in [false, true] {
         for way in WAYS {
             let scratches: Vec<_> = iter::repeat_with(Scratch::new).take(60).collect();
             let start = |scratch: &Scratch| {
                 let mut command = scratch.sigshm(way);
                 if pinned {
-                    command.in_child(pin);
+                    command.in_child(move || run_on(processor));
                 }
                 Program::start(command.arg("hi"))
             };
@@ -124,15 +123,6 @@ fn sixty_runs_at_once_all_deliver_on_all_processors_and_on_one() {
             runs.into_iter().for_each(|run| run.finish().assert_delivered(2, "hi"));
         }
     }
-}
-
-/// Keeps this process on one processor: the first that it may use.
-fn pin() -> nix::Result<()> {
-    let allowed = sched_getaffinity(Pid::from_raw(0))?;
-    let first = (0..CpuSet::count()).find(|&cpu| allowed.is_set(cpu) == Ok(true));
-    let mut one = CpuSet::new();
-    one.set(first.unwrap_or(0))?;
-    sched_setaffinity(Pid::from_raw(0), &one)
 }
 
 /// What is told of a wait, in microseconds: how many rounds (none if it slept), for how long, and

@@ -22,7 +22,7 @@ mod transcript;
 use std::panic::resume_unwind;
 
 pub use std::borrow::BorrowMut;
-pub use std::ffi::{OsStr, OsString};
+pub use std::ffi::OsStr;
 pub use std::fs::{self, File, Permissions};
 pub use std::io::{self, BufRead, BufReader, Read, Write};
 pub use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -36,7 +36,7 @@ pub use std::process::{Child, Command, Stdio};
 pub use std::sync::Arc;
 pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use std::sync::mpsc;
-pub use std::thread::{self, JoinHandle};
+pub use std::thread;
 pub use std::time::{Duration, Instant};
 pub use std::{iter, mem, ptr};
 
@@ -110,32 +110,16 @@ pub fn not_tested(what: &str, why: &str) {
 
 /// Keeps the processors busy, with two threads for each, until it is dropped.
 pub struct Busy {
-    enough: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    _lives: Arc<()>,
 }
 
 impl Busy {
     pub fn start() -> Self {
-        let processors = thread::available_parallelism().unwrap().get();
-        let enough = Arc::new(AtomicBool::new(false));
-        let spin = || {
-            let enough = Arc::clone(&enough);
-            thread::spawn(move || {
-                while !enough.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            })
-        };
-        let threads = std::iter::repeat_with(spin).take(2 * processors).collect();
-        Self { enough, threads }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.enough.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            thread.join().unwrap();
+        let lives = Arc::new(());
+        for _ in 0..2 * thread::available_parallelism().unwrap().get() {
+            let busy = Arc::downgrade(&lives);
+            thread::spawn(move || while busy.strong_count() > 0 {});
         }
+        Self { _lives: lives }
     }
 }

@@ -23,28 +23,22 @@ pub fn preload(command: &mut Command, what: &str) {
 }
 
 fn compile(name: &str, flags: &[String]) -> PathBuf {
-    let source =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name).with_extension("c");
+    let source = format!("{}/tests/peers/{name}.c", env!("CARGO_MANIFEST_DIR"));
     // Kept for the next time, under a name that is another one if the source has changed.
-    let header = fs::read(source.with_file_name("message.h")).unwrap();
+    let header = fs::read(Path::new(&source).with_file_name("message.h")).unwrap();
     let mut hasher = DefaultHasher::new();
     (fs::read(&source).unwrap(), header).hash(&mut hasher);
-    let binary = format!("{name}{}-{:016x}", flags.concat(), hasher.finish());
-    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(binary);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let binary = folder.join(format!("{name}{}-{:016x}", flags.concat(), hasher.finish()));
     if !binary.exists() {
         // Under another name first: another test may be compiling it too.
-        let unfinished = tempfile::Builder::new()
-            .tempfile_in(env!("CARGO_TARGET_TMPDIR"))
-            .unwrap()
-            .into_temp_path();
+        let unfinished = tempfile::NamedTempFile::new_in(folder).unwrap().into_temp_path();
         let mut cc = Command::new("cc");
-        cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
-            .arg(&unfinished)
-            .args(flags)
-            .arg(&source);
+        cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&unfinished);
+        cc.args(flags).arg(source);
         let status = cc.status().expect("the tests need a C compiler, cc");
         assert!(status.success(), "{cc:?}");
-        fs::rename(unfinished.keep().unwrap(), &binary).unwrap();
+        unfinished.persist(&binary).unwrap();
     }
     binary
 }

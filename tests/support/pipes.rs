@@ -1,6 +1,7 @@
 //! Pipes and sockets that are full, or closed at the other end.
 
 use super::*;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 /// A pipe into which nothing more fits: the end to read from, and the other.
 pub fn full_pipe() -> (File, File) {
@@ -16,13 +17,8 @@ pub fn full_pipe() -> (File, File) {
 
 /// The two ends of a connection that keeps packets apart and that has an end (SOCK_SEQPACKET).
 pub fn packet_sockets() -> (UnixDatagram, OwnedFd) {
-    let mut ends = [-1; 2];
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
-    // SAFETY: the call writes two numbers to where it is told, and `ends` has room for them.
-    let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
-    assert_eq!(made, 0, "{}", io::Error::last_os_error());
-    // SAFETY: the call has just opened both, and nobody else knows of them.
-    let [ours, theirs] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+    let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+    let (ours, theirs) = socketpair(AddressFamily::Unix, kind, None, flags).unwrap();
     assert!(ours.as_raw_fd() > libc::STDERR_FILENO);
     let ours = UnixDatagram::from(ours);
     ours.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -36,10 +32,10 @@ pub fn close_socket(socket: impl Into<OwnedFd>) {
     let socket = File::from(socket.into());
     let inode = socket.metadata().unwrap().ino().to_string();
     drop(socket);
-    let lists = ["tcp", "udp", "unix"].map(|list| format!("/proc/net/{list}"));
     wait_until("the socket is closed", || {
-        let is_in = |text: String| text.split_whitespace().any(|word| word == inode);
-        let text = |list: &String| fs::read_to_string(list).unwrap_or_default();
-        !lists.iter().map(text).any(is_in)
+        ["tcp", "udp", "unix"].iter().all(|list| {
+            let text = fs::read_to_string(format!("/proc/net/{list}")).unwrap_or_default();
+            text.split_whitespace().all(|word| word != inode)
+        })
     });
 }

@@ -1,12 +1,26 @@
 //! What the system tells of a process.
 
 use super::*;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::clock_getcpuclockid;
 
 /// The state letter of a process (R, S, T, Z, …), or `None` if there is no such process.
 pub fn state(pid: Pid) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ").unwrap().1.chars().next()
+}
+
+/// The processors on which this process may run.
+pub fn processors() -> Vec<usize> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    (0..CpuSet::count()).filter(|&processor| allowed.is_set(processor) == Ok(true)).collect()
+}
+
+/// Keeps this process on one of them.
+pub fn run_on(processor: usize) -> nix::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    sched_setaffinity(Pid::from_raw(0), &set)
 }
 
 /// The processor time that the process has used, until it is reaped.

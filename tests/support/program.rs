@@ -7,7 +7,12 @@ use super::*;
 /// and the signals as a terminal's shell leaves them. (The tests may have been started by somebody
 /// who ignores some, as nohup(1) and a shell's `&` do, and the program would rightly ignore them.)
 pub fn sigshm() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sigshm"));
+    sigshm_from(env!("CARGO_BIN_EXE_sigshm"))
+}
+
+/// The same, from this file.
+pub fn sigshm_from(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     command.env_remove("NO_COLOR").env_remove("TERM").stdin(Stdio::null());
     with_default_signals(&mut command);
     command

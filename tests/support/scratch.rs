@@ -65,9 +65,7 @@ impl Scratch {
 
     /// The program, told to use this folder's `shared_path`.
     pub fn sigshm<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = sigshm();
-        command.arg("--path").arg(self.path()).args(arguments);
-        command
+        sigshm_at(self.path(), arguments)
     }
 
     /// A listener with these options, which waits for a message.
@@ -110,9 +108,7 @@ impl Scratch {
 
     /// That copy, run by this user if root runs the tests, and else by the tests' own user.
     pub fn copy_as(&self, user: u32) -> Command {
-        let mut command = Command::new(self.copy_for_anybody());
-        command.env_remove("NO_COLOR").env_remove("TERM").stdin(Stdio::null());
-        with_default_signals(&mut command);
+        let mut command = sigshm_from(self.copy_for_anybody());
         if Uid::effective().is_root() {
             command.uid(user).gid(user);
         }
