@@ -22,7 +22,7 @@
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::{env, hint, mem};
+use std::{env, hint};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::time::{ClockId, clock_gettime};
@@ -36,11 +36,7 @@ use sigshm::sys::{
     Attachment, Deadline, Key, OwnedSegment, SelfContained, WritableAttachment, fd, process, signal,
 };
 
-use support::{
-    Attached, Command, Duration, Errno, File, OwnedFd, PathBuf, Pid, Read, SIGKILL, SIGUSR1,
-    Scratch, WaitStatus, Write, compile_peer, create_segment, end_after, fs, iter, processors,
-    remove_segment, run_on, thread, waitpid,
-};
+use support::*;
 
 /// A message; its first word is its number.
 type Packet = [u32; 256];
@@ -118,12 +114,11 @@ fn main() {
 /// A processor of another core than the first, if there is one. (Two processors of one core share
 /// its caches.)
 fn other_core(processors: &[usize]) -> usize {
-    let core = |processor: usize| {
+    let core = |processor: &usize| {
         let topology = format!("/sys/devices/system/cpu/cpu{processor}/topology");
         fs::read_to_string(topology + "/thread_siblings_list").ok()
     };
-    let first = core(processors[0]);
-    let other = processors.iter().find(|&&processor| core(processor) != first);
+    let other = processors.iter().find(|it| core(it) != core(&processors[0]));
     *other.or(processors.last()).expect("there is one")
 }
 
@@ -320,8 +315,8 @@ impl Case {
 }
 
 impl Link {
-    /// Makes as many round trips as there are in each phase: `trip` is given the number of the
-    /// first of its two messages. What comes of each, and the processor time of each phase.
+    /// Makes the round trips of each phase: `trip` is given the number of the first of its two
+    /// messages. What comes of each, and the processor time of each phase.
     fn phases<T>(
         &mut self,
         phases: &Phases,
@@ -433,7 +428,6 @@ impl Shared {
     }
 }
 
-/// The columns of the table.
 const COLUMNS: [&str; 9] = ["p50", "p99", "p99.9", "max", "p50", "p99", "msg/s", "CPU", "waiting"];
 
 impl Case {
@@ -464,8 +458,8 @@ fn table(cases: &[Case]) -> Vec<Line> {
     };
     let mut text = format!("\n{:22}back to back{:11}after 10 ms\n", "", "");
     for (number, place) in places(cases).enumerate() {
-        let head = COLUMNS.map(|name| if number == 0 { name } else { "" }.to_owned());
-        text += &row(&place[0].place(), head);
+        let head = if number == 0 { COLUMNS } else { [""; 9] };
+        text += &row(&place[0].place(), head.map(str::to_owned));
         text.extend(place.iter().map(|case| row(case.way.shown().0, case.figures().map(short))));
     }
     plain(&text)
@@ -473,20 +467,18 @@ fn table(cases: &[Case]) -> Vec<Line> {
 
 /// A row a way: a bar from 0.1 us to the p50 back to back, and on to that after a pause.
 fn chart(cases: &[Case]) -> Vec<Line> {
-    let title = "\np50 on a logarithmic scale: █ back to back, ░ after 10 ms of idling";
-    let mut lines = plain(title);
+    let mut lines = plain("\np50 on a logarithmic scale: █ back to back, ░ after 10 ms of idling");
     for place in places(cases) {
         let scale = "0.1       1         10        100       1000 us";
         lines.extend(plain(&format!("{:20}{scale}", place[0].place())));
         for case in place {
             let [p50, _, _, _, after, ..] = case.figures();
-            let length =
-                |time: f64| ((time / 0.1).log10() * 10.0).round().clamp(1.0, 44.0) as usize;
-            let rest = length(after).saturating_sub(length(p50));
-            let bar = "█".repeat(length(p50)) + &"░".repeat(rest);
+            let [back_to_back, idle] = [p50, after]
+                .map(|time| ((time / 0.1).log10() * 10.0).round().clamp(1.0, 44.0) as usize);
+            let bar = "█".repeat(back_to_back) + &"░".repeat(idle.saturating_sub(back_to_back));
             let (name, role) = case.way.shown();
-            let line = format!("{name:20}{bar:44}{:>8}{:>8}", short(p50), short(after));
-            lines.push((role, line));
+            let (p50, after) = (short(p50), short(after));
+            lines.push((role, format!("{name:20}{bar:44}{p50:>8}{after:>8}")));
         }
     }
     lines
@@ -499,7 +491,7 @@ fn ratios(cases: &[Case]) -> Vec<Line> {
     }
     let mut text =
         "\nThere and back by signal, asleep, p50, beside a C program that does the same\n\
-                    (goal: at most 1.15 times as long):\n"
+         (goal: at most 1.15 times as long):\n"
             .to_owned();
     for case in cases.iter().filter(|case| !case.trips_in_c.is_empty()) {
         let trips: Vec<u64> = case.messages.iter().map(|it| it.iter().sum()).collect();
@@ -526,8 +518,7 @@ fn short(number: f64) -> String {
 }
 
 fn now() -> u64 {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
-    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+    Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap()).as_nanos() as u64
 }
 
 /// For each share, the least of the times that so many of them do not exceed, in microseconds.

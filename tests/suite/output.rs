@@ -11,9 +11,6 @@ const HELLO: &str = "Hello, world";
 /// How many lines the transcript has.
 const LINES: usize = 11;
 
-/// The lines that the listener prints, counted from 1; the others are its parent's.
-const LISTENERS: [usize; 4] = [4, 5, 9, 10];
-
 #[test]
 fn with_standard_error_or_everything_closed_the_message_is_delivered_and_a_failure_is_one() {
     let scratch = Scratch::new();
@@ -43,10 +40,7 @@ fn a_file_that_reaches_its_size_limit_at_any_line_leaves_nothing_behind() {
     for limit in (0..transcript(1, 12, HELLO).len() as u64).step_by(10) {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm([HELLO]);
-        command.in_child(move || {
-            setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-            setrlimit(Resource::RLIMIT_FSIZE, limit, limit)
-        });
+        command.in_child(move || setrlimit(Resource::RLIMIT_FSIZE, limit, limit));
         let file = tempfile::tempfile().unwrap();
         let output = command.stdout(file.try_clone().unwrap()).output().unwrap();
         assert!(!output.status.success(), "{limit} bytes: {output:?}");
@@ -130,8 +124,8 @@ fn a_reader_may_pause_for_longer_than_the_timeout_unless_the_listener_has_to_pri
         let scratch = Scratch::new();
         let (running, pipe) = blocked_at(line, &scratch, "--timeout=0.4");
         let read = || io::read_to_string(pipe).unwrap();
-        if LISTENERS.contains(&line) {
-            // That is part of what the parent waits for. So it gives up, and kills the listener.
+        if [4, 5, 9, 10].contains(&line) {
+            // The parent waits for the listener, also for these lines. So it gives up, and kills it.
             let what = if line < 6 { "was not ready" } else { "has not ended" };
             let parts = ["the listener", what, "0.4 seconds", "--timeout"];
             running.finish().assert_failed_with(&parts);

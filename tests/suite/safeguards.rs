@@ -118,9 +118,7 @@ const MESSAGE: &str = "Hello, world";
 
 fn command(program: &Path, scratch: &Scratch, message: &str) -> Command {
     let mut command = Command::new(program);
-    command.arg(message).arg(scratch.path());
-    // What a crash may leave behind belongs there.
-    command.current_dir(scratch.dir()).stdin(Stdio::null());
+    command.arg(message).arg(scratch.path()).stdin(Stdio::null());
     with_default_signals(&mut command);
     command
 }

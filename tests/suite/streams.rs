@@ -30,7 +30,7 @@ const COMMANDS: [&[&str]; 8] = [
 /// left in any case.
 fn end_of(arguments: &[&str], start: impl FnOnce(Command, &Scratch) -> Program) -> Finished {
     let scratch = Scratch::new();
-    // (If its sender fails, the listener is ended: it would wait for the next one.)
+    // If its sender fails, the listener is ended: it would wait for the next one.
     let listener = (arguments == ["--to"]).then(|| scratch.listen(&[]));
     let command = match (&listener, arguments) {
         (Some(listener), _) => scratch.sender(listener.pid(), &[], HELLO),
@@ -173,10 +173,7 @@ fn a_standard_output_that_takes_nothing_is_an_error_for_every_command_which_says
         }),
         ("a file that may not grow", &["EFBIG"], |command| {
             const LIMIT: u64 = 4096;
-            command.in_child(|| {
-                setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-                setrlimit(Resource::RLIMIT_FSIZE, LIMIT, LIMIT)
-            });
+            command.in_child(|| setrlimit(Resource::RLIMIT_FSIZE, LIMIT, LIMIT));
             // Its standard error is a file too, and may grow that far.
             let mut full = tempfile::tempfile()?;
             full.seek(SeekFrom::Start(LIMIT))?;

@@ -3,7 +3,7 @@
 
 use std::sync::RwLock;
 
-use crate::support::told::{Call, events, told_calls};
+use crate::support::told::{events, told_calls};
 use crate::support::tracer::*;
 use crate::support::*;
 
@@ -157,10 +157,10 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
         let (code, stderr, text) = finished.outcome();
         assert_eq!((code, stderr), (Some(0), ""), "{text}");
 
-        let mut spins = events(text);
-        spins.retain(|row| row.2.starts_with("spins "));
-        let unblocks = |call: &Call| call.words.contains("SIG_UNBLOCK, [USR1]");
-        let calls = told_calls(text);
+        let mut spins: Vec<_> = events(text).into_iter().map(|row| row.2).collect();
+        spins.retain(|event| event.starts_with("spins "));
+        let unblocks =
+            told_calls(text).iter().any(|call| call.words.contains("SIG_UNBLOCK, [USR1]"));
         match (way, &waits(text)[..]) {
             ("spin", [(Some(rounds), spun, burned), (None, _, slept)]) => {
                 assert!(*rounds > 1000, "{text}");
@@ -168,14 +168,12 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
                 assert!(*spun >= 99_000 && burned <= &(spun + 1000), "{text}");
                 // Asleep it uses what it takes to fall asleep and to wake.
                 assert!(slept * 3 < *burned, "{text}");
-                assert_eq!(spins.len(), 1, "{text}");
-                assert_eq!(spins[0].2, format!("spins {rounds} rounds"));
-                assert!(calls.iter().any(unblocks), "{text}");
+                assert_eq!(spins, [format!("spins {rounds} rounds")], "{text}");
+                assert!(unblocks, "{text}");
             }
             ("sleep", [(None, _, slept)]) => {
                 assert!(*slept < 10_000, "{text}");
-                assert_eq!(spins.len(), 0, "{text}");
-                assert!(!calls.iter().any(unblocks), "{text}");
+                assert!(spins.is_empty() && !unblocks, "{text}");
             }
             (_, waits) => panic!("{way}: {waits:?} in {text}"),
         }

@@ -207,11 +207,6 @@ impl Program {
         self.terminal.as_ref().map_or_else(|| self.captured.stdout(), Terminal::bytes)
     }
 
-    /// What it has said on standard error until now.
-    pub fn complained(&self) -> String {
-        self.captured.stderr()
-    }
-
     #[track_caller]
     pub fn until_printed(&self, text: &str) {
         self.until_said(text, || self.printed());
@@ -219,7 +214,7 @@ impl Program {
 
     #[track_caller]
     pub fn until_complained(&self, text: &str) {
-        self.until_said(text, || self.complained());
+        self.until_said(text, || self.captured.stderr());
     }
 
     #[track_caller]
@@ -301,7 +296,7 @@ impl Program {
                 terminal.bytes();
             }
             if start.elapsed() > limit {
-                let said = (self.printed(), self.complained());
+                let said = (self.printed(), self.captured.stderr());
                 return Err(format!("PID {} has not ended within {limit:?}: {said:?}", self.pid()));
             }
             thread::sleep(Duration::from_millis(1));

@@ -52,8 +52,7 @@ pub fn registered(listener: Pid) -> String {
     registered_for(SIGUSR1, listener)
 }
 
-/// What it prints until it waits for this signal.
-pub fn registered_for(signal: Signal, listener: Pid) -> String {
+fn registered_for(signal: Signal, listener: Pid) -> String {
     format!(
         "{LISTENER}# Listening on PID={listener}\x1b[0m\n\
          {LISTENER}# Registering signal handler for {signal}\x1b[0m\n"
