@@ -14,7 +14,7 @@ fn without_a_wait_it_loses_messages() {
     let scratch = Scratch::unchecked();
     let mut lost = 0;
     for _ in 0..RUNS {
-        let finished = run(article(&scratch, "Hello, world"));
+        let finished = run(article(&scratch, HELLO));
         // Lost or not, the sender says that all is done and that it went well.
         assert_eq!(finished.code, Some(0), "{finished:#?}");
         assert!(finished.text().contains("# All done."), "{finished:#?}");
@@ -28,27 +28,36 @@ fn without_a_wait_it_loses_messages() {
 fn it_leaves_a_segment_behind_that_everybody_may_write() {
     let scratch = Scratch::unchecked();
     assert_eq!(scratch.segments(), []);
-    let finished = run(article(&scratch, "Hello, world"));
+    let finished = run(article(&scratch, HELLO));
     assert_eq!(finished.code, Some(0), "{finished:#?}");
 
     wait_until("both processes have ended, and so are detached", || {
         let attached = |segment: &Segment| segment.attached != 0;
         scratch.processes().is_empty() && !scratch.segments().iter().any(attached)
     });
-    let [left] = &scratch.segments()[..] else {
-        panic!("{:?}", scratch.segments());
-    };
-    println!(
-        "The article's program left segment {} behind: {} bytes, mode {:o}.",
-        left.id, left.size, left.mode
-    );
-    assert_eq!((left.size, left.mode & 0o777), (1024, 0o666));
+    let Segment { id, size, mode, .. } = scratch.segment();
+    println!("The article's program left segment {id} behind: {size} bytes, mode {mode:o}.");
+    assert_eq!((size, mode & 0o777), (1024, 0o666));
 }
 
 #[test]
 fn captured_its_first_lines_appear_twice() {
     let scratch = Scratch::unchecked();
-    let output = captured_delivery(&scratch);
+    // The pipe is full before the sender has said everything, so it waits for a reader. There is
+    // none until the listener has its handler in place: this time the message cannot be lost.
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let capacity = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    // Twice as long, because some of it stays in the program's own buffer.
+    let message = "x".repeat(2 * capacity as usize + 4096);
+    let sender = Program::start_into(writer, article(&scratch, &message));
+    wait_until("the listener has its handler", || {
+        let listener = children(sender.pid());
+        listener.first().is_some_and(|&listener| has_signal(listener, "SigCgt:", SIGUSR1))
+    });
+    let output = thread::spawn(|| io::read_to_string(File::from(reader)).unwrap());
+    wait_until("the output ends", || output.is_finished());
+    assert_eq!(sender.finish().code, Some(0));
+    let output = output.join().unwrap();
     assert!(output.contains("# Received: "), "the message was lost");
     for line in ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"] {
         let times = output.matches(line).count();
@@ -60,7 +69,7 @@ fn captured_its_first_lines_appear_twice() {
 #[test]
 fn on_a_terminal_its_first_lines_appear_once() {
     let scratch = Scratch::unchecked();
-    let run = Program::start_on(Terminal::new(), article(&scratch, "Hello, world"));
+    let run = Program::start_on(Terminal::new(), article(&scratch, HELLO));
     wait_until("both processes have ended", || scratch.processes().is_empty());
     let finished = run.finish();
     assert_eq!(finished.text().matches("# Forking...\r\n").count(), 1, "{finished:#?}");
@@ -72,7 +81,7 @@ fn when_its_sender_fails_the_listener_spins_on_without_a_parent() {
     // A segment that is too small for it stands in its way. It does not look at what shmget
     // returns, and writes to where no memory is.
     create_segment(scratch.key(), 8, 0o600).unwrap();
-    let sender = Program::start(article(&scratch, "Hello, world"));
+    let sender = Program::start(article(&scratch, HELLO));
     let sender_pid = sender.pid();
     let finished = sender.finish();
     assert_ne!(finished.code, Some(0), "{finished:#?}");
@@ -82,8 +91,8 @@ fn when_its_sender_fails_the_listener_spins_on_without_a_parent() {
     let listener = Pid::from_raw(left[0]);
     assert_ne!(listener, sender_pid);
     wait_until("the listener listens", || has_signal(listener, "SigCgt:", SIGUSR1));
-    // Its parent has ended, and nobody else sends it a signal: it runs until somebody kills it. A
-    // tenth of a second of processor time is far more than all it does before the endless loop.
+    // It would run until somebody kills it. A tenth of a second of processor time is far more than
+    // all it does before the endless loop.
     let clock = clock_getcpuclockid(listener).unwrap();
     wait_until("the listener has kept a processor busy", || {
         Duration::from(clock.now().unwrap()) >= Duration::from_millis(100)
@@ -93,8 +102,8 @@ fn when_its_sender_fails_the_listener_spins_on_without_a_parent() {
     println!("The article's program left PID {listener} behind, in its endless loop.");
 }
 
-/// The article's program, run where its `./shared_path` is this folder's. So that its processes can
-/// be found by this folder's name, that name is what they are called.
+/// The article's program, run where its `./shared_path` is this folder's, and called by a name in
+/// this folder, by which its processes are found.
 fn article(scratch: &Scratch, message: &str) -> Command {
     let name = scratch.dir().join("article");
     if !name.exists() {
@@ -104,24 +113,4 @@ fn article(scratch: &Scratch, message: &str) -> Command {
     command.arg(message).current_dir(scratch.dir()).stdin(Stdio::null());
     with_default_signals(&mut command);
     command
-}
-
-/// What the program prints into a pipe when its message arrives.
-///
-/// The pipe is full before the sender has said everything, so it waits for a reader. There is none
-/// until the listener has its handler in place: this time the message cannot be lost.
-fn captured_delivery(scratch: &Scratch) -> String {
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    let capacity = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
-    // Twice as long, because some of it stays in the program's own buffer.
-    let message = "x".repeat(2 * capacity as usize + 4096);
-    let sender = Program::start_into(writer, article(scratch, &message));
-    wait_until("the listener has its handler", || {
-        let listener = children(sender.pid());
-        listener.first().is_some_and(|&listener| has_signal(listener, "SigCgt:", SIGUSR1))
-    });
-    let output = thread::spawn(|| io::read_to_string(File::from(reader)).unwrap());
-    wait_until("the output ends", || output.is_finished());
-    assert_eq!(sender.finish().code, Some(0));
-    output.join().unwrap()
 }

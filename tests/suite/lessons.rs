@@ -1,8 +1,7 @@
 //! What `src/explain/lessons.txt` says is told, all of it, and each line at its step.
 //!
-//! The file is text, and no compiler looks at it: a name that is misspelt there would be a section
-//! that nobody reads, and a mark or a placeholder that nobody knows would be a line that is not
-//! told, or told as it is. So what is printed is compared with the file.
+//! No compiler looks at that file: a misspelt name would be a section that nobody reads, and an
+//! unknown mark or placeholder a line that is not told, or told as it is.
 
 use std::collections::BTreeSet;
 
@@ -29,40 +28,45 @@ const STORIES: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn each_step_has_its_section_and_there_are_no_others() {
+fn each_step_has_its_section_there_are_no_others_and_only_two_are_empty() {
+    let mut sections = sections();
     let steps: BTreeSet<&str> = STORIES.iter().flat_map(|(_, steps)| steps.split(", ")).collect();
-    let mut titles: Vec<&str> = sections().into_iter().map(|(title, _)| title).collect();
-    titles.sort_unstable();
+    sections.sort_unstable();
     // In lists, so that a section that stands there twice is one too many: only the first is read.
-    assert_eq!(titles, steps.into_iter().collect::<Vec<_>>());
-}
+    assert_eq!(Vec::from_iter(sections.iter().map(|it| it.0)), Vec::from_iter(steps));
 
-#[test]
-fn only_two_sections_are_empty() {
-    let empty = sections().into_iter().filter(|(_, lines)| lines.is_empty());
-    let empty: BTreeSet<&str> = empty.map(|(title, _)| title).collect();
+    sections.retain(|(_, lines)| lines.is_empty());
     // Until the fork a run through a socket does nothing that there would be a word to say about.
-    assert_eq!(empty, BTreeSet::from(["CreatingMessage (socket)", "MessageSize (socket)"]));
+    let titles = Vec::from_iter(sections.iter().map(|it| it.0));
+    assert_eq!(titles, ["CreatingMessage (socket)", "MessageSize (socket)"]);
 }
 
 #[test]
 fn each_line_of_each_section_is_told_at_its_step_with_the_real_numbers_and_no_placeholder_is_left()
 {
-    for (Story { text, known }, (who, steps)) in stories().iter().zip(STORIES) {
+    for ((text, sender, listener), (who, steps)) in stories().iter().zip(STORIES) {
+        let calls = told_calls(text);
+        let segment = calls.iter().find(|call| call.name() == "shmget");
+        let known = [
+            ("{sender}", sender.to_string()),
+            ("{listener}", listener.to_string()),
+            ("{segment}", segment.map(|call| call.returned.clone()).unwrap_or_default()),
+            ("{signal}", "SIGUSR1".to_owned()),
+            ("{name}", "USR1".to_owned()),
+            ("{bit}", format!("bit {:#x}", bit(SIGUSR1))),
+            ("{default}", "kills the process".to_owned()),
+        ];
         let mut expected = Vec::new();
         for step in steps.split(", ") {
             let section = sections().into_iter().find(|(title, _)| *title == step);
             let (_, lines) = section.unwrap_or_else(|| panic!("{who}: there is no {step}"));
-            let real = |line: String| {
-                known.iter().fold(line, |line, (placeholder, real)| line.replace(placeholder, real))
-            };
-            expected.extend(lines.into_iter().map(|(mark, line)| (mark, real(line))));
+            for (mark, line) in lines {
+                let real = known.iter().fold(line, |line, (name, real)| line.replace(name, real));
+                expected.push((mark, real));
+            }
         }
         let told = lines_told(text);
-        for (told, expected) in told.iter().zip(&expected) {
-            assert_eq!(told, expected, "{who} (left is what is told): {text}");
-        }
-        assert_eq!(told.len(), expected.len(), "{who}: {text}");
+        assert_same(&told, &expected, &format!("{who} (left is what is told): {text}"));
 
         for (mark, line) in told {
             for after in line.split('{').skip(1) {
@@ -98,33 +102,28 @@ fn sections() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
 /// The lines that a text tells, in order, with the marks that they have in the file. Those that
 /// were broken are whole again.
 fn lines_told(text: &str) -> Vec<(&'static str, String)> {
+    // A mark, how a line of it begins, and how it goes on.
+    let marks =
+        [(">", "    [next: ", "    "), ("$", "      $ ", "          "), ("*", "    * ", "      ")];
     let mut told: Vec<(&str, String)> = Vec::new();
-    // The line before, if it is told by the file and may go on.
-    let mut open = "";
+    let mut margin = None;
     for line in text.lines() {
-        let begins = [(">", "    [next: "), ("$", "      $ "), ("*", "    * ")];
-        let begun =
-            begins.into_iter().find_map(|(mark, start)| Some((mark, line.strip_prefix(start)?)));
-        let goes_on = match open {
-            ">" => line.strip_prefix("    "),
-            "=" => line.strip_prefix("          "),
-            "*" => line.strip_prefix("      "),
-            _ => None,
-        };
-        // What a command shows has no mark of its own, only its margin.
-        let shown = line.strip_prefix("          ").filter(|_| open == "$");
-        if let Some((mark, words)) = begun.or(shown.map(|words| ("=", words))) {
-            told.push((mark, words.to_owned()));
-            open = mark;
-        } else if let Some(rest) = goes_on {
-            told.last_mut().unwrap().1 += &format!(" {rest}");
+        let rest = margin.and_then(|margin| line.strip_prefix(margin));
+        if let Some((mark, start, goes_on)) = marks.iter().find(|it| line.starts_with(it.1)) {
+            told.push((*mark, line[start.len()..].to_owned()));
+            margin = Some(*goes_on);
+        } else if let (Some(rest), Some((mark, words))) = (rest, told.last_mut()) {
+            match *mark {
+                // What a command shows has no mark of its own, only its margin.
+                "$" => told.push(("=", rest.to_owned())),
+                _ => *words += &format!(" {rest}"),
+            }
         } else {
-            open = "";
+            margin = None;
         }
-        if let (">", Some((_, words))) = (open, told.last_mut()) {
+        if let Some((">", words)) = told.last_mut() {
             if let Some(whole) = words.strip_suffix(']') {
-                *words = whole.to_owned();
-                open = "";
+                (*words, margin) = (whole.to_owned(), None);
             }
         }
     }
@@ -133,41 +132,17 @@ fn lines_told(text: &str) -> Vec<(&'static str, String)> {
     told
 }
 
-/// What one terminal shows of a run.
-struct Story {
-    text: String,
-    /// The placeholders, and what the run has for them.
-    known: Vec<(&'static str, String)>,
-}
-
-impl Story {
-    fn new(text: String, sender: Pid, listener: Pid) -> Self {
-        let calls = told_calls(&text);
-        let segment = calls.iter().find(|call| call.name() == "shmget");
-        let segment = segment.map(|call| call.returned.clone());
-        let known = vec![
-            ("{sender}", sender.to_string()),
-            ("{listener}", listener.to_string()),
-            ("{segment}", segment.unwrap_or_default()),
-            ("{signal}", "SIGUSR1".to_owned()),
-            ("{name}", "USR1".to_owned()),
-            ("{bit}", format!("bit {:#x}", bit(SIGUSR1))),
-            ("{default}", "kills the process".to_owned()),
-        ];
-        Self { text, known }
-    }
-}
-
-/// The stories above, as they are told step by step, with an Enter for each stop.
+/// What is shown of the stories above, told step by step with an Enter for each stop; and who the
+/// sender and the listener are.
 #[track_caller]
-fn stories() -> [Story; 4] {
+fn stories() -> [(String, Pid, Pid); 4] {
     let scratch = Scratch::new();
     let stepping = ["--step", "--color=never"];
     let of_two = |mut command: Command| {
-        let program = Program::start_with_enters(command.arg("Hello, world"));
+        let program = Program::start_with_enters(command.arg(HELLO));
         let (sender, text) = (program.pid(), program.finish_well());
         let listener = Pid::from_raw(listener_in(&text));
-        Story::new(text, sender, listener)
+        (text, sender, listener)
     };
     let demo = of_two(scratch.sigshm(stepping));
     let through_a_socket = of_two(scratch.via_socket(stepping));
@@ -175,9 +150,8 @@ fn stories() -> [Story; 4] {
     let listener = Program::start_with_enters(scratch.sigshm(stepping).arg("--listen"));
     listener.until_printed("# Registering");
     let to = listener.pid();
-    let sender = Program::start_with_enters(scratch.sender(to, &stepping, "Hello, world"));
+    let sender = Program::start_with_enters(scratch.sender(to, &stepping, HELLO));
     let from = sender.pid();
-    let sender = Story::new(sender.finish_well(), from, to);
-    let listener = Story::new(listener.finish_well(), from, to);
-    [demo, listener, sender, through_a_socket]
+    let sender = (sender.finish_well(), from, to);
+    [demo, (listener.finish_well(), from, to), sender, through_a_socket]
 }

@@ -2,99 +2,89 @@
 
 use crate::support::terminal::Terminal;
 use crate::support::*;
-use Shown::{Coloured, Plain};
 
-#[test]
-fn captured_through_a_pipe_it_is_the_coloured_transcript() {
-    let scratch = Scratch::new();
-    run(scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
-}
-
-/// What is asked for, as `--color` and as a variable, and what a pipe and a terminal get then.
-type Row = (&'static str, &'static str, Shown, Shown);
-
-/// Claims, and the runs that show each.
-const COLOURS: [(&str, &[Row]); 9] = [
-    ("on a terminal it is the same transcript", &[("", "", Coloured, Coloured)]),
-    ("always colours a pipe and a terminal", &[("always", "", Coloured, Coloured)]),
-    ("never colours neither a pipe nor a terminal", &[("never", "", Plain, Plain)]),
-    ("auto colours a terminal and not a pipe", &[("auto", "", Plain, Coloured)]),
-    (
-        "auto does not colour a terminal if NO_COLOR is set or the terminal is dumb",
-        &[
-            ("auto", "NO_COLOR=1", Plain, Plain),
-            ("auto", "NO_COLOR=0", Plain, Plain),
-            ("auto", "NO_COLOR=", Plain, Coloured),
-            ("auto", "TERM=dumb", Plain, Plain),
-            ("auto", "TERM=dumber", Plain, Coloured),
-            ("auto", "TERM=", Plain, Coloured),
-        ],
-    ),
-    (
-        // Colours are on by default, and what a terminal is called does not change that.
+/// What is asked for, as `--color` and as a variable; what a pipe and a terminal get then; and why.
+const COLOURS: [[&str; 5]; 18] = [
+    // Colours are on by default, and what a terminal is called does not change that.
+    ["", "", "coloured", "coloured", "it is the coloured transcript"],
+    ["", "TERM=dumb", "coloured", "coloured", "a dumb terminal is coloured unless it is auto"],
+    [
+        "always",
+        "TERM=dumb",
+        "coloured",
+        "coloured",
         "a dumb terminal is coloured unless it is auto",
-        &[("", "TERM=dumb", Coloured, Coloured), ("always", "TERM=dumb", Coloured, Coloured)],
-    ),
-    (
-        // Whatever it says: 0 is not empty either (no-color.org).
-        "NO_COLOR that is not empty turns colours off",
-        &[
-            ("", "NO_COLOR=1", Plain, Plain),
-            ("", "NO_COLOR=0", Plain, Plain),
-            ("", "NO_COLOR=false", Plain, Plain),
-        ],
-    ),
-    ("an empty NO_COLOR changes nothing", &[("", "NO_COLOR=", Coloured, Coloured)]),
-    (
-        "always outdoes NO_COLOR, and the others do not",
-        &[
-            ("always", "NO_COLOR=1", Coloured, Coloured),
-            ("auto", "NO_COLOR=1", Plain, Plain),
-            ("never", "NO_COLOR=1", Plain, Plain),
-        ],
-    ),
+    ],
+    ["always", "", "coloured", "coloured", "always colours a pipe and a terminal"],
+    ["never", "", "plain", "plain", "never colours neither a pipe nor a terminal"],
+    ["auto", "", "plain", "coloured", "auto colours a terminal and not a pipe"],
+    ["auto", "NO_COLOR=0", "plain", "plain", "auto does not colour if NO_COLOR is set"],
+    ["auto", "NO_COLOR=", "plain", "coloured", "auto colours if NO_COLOR is empty"],
+    ["auto", "TERM=dumb", "plain", "plain", "auto does not colour a dumb terminal"],
+    ["auto", "TERM=dumber", "plain", "coloured", "auto colours any other terminal"],
+    ["auto", "TERM=", "plain", "coloured", "auto colours a terminal without a name"],
+    // Whatever it says: 0 is not empty either (no-color.org).
+    ["", "NO_COLOR=1", "plain", "plain", "NO_COLOR that is not empty turns colours off"],
+    ["", "NO_COLOR=0", "plain", "plain", "NO_COLOR that is not empty turns colours off"],
+    ["", "NO_COLOR=false", "plain", "plain", "NO_COLOR that is not empty turns colours off"],
+    ["", "NO_COLOR=", "coloured", "coloured", "an empty NO_COLOR changes nothing"],
+    ["always", "NO_COLOR=1", "coloured", "coloured", "always outdoes NO_COLOR"],
+    ["auto", "NO_COLOR=1", "plain", "plain", "auto does not outdo NO_COLOR"],
+    ["never", "NO_COLOR=1", "plain", "plain", "never does not outdo NO_COLOR"],
 ];
 
 #[test]
 fn a_pipe_and_a_terminal_are_coloured_as_color_and_no_color_and_term_say() {
-    let rows =
-        COLOURS.into_iter().flat_map(|(claim, rows)| rows.iter().map(move |row| (claim, row)));
-    at_once(rows, |(claim, &(color, variable, piped, on_terminal))| {
+    at_once(COLOURS, |[color, variable, piped, on_terminal, claim]| {
         let scratch = Scratch::new();
         let command = || {
-            let mut command = scratch.sigshm(["Hello, world"]);
+            let mut command = scratch.sigshm([HELLO]);
             command.args((!color.is_empty()).then(|| format!("--color={color}")));
             command.envs(variable.split_once('='));
             command
         };
         let case = format!("{claim}: {color:?} {variable:?}");
-        assert_eq!(Shown::new(&Program::start(command()).finish_well()), piped, "a pipe, {case}");
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let run = Program::start_into(writer, command());
+        let text = io::read_to_string(File::from(reader)).unwrap();
+        assert_eq!(run.finish_well(), "");
+        assert_eq!(shown(&text), piped, "a pipe, {case}");
 
         let text = Program::start_on(Terminal::new(), command()).finish_well();
         // A terminal ends its lines like this, and no line ends in any other way.
         let unix = text.replace("\r\n", "\n");
         assert_eq!(unix.replace('\n', "\r\n"), text, "{case}");
         assert!(!unix.contains('\r'), "{case}: {text:?}");
-        assert_eq!(Shown::new(&unix), on_terminal, "a terminal, {case}");
+        assert_eq!(shown(&unix), on_terminal, "a terminal, {case}");
     });
+}
+
+/// How a run of `Hello, world` is shown.
+#[track_caller]
+fn shown(text: &str) -> &'static str {
+    let coloured = transcript(listener_in(text), 12, HELLO);
+    if text == coloured {
+        return "coloured";
+    }
+    assert_eq!(text, plain(&coloured), "neither coloured nor plain");
+    "plain"
 }
 
 #[test]
 fn a_line_has_its_own_colour_and_reset_or_no_escape_at_all() {
     let scratch = Scratch::new();
-    let finished = run(scratch.sigshm(["Hello, world"]));
+    let text = Program::start(scratch.sigshm([HELLO])).finish_well();
     let mut coloured = 0;
-    for line in finished.text().lines() {
-        match line.strip_prefix("\x1b[") {
-            Some(rest) => {
-                let inside = rest.strip_suffix("\x1b[0m").expect("the line resets");
-                assert!(!inside.contains('\x1b'), "{line:?}");
-                coloured += 1;
-            }
-            None => assert!(!line.contains('\x1b'), "{line:?}"),
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("\x1b[") {
+            let inside = rest.strip_suffix("\x1b[0m").expect("the line resets");
+            assert!(!inside.contains('\x1b'), "{line:?}");
+            coloured += 1;
+        } else {
+            assert!(!line.contains('\x1b'), "{line:?}");
         }
     }
-    assert_eq!((finished.text().lines().count(), coloured), (11, 7));
+    assert_eq!((text.lines().count(), coloured), (11, 7));
 }
 
 #[test]
@@ -102,10 +92,9 @@ fn each_line_is_one_write() {
     let scratch = Scratch::new();
     // A socket of packets keeps the bounds between writes: what one write puts in, one read takes
     // out. The escapes make the longest line that a message can have.
-    for (message, shown) in [
-        ("Hello, world".to_owned(), "Hello, world".to_owned()),
-        ("\x1b".repeat(1007), r"\x1b".repeat(1007)),
-    ] {
+    for (message, shown) in
+        [(HELLO.to_owned(), HELLO.to_owned()), ("\x1b".repeat(1007), r"\x1b".repeat(1007))]
+    {
         let (ours, theirs) = packet_sockets();
         let run = Program::start_into(theirs, scratch.sigshm([&message]));
         let mut writes = Vec::new();
@@ -119,8 +108,7 @@ fn each_line_is_one_write() {
         run.finish_well();
 
         let whole = transcript(listener_in(&writes.concat()), message.len(), &shown);
-        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
-        assert_eq!(writes, lines);
+        assert_eq!(writes, Vec::from_iter(whole.split_inclusive('\n')));
     }
 }
 
@@ -135,23 +123,4 @@ fn in_100_runs_on_busy_processors_no_line_is_out_of_order() {
             run(scratch.sigshm([&message])).assert_delivered(message.len(), &message);
         }
     });
-}
-
-/// What a run of `Hello, world` looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    Coloured,
-    Plain,
-}
-
-impl Shown {
-    #[track_caller]
-    fn new(text: &str) -> Self {
-        let coloured = transcript(listener_in(text), 12, "Hello, world");
-        if text == coloured {
-            return Self::Coloured;
-        }
-        assert_eq!(text, plain(&coloured), "neither coloured nor plain");
-        Self::Plain
-    }
 }

@@ -19,6 +19,7 @@ pub mod told;
 pub mod tracer;
 mod transcript;
 
+use std::fmt::Debug;
 use std::panic::resume_unwind;
 
 pub use std::borrow::BorrowMut;
@@ -57,6 +58,9 @@ pub use scratch::*;
 pub use segment::*;
 pub use transcript::*;
 
+/// The message, where it does not matter which.
+pub const HELLO: &str = "Hello, world";
+
 /// Longer than anything here takes on a busy machine. A wait that reaches it has failed.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -74,6 +78,13 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < TIMEOUT, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The two lists are the same. If not, both are shown from where they part.
+#[track_caller]
+pub fn assert_same<L: PartialEq<R> + Debug, R: Debug>(left: &[L], right: &[R], case: &str) {
+    let same = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    assert_eq!(left[same..], right[same..], "{case} (number {same})");
 }
 
 /// If this process hangs, it ends after so many seconds: by SIGALRM, which kills.
