@@ -1,18 +1,10 @@
-//! What strace(1) sees of a run, in the words in which an explained run tells it.
-//!
-//! strace(1) writes a log of each process. A [`Process`] is such a log read: the calls that have
-//! returned, and the signals between them. A [`Translator`] then makes of each call
-//! - the words in which it is told, so that a run can be compared with what it tells;
-//! - an outline, with names for what differs from run to run, so that two runs can be compared.
-//!
-//! Another machine's kernel has other calls for the same functions of the C library: `ppoll` for
-//! poll(3p), for instance. That is said here, in [`NAMES`] and [`call_at_hand`], and nowhere else:
-//! from there on a call has the name that it has in the story.
+//! What strace(1) sees of a run: in the words in which an explained run tells it; and in outlines,
+//! with names for what differs from run to run, so that two runs can be compared.
 
 use super::told::*;
 use super::*;
 
-/// The calls of the story that have another name in the kernel: that one, and the story's.
+/// The calls that have another name in the kernel, here or on another machine: that, and the story's.
 const NAMES: [(&str, &str); 13] = [
     ("clock_nanosleep", "nanosleep"),
     ("clone", "fork"),
@@ -32,8 +24,7 @@ const NAMES: [(&str, &str); 13] = [
 /// An option for strace(1): what comes of so many calls of this name, in place of what the kernel
 /// would answer.
 pub fn inject(call: &str, answer: &str, when: &str) -> String {
-    let kernel = NAMES.iter().find(|(_, story)| *story == call);
-    let kernel = kernel.map_or(call, |(kernel, _)| *kernel);
+    let kernel = NAMES.iter().find(|(_, story)| *story == call).map_or(call, |(kernel, _)| kernel);
     format!("inject={kernel}:{answer}:when={when}")
 }
 
@@ -42,8 +33,7 @@ pub fn inject(call: &str, answer: &str, when: &str) -> String {
 pub fn call_at_hand(pid: Pid) -> Option<&'static str> {
     let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
     let words: Vec<&str> = call.split_whitespace().collect();
-    let number: libc::c_long = words.first()?.parse().ok()?;
-    Some(match number {
+    Some(match words.first()?.parse().ok()? {
         libc::SYS_rt_sigaction => "sigaction",
         // The byte that says "ready"; what is handed over is longer.
         libc::SYS_write if words[3] == "0x1" => "write",
@@ -80,11 +70,11 @@ impl Strace {
         scratch: &Scratch,
         name: &str,
         options: &[&str],
-        arguments: &[&str],
+        args: &[&str],
     ) -> Command {
-        let program = match arguments {
+        let program = match args {
             ["--via=socket", rest @ ..] => scratch.via_socket(rest),
-            _ => scratch.sigshm(arguments),
+            _ => scratch.sigshm(args),
         };
         let mut strace = Command::new("strace");
         strace.current_dir(scratch.dir()).env_remove("NO_COLOR").stdin(Stdio::null());
@@ -96,8 +86,8 @@ impl Strace {
 
     /// Runs the program under strace(1), to this end.
     #[track_caller]
-    pub fn watch(self, scratch: &Scratch, arguments: &[&str], code: i32) -> Watched {
-        let finished = run(self.command(scratch, "run", &[], arguments));
+    pub fn watch(self, scratch: &Scratch, args: &[&str], code: i32) -> Watched {
+        let finished = run(self.command(scratch, "run", &[], args));
         assert_eq!(finished.code, Some(code), "{finished:#?}");
         Watched::new(scratch, "run", finished)
     }
@@ -110,80 +100,37 @@ pub struct Watched {
     pub sender: Process,
     /// Its child, if it has one.
     pub listener: Option<Process>,
-    path: PathBuf,
-    key: i32,
+    translator: Translator,
 }
 
 impl Watched {
     /// A run that strace(1) has logged under this name.
     pub fn new(scratch: &Scratch, name: &str, finished: Finished) -> Self {
-        let (mut parents, mut children) = (Vec::new(), Vec::new());
+        let (mut sender, mut listener) = (None, None);
         for file in fs::read_dir(scratch.dir()).unwrap().flatten() {
             let file_name = file.file_name().into_string().unwrap();
             let Some(pid) = file_name.strip_prefix(&format!("{name}.")) else { continue };
             let log = fs::read_to_string(file.path()).unwrap();
             // The next run of this name must not find it.
             fs::remove_file(file.path()).unwrap();
-            let is_parent = log.contains("execve(");
-            let processes = if is_parent { &mut parents } else { &mut children };
-            processes.push(Process::new(Pid::from_raw(pid.parse().unwrap()), &log));
+            let process = Process::new(Pid::from_raw(pid.parse().unwrap()), &log);
+            let role = if log.contains("execve(") { &mut sender } else { &mut listener };
+            assert!(role.replace(process).is_none(), "there are too many processes");
         }
-        assert!(children.len() <= 1, "there are too many processes");
-        let sender = parents.pop().expect("strace has seen the program");
-        let (path, key) = (scratch.path(), scratch.key());
-        Self { finished, sender, listener: children.pop(), path, key }
-    }
+        let sender = sender.expect("strace has seen the program");
 
-    /// Each process tells the calls that strace(1) has seen of it, in the same order and with the
-    /// same arguments and results, and no others. Returns those that are told.
-    #[track_caller]
-    pub fn assert_told_is_seen(&self) -> Vec<Call> {
-        let text = self.finished.text();
-        let listens_alone = self.listener.is_none() && text.contains("# Listening");
-        let parent = if listens_alone { "listener" } else { "sender" };
-        let child = self.listener.iter().map(|it| ("listener", it));
-        for (who, process) in iter::once((parent, &self.sender)).chain(child) {
-            let mut seen = self.translator().story(process);
-            let told = told_by(who, text, &seen);
-            if process.was_killed() && seen.len() == told.len() + 1 {
-                // Killed between the call and its record.
-                seen.pop();
-            }
-            for (index, (told, seen)) in told.iter().zip(&seen).enumerate() {
-                if let Some(told) = told {
-                    assert_eq!(told, &with_fields_of(told, seen), "call {index} of the {who}");
-                }
-            }
-            let counts = (told.len(), seen.len());
-            assert_eq!(counts.0, counts.1, "{who}: told {told:#?}, seen {seen:#?}");
-        }
-        told_calls(text)
-    }
-
-    /// What each process did, the parent first, with names for what differs from run to run, and
-    /// without what an explained run may do otherwise: printing, handing over its records, clocks,
-    /// memory.
-    pub fn outlines(&self) -> Vec<Vec<String>> {
-        let translator = self.translator();
-        let mut outlines = vec![translator.outlines(&self.sender)];
-        outlines.extend(self.listener.as_ref().map(|it| as_if_spun(translator.outlines(it))));
-        outlines
-    }
-
-    fn translator(&self) -> Translator {
-        let calls = told_calls(self.finished.text());
+        let calls = told_calls(finished.text());
         let is_pair = |call: &&Call| matches!(call.name(), "pipe" | "socketpair");
-        let [told, made] =
-            [&calls, &self.sender.calls].map(|it| it.iter().filter(is_pair).map(Call::ends));
-        let told: Vec<_> = told.collect();
+        let [told, made] = [&calls, &sender.calls]
+            .map(|it| it.iter().filter(is_pair).map(Call::ends).collect::<Vec<_>>());
         // The listener hands over its records through a pipe that is not told.
         let is_told = |pair: &[i32; 2]| calls.is_empty() || told.contains(pair);
-        let (pipes, records): (Vec<_>, Vec<_>) = made.partition(is_told);
+        let (pipes, records): (Vec<_>, Vec<_>) = made.into_iter().partition(is_told);
         assert!(records.len() <= 1, "these are not told: {records:?}");
 
-        let mut names: Vec<(String, String)> = vec![(self.sender.pid.to_string(), "SENDER".into())];
-        names.extend(self.listener.iter().map(|it| (it.pid.to_string(), "LISTENER".into())));
-        for call in &self.sender.calls {
+        let mut names: Vec<(String, String)> = vec![(sender.pid.to_string(), "SENDER".into())];
+        names.extend(listener.iter().map(|it| (it.pid.to_string(), "LISTENER".into())));
+        for call in &sender.calls {
             let (value, name) = match call.name() {
                 // (In a new IPC namespace it is a small number, and the same in each run.)
                 "shmget" if call.returned.len() > 3 => (call.returned.as_str(), "SEGMENT"),
@@ -196,21 +143,56 @@ impl Watched {
                 names.push((value.to_owned(), format!("{name} {}", names.len())));
             }
         }
-        Translator {
-            path: format!("\"{}\"", self.path.display()),
-            key: self.key,
-            records: records.concat(),
-            pipes: pipes.concat(),
-            names,
+        let path = format!("\"{}\"", scratch.path().display());
+        let (key, records, pipes) = (scratch.key(), records.concat(), pipes.concat());
+        let translator = Translator { path, key, records, pipes, names };
+        Self { finished, sender, listener, translator }
+    }
+
+    /// Each process tells the calls that strace(1) has seen of it, in the same order and with the
+    /// same arguments and results, and no others. Returns those that are told.
+    #[track_caller]
+    pub fn assert_told_is_seen(&self) -> Vec<Call> {
+        let text = self.finished.text();
+        let listens_alone = self.listener.is_none() && text.contains("# Listening");
+        let parent = (if listens_alone { "listener" } else { "sender" }, &self.sender);
+        let child = self.listener.iter().map(|it| ("listener", it));
+        for (who, process) in iter::once(parent).chain(child) {
+            let mut seen = self.translator.story(process);
+            let told = told_by(who, text, &seen);
+            if process.was_killed() && seen.len() == told.len() + 1 {
+                // Killed between the call and its record.
+                seen.pop();
+            }
+            for (index, (told, seen)) in told.iter().zip(&seen).enumerate() {
+                if let Some(told) = told {
+                    assert_eq!(told, &with_fields_of(told, seen), "call {index} of the {who}");
+                }
+            }
+            assert_eq!(told.len(), seen.len(), "{who}: told {told:#?}, seen {seen:#?}");
         }
+        told_calls(text)
+    }
+
+    /// What each process did, without what an explained run may do otherwise: printing, handing over
+    /// its records, clocks, memory. A run that fails kills its listener, wherever that is: so of that
+    /// it has nothing.
+    pub fn outline(&self) -> Vec<String> {
+        let mut outline = vec!["SENDER:".to_owned()];
+        outline.extend(self.translator.outlines(&self.sender));
+        if let Some(listener) = self.listener.as_ref().filter(|_| self.finished.code == Some(0)) {
+            outline.push("LISTENER:".to_owned());
+            outline.extend(as_if_spun(self.translator.outlines(listener)));
+        }
+        outline
     }
 }
 
 /// What strace(1) has seen of one process.
 pub struct Process {
     pub pid: Pid,
-    /// The calls that have returned, from the first one of the story on; and the signals that came,
-    /// but for the one of a child's end, as calls without a result.
+    /// The calls that have returned, from the first one of the story on; and, without a result, the
+    /// signals that came, but for SIGCHLD.
     pub calls: Vec<Call>,
 }
 
@@ -219,30 +201,27 @@ impl Process {
         let mut calls = Vec::new();
         let mut interrupted = None;
         for line in log.lines() {
-            let call = |words: String, returned: &str| Call {
-                who: pid.to_string(),
-                words,
-                returned: returned.to_owned(),
-            };
             if let Some(signal) = line.strip_prefix("--- ").filter(|it| it.starts_with("SIG")) {
                 let name = signal.split(' ').next().unwrap();
                 if name != "SIGCHLD" {
                     // It comes after the call that it has interrupted.
                     calls.extend(interrupted.take());
-                    calls.push(call(signal.replace(&format!("si_signo={name}, "), ""), ""));
+                    let words = signal.replace(&format!("si_signo={name}, "), "");
+                    calls.push(Call::new(pid, words, ""));
                 }
                 continue;
             }
-            // If it was killed meanwhile, a call has not returned. What follows the return from a
-            // handler is the call after the one that was interrupted.
+            // (If the process was killed meanwhile, a call has not returned.)
             let Some((words, returned)) = line.rsplit_once(" = ") else { continue };
             let (returned, _) = returned.split_once(" (").unwrap_or((returned, ""));
-            let words = in_story(words.trim_end());
+            let (kernel, arguments) = words.trim_end().split_once('(').unwrap();
+            let story = NAMES.iter().find(|(name, _)| *name == kernel);
+            let words = format!("{}({arguments}", story.map_or(kernel, |(_, story)| story));
             if returned.starts_with("? ERESTART") {
-                interrupted = Some(call(words, "-1 EINTR"));
+                interrupted = Some(Call::new(pid, words, "-1 EINTR"));
             } else if !returned.starts_with('?') && !words.starts_with("rt_sigreturn(") {
                 interrupted = None;
-                calls.push(call(words, returned));
+                calls.push(Call::new(pid, words, returned));
             }
         }
         // What comes before is the start-up of the program.
@@ -262,7 +241,7 @@ impl Process {
         self.calls.iter().filter(|call| call.name() == name).collect()
     }
 
-    /// The signals that came, but for the one of a child's end.
+    /// The signals that came, but for SIGCHLD.
     pub fn signals(&self) -> Vec<&str> {
         let words = self.calls.iter().map(|call| call.words.as_str());
         words.filter(|words| words.starts_with("SIG")).collect()
@@ -271,13 +250,6 @@ impl Process {
     fn was_killed(&self) -> bool {
         !self.calls.iter().any(|call| matches!(call.name(), "shmdt" | "recv"))
     }
-}
-
-/// A call under the name that it has in the story.
-fn in_story(words: &str) -> String {
-    let Some((name, arguments)) = words.split_once('(') else { return words.to_owned() };
-    let story = NAMES.iter().find(|(kernel, _)| *kernel == name);
-    format!("{}({arguments}", story.map_or(name, |(_, story)| story))
 }
 
 /// What must be known of a run to understand its calls.
@@ -313,12 +285,10 @@ impl Translator {
         let Call { words, returned, .. } = call;
         let told = match call.name() {
             _ if words.starts_with("SIG") => return Some(words.clone()),
-            "shmat" | "shmdt" | "kill" | "flock" | "socketpair" => words.clone(),
-            "send" if words.ends_with(", 1024, 0, NULL, 0)") => {
-                format!("send({}, …, 1024, 0)", between(words, "(", ", ")?)
-            }
-            "recv" if words.ends_with(", 1024, MSG_WAITALL, NULL, NULL)") => {
-                format!("recv({}, …, 1024, MSG_WAITALL)", between(words, "(", ", ")?)
+            "send" | "recv" => {
+                let (start, rest) = (words.split_once(", ")?.0, words.rsplit_once('"')?.1);
+                let rest = rest.strip_suffix(", NULL, 0)").or(rest.strip_suffix(", NULL, NULL)"))?;
+                format!("{start}, …{rest})")
             }
             "poll" if words.contains("events=POLLIN}") => words.clone(),
             "shmget" => {
@@ -329,15 +299,12 @@ impl Translator {
             "shmctl" if call.is_status() => {
                 let (start, _) = words.split_once("IPC_STAT, ")?;
                 let fields = ["shm_segsz", "shm_cpid", "shm_lpid", "shm_nattch"];
-                match returned.as_str() {
-                    "0" => {
-                        let fields = fields.map(|label| format!("{label}={}, ", call.field(label)));
-                        format!("{start}IPC_STAT, {{{}…}})", fields.concat())
-                    }
-                    _ => format!("{start}IPC_STAT, …)"),
-                }
+                let field = |label| format!("{label}={}, ", call.field(label));
+                let fields = (returned == "0").then(|| fields.map(field).concat());
+                let status = fields.map_or("…".to_owned(), |fields| format!("{{{fields}…}}"));
+                format!("{start}IPC_STAT, {status})")
             }
-            "shmctl" => words.clone(),
+            "shmat" | "shmdt" | "shmctl" | "kill" | "flock" | "socketpair" => words.clone(),
             "waitpid" => words.replace(", 0, NULL)", ", 0)"),
             "open" if words.contains(&self.path) => {
                 words.replace("AT_FDCWD, ", "").replace(&self.path, "PATH")
@@ -350,11 +317,8 @@ impl Translator {
             "pipe" if !self.records.contains(&call.ends()[0]) => format!("pipe({:?})", call.ends()),
             // One byte through a pipe: ready, or the end of the pipe.
             "read" | "write" if words.ends_with(", 1)") => {
-                let descriptor = descriptor(call).filter(|it| self.pipes.contains(it))?;
-                match call.name() {
-                    "read" => words.clone(),
-                    _ => format!("write({descriptor}, …, 1)"),
-                }
+                let fd = descriptor(call).filter(|it| self.pipes.contains(it))?;
+                if call.name() == "read" { words.clone() } else { format!("write({fd}, …, 1)") }
             }
             "sigprocmask" => {
                 let (start, _) = words.split_once("],")?;
@@ -398,14 +362,13 @@ impl Translator {
 
     /// Whether an explained run may make this call more often, or less often, than a plain one.
     fn is_free(&self, call: &Call) -> bool {
-        let of_one = descriptor(call);
+        let is_record = |fd: i32| self.records.contains(&fd);
         match call.name() {
-            "pipe" => self.records.contains(&call.ends()[0]),
+            "pipe" => is_record(call.ends()[0]),
             "brk" | "mmap" | "munmap" | "mremap" | "madvise" | "mprotect" => true,
             "clock_gettime" | "gettimeofday" | "getrusage" => true,
-            // It prints.
-            "write" if of_one == Some(1) => true,
-            _ => of_one.is_some_and(|fd| self.records.contains(&fd)),
+            // It prints, or hands over.
+            name => descriptor(call).is_some_and(|fd| is_record(fd) || (name, fd) == ("write", 1)),
         }
     }
 
@@ -413,9 +376,8 @@ impl Translator {
     fn outline(&self, call: &Call) -> String {
         let mut returned = call.returned.as_str();
         // Some PIDs are also sizes.
-        let sizes = [("(512 ", "(SMALL "), ("(1024 ", "(SIZE "), (", 1024,", ", SIZE,")];
-        let words =
-            sizes.iter().fold(call.words.clone(), |it, (size, name)| it.replace(size, name));
+        let words = call.words.replace("(512 ", "(SMALL ");
+        let words = words.replace("(1024 ", "(SIZE ").replace(", 1024,", ", SIZE,");
         let until = |mark: &str| words.split(mark).next().unwrap().to_owned();
         let words = match call.name() {
             // The times in them differ, and the timeout that is left.
@@ -467,12 +429,9 @@ impl Translator {
 
 /// What a listener did, as if it had spun until its parent's signal came. It may have had to sleep.
 fn as_if_spun(mut listened: Vec<String>) -> Vec<String> {
-    let [unblocks, blocks, sleeps] = [
-        "sigprocmask(SIG_UNBLOCK, [USR1]) = 0",
-        "sigprocmask(SIG_BLOCK, [USR1]) = 0",
-        "pselect = -1 EINTR",
-    ];
-    if let Some(at) = listened.windows(2).position(|calls| calls == [blocks, sleeps]) {
+    let unblocks = "sigprocmask(SIG_UNBLOCK, [USR1]) = 0";
+    let blocks = "sigprocmask(SIG_BLOCK, [USR1]) = 0";
+    if let Some(at) = listened.windows(2).position(|it| it == [blocks, "pselect = -1 EINTR"]) {
         listened.remove(at + 1);
         listened.swap(at, at + 1);
     }
@@ -484,7 +443,7 @@ fn as_if_spun(mut listened: Vec<String>) -> Vec<String> {
     listened
 }
 
-/// What one process tells, call by call. A call that is counted but not told is `None`.
+/// The calls that one process tells. One that is counted but not told is `None`.
 fn told_by(who: &str, text: &str, seen: &[String]) -> Vec<Option<String>> {
     // In the runs that are watched, only one process looks again: the sender, or a listener alone.
     let looks_again = if text.contains("    sender    ") { "sender" } else { "listener" };
@@ -497,7 +456,7 @@ fn told_by(who: &str, text: &str, seen: &[String]) -> Vec<Option<String>> {
                 calls.resize(calls.len() + call.times() - 1, None);
                 calls.push(Some(without_cause(&call)));
             }
-            Told::Signal { who: it, words } if it == who => calls.push(Some(words)),
+            Told::Signal(signal) if signal.who == who => calls.push(Some(signal.words)),
             _ => {}
         }
     }
@@ -506,8 +465,8 @@ fn told_by(who: &str, text: &str, seen: &[String]) -> Vec<Option<String>> {
         let missing = seen.len().checked_sub(calls.len()).expect("more is told");
         assert_eq!(missing % times, 0, "{who}: {seen:#?}");
         let each = missing / times;
-        let names = |calls: &[String]| -> Vec<String> {
-            calls.iter().map(|it| it.split('(').next().unwrap().to_owned()).collect()
+        let names = |calls: &[String]| {
+            calls.iter().map(|it| it.split('(').next().unwrap().to_owned()).collect::<Vec<_>>()
         };
         for look in seen[at..at + missing].chunks(each) {
             assert_eq!(names(look), names(&seen[at - each..at]), "{who}: {seen:#?}");
@@ -551,12 +510,12 @@ fn one_for_each_handler(seen: &[String]) -> Vec<String> {
 
 /// What was seen, with the fields of a status that are told: `{shm_cpid=4547, shm_nattch=1, …}`.
 fn with_fields_of(told: &str, seen: &str) -> String {
-    let status = |call: &str| Some(call.split_once("IPC_STAT, {")?.1.to_owned());
+    let status = |call| between(call, "IPC_STAT, {", "}");
     let (Some(told), Some(fields)) = (status(told), status(seen)) else { return seen.to_owned() };
     let told: Vec<&str> = told.split(", ").collect();
     assert_eq!(told.len(), 3, "{told:?}");
     let of_told = fields.split(", ").filter(|field| told.contains(field));
-    seen.replace(&fields, &of_told.collect::<Vec<_>>().join(", "))
+    seen.replace(fields, &Vec::from_iter(of_told).join(", "))
 }
 
 /// A list of signals as it is told: of many, the first three.
@@ -621,11 +580,9 @@ openat(AT_FDCWD, "/tmp/it", O_RDONLY|O_CLOEXEC) = 3
     told: open(PATH, O_RDONLY|O_CLOEXEC) = 3
     outline: open(AT_FDCWD, "/tmp/it", O_RDONLY|O_CLOEXEC) = 3
 newfstatat(AT_FDCWD, "/tmp/it", {st_dev=makedev(0, 1), st_ino=772}, 0) = 0
-    told: ftok(PATH, 1) = 0x01020304
-    outline: stat(AT_FDCWD, "/tmp/it",  = 0
+    told: ftok(PATH, 1) = 0x01020304  outline: stat(AT_FDCWD, "/tmp/it",  = 0
 shmget(0x1020304, 1024, 000)            = 1234
-    told: shmget(0x01020304, 1024, 0) = 1234
-    outline: shmget(0x1020304, SIZE, 000) = SEGMENT
+    told: shmget(0x01020304, 1024, 0) = 1234  outline: shmget(0x1020304, SIZE, 000) = SEGMENT
 shmctl(1234, IPC_STAT, {shm_perm={cuid=9}, shm_segsz=8, shm_cpid=77, shm_lpid=0, shm_nattch=2, …}) = 0
     told: shmctl(1234, IPC_STAT, {shm_segsz=8, shm_cpid=77, shm_lpid=0, shm_nattch=2, …}) = 0
     outline: shmctl(SEGMENT, IPC_STAT, ["shm_cpid=SENDER", "shm_lpid=0", "shm_nattch=2"] = 0
@@ -636,32 +593,23 @@ rt_sigaction(SIGUSR1, {sa_handler=0x55e812340000, sa_mask=[], sa_flags=SA_RESTOR
     told: sigaction(SIGUSR1, {sa_handler=0x55e812340000, …}, …) = 0
     outline: sigaction(SIGUSR1, {sa_handler=ADDRESS = 0
 rt_sigaction(SIGUSR1, NULL, {sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}, 8) = 0
-    told: nothing
-    outline: sigaction(SIGUSR1, NULL, {sa_handler=SIG_DFL = 0
+    told: nothing  outline: sigaction(SIGUSR1, NULL, {sa_handler=SIG_DFL = 0
 clone(child_stack=NULL, flags=CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7f1234567000) = 78
-    told: fork() = 78
-    outline: fork = LISTENER
+    told: fork() = 78  outline: fork = LISTENER
 pipe2([3, 4], O_CLOEXEC)                = 0
-    told: nothing
-    outline: pipe = 0
+    told: nothing  outline: pipe = 0
 pipe2([5, 6], O_CLOEXEC)                = 0
-    told: pipe([5, 6]) = 0
-    outline: pipe = 0
+    told: pipe([5, 6]) = 0  outline: pipe = 0
 write(6, "!", 1)                        = 1
-    told: write(6, …, 1) = 1
-    outline: write(PIPE 1, "!", 1) = 1
+    told: write(6, …, 1) = 1  outline: write(PIPE 1, "!", 1) = 1
 write(4, "!", 1)                        = 1
-    told: nothing
-    outline: write(4, "!", 1) = 1
+    told: nothing  outline: write(4, "!", 1) = 1
 write(2, "PID 77\n", 7)                 = 7
-    told: nothing
-    outline: write(2, "PID SENDER\n" = LENGTH
+    told: nothing  outline: write(2, "PID SENDER\n" = LENGTH
 poll([{fd=5, events=POLLIN}], 1, 5000)  = 1 ([{fd=5, revents=POLLIN}])
-    told: poll([{fd=5, events=POLLIN}], 1, 5000) = 1
-    outline: poll([{fd=PIPE 0, events=POLLIN = 1
+    told: poll([{fd=5, events=POLLIN}], 1, 5000) = 1  outline: poll([{fd=PIPE 0, events=POLLIN = 1
 pselect6(0, NULL, NULL, NULL, {tv_sec=1, tv_nsec=0}, {sigmask=[], sigsetsize=8}) = 0 (Timeout)
-    told: pselect(0, [], NULL, NULL, {tv_sec=1, tv_nsec=0}, []) = 0
-    outline: pselect = 0
+    told: pselect(0, [], NULL, NULL, {tv_sec=1, tv_nsec=0}, []) = 0  outline: pselect = 0
 clock_nanosleep(CLOCK_REALTIME, 0, {tv_sec=0, tv_nsec=10000000}, NULL) = 0
     told: nanosleep({tv_sec=0, tv_nsec=10000000}, …) = 0
     outline: nanosleep(CLOCK_REALTIME, 0, {tv_sec=0, tv_nsec=10000000}, NULL) = 0
@@ -669,8 +617,7 @@ wait4(78, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = 78
     told: waitpid(78, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0) = 78
     outline: waitpid(LISTENER, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = LISTENER
 sendto(5, "\1\0 and more", 1024, 0, NULL, 0) = 1024
-    told: send(5, …, 1024, 0) = 1024
-    outline: send(, SIZE, 0, NULL, 0) = 1024
+    told: send(5, …, 1024, 0) = 1024  outline: send(, SIZE, 0, NULL, 0) = 1024
 recvfrom(6, "\1\0 and more", 1024, MSG_WAITALL, NULL, NULL) = 1024
     told: recv(6, …, 1024, MSG_WAITALL) = 1024
     outline: recv(, SIZE, MSG_WAITALL, NULL, NULL) = 1024
@@ -687,15 +634,13 @@ fn a_call_is_told_and_outlined_in_the_words_of_the_story() {
             .map(|(number, name)| (number.into(), name.into()))
             .into(),
     };
-    let lines: Vec<&str> = TRANSLATIONS.trim().lines().map(str::trim).collect();
-    for case in lines.chunks(3) {
+    for case in TRANSLATIONS.trim().replace("\n    ", "  ").lines() {
+        let (line, expected) = case.split_once("  told: ").unwrap();
         // A log is read from the first sigprocmask on.
-        let log = format!("rt_sigprocmask(SIG_BLOCK, [], [], 8) = 0\n{}", case[0]);
+        let log = format!("rt_sigprocmask(SIG_BLOCK, [], [], 8) = 0\n{line}");
         let call = &Process::new(Pid::this(), &log).calls[1];
         let told = translator.told(call).unwrap_or_else(|| "nothing".to_owned());
-        assert_eq!(format!("told: {told}"), case[1], "{}", case[0]);
-        let outline = translator.outline(call);
-        assert_eq!(format!("outline: {outline}"), case[2], "{}", case[0]);
+        assert_eq!(format!("{told}  outline: {}", translator.outline(call)), expected, "{line}");
     }
 }
 

@@ -9,35 +9,28 @@ pub fn is_explanation(line: &str) -> bool {
 
 /// The lines of the transcript, with their colours.
 pub fn without_explanations(text: &str) -> String {
-    let lines = text.split_inclusive('\n');
-    lines.filter(|line| !is_explanation(line)).collect()
+    text.split_inclusive('\n').filter(|line| !is_explanation(line)).collect()
 }
 
 /// The explanations, line by line, without their colours.
 pub fn explanations(text: &str) -> Vec<String> {
-    let lines = text.lines().filter(|line| is_explanation(line));
-    lines.map(plain).collect()
+    text.lines().filter(|line| is_explanation(line)).map(plain).collect()
 }
 
 /// What the last stop of `--step` suggests: each command, and what it is said to show.
 #[track_caller]
 pub fn suggestions(text: &str) -> Vec<(String, String)> {
-    let text = text.replace('\r', "");
+    let text = text.replace('\r', "").replace("[Enter goes on]", "");
     let (_, stop) = text.rsplit_once("[next: ").expect("a stop");
-    let (_, lines) = stop.split_once("]\n").unwrap();
-    let mut suggestions: Vec<(String, String)> = Vec::new();
-    for line in lines.lines().map(str::trim).filter(|line| *line != "[Enter goes on]") {
-        if let Some(command) = line.strip_prefix("$ ") {
-            suggestions.push((command.to_owned(), String::new()));
-        } else if let Some((_, shows)) = suggestions.last_mut() {
-            shows.push_str(if shows.is_empty() { "" } else { " " });
-            shows.push_str(line);
-        }
-    }
-    suggestions
+    let suggestion = |lines: &str| {
+        let (command, shows) = lines.split_once('\n').unwrap();
+        (command.to_owned(), Vec::from_iter(shows.split_whitespace()).join(" "))
+    };
+    stop.split("\n      $ ").skip(1).map(suggestion).collect()
 }
 
-/// A system call, as it is told or as strace(1) has seen it: `words = returned`.
+/// A system call, as it is told or as strace(1) has seen it: `words = returned`. Or a signal that
+/// came, or something else that a process did: then nothing has returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// "sender" or "listener".
@@ -47,6 +40,10 @@ pub struct Call {
 }
 
 impl Call {
+    pub fn new(who: impl ToString, words: impl Into<String>, returned: &str) -> Self {
+        Self { who: who.to_string(), words: words.into(), returned: returned.to_owned() }
+    }
+
     pub fn name(&self) -> &str {
         self.words.split('(').next().unwrap()
     }
@@ -71,8 +68,8 @@ impl Call {
     #[track_caller]
     pub fn ends(&self) -> [i32; 2] {
         let (_, ends) = self.words.split_once('[').unwrap();
-        let (read, write) = ends.split_once(']').unwrap().0.split_once(", ").unwrap();
-        [read, write].map(|it| it.parse().unwrap())
+        let ends = ends.split_once(']').unwrap().0.split_once(", ").unwrap();
+        [ends.0, ends.1].map(|it| it.parse().unwrap())
     }
 
     /// Whether it asks for a segment's status.
@@ -89,43 +86,32 @@ pub enum Told {
     Call(Call),
     /// So many more looks came to the same end as the one before.
     Looks(usize),
-    /// A signal that came, as it is told: `SIGUSR1 {si_code=SI_USER, …} ---`.
-    Signal {
-        who: String,
-        words: String,
-    },
+    /// `SIGUSR1 {si_code=SI_USER, …} ---`.
+    Signal(Call),
     /// What a process did without a system call.
-    Done {
-        who: String,
-        words: String,
-    },
+    Done(Call),
     /// What there is to learn.
     Words(String),
 }
 
 /// Everything that is told up to the timeline, in order; what was broken into lines is whole again.
 pub fn told(text: &str) -> Vec<Told> {
-    let lines = whole_lines(text).into_iter();
-    lines.map(|(mark, words)| read(mark, words)).collect()
+    whole_lines(text).into_iter().map(|(mark, words)| read(mark, words)).collect()
 }
 
 /// The lines up to the timeline, each with the mark that it begins with, if it has one.
 fn whole_lines(text: &str) -> Vec<(&'static str, String)> {
     let mut told: Vec<(&str, String)> = Vec::new();
-    let text = plain(text);
-    let lines = text.lines();
-    for line in lines.take_while(|line| !line.starts_with("    The run,")) {
+    for line in plain(text).lines().take_while(|line| !line.starts_with("    The run,")) {
         let mark = ["    sender    ", "    listener  ", "    * "];
         let mark = mark.into_iter().find(|mark| line.starts_with(mark));
-        match (mark, told.last_mut()) {
+        let is_open = |it: &&mut (&str, String)| {
+            !it.0.is_empty() && line.starts_with(&" ".repeat(it.0.len()))
+        };
+        match (mark, told.last_mut().filter(is_open)) {
             (Some(mark), _) => told.push((mark, line[mark.len()..].to_owned())),
-            (None, Some((mark, whole)))
-                if mark.len() > 4 && line.starts_with(&" ".repeat(mark.len())) =>
-            {
-                *whole += " ";
-                *whole += &line[mark.len()..];
-            }
-            _ => told.push(("", line.to_owned())),
+            (None, Some((mark, whole))) => *whole += &format!(" {}", &line[mark.len()..]),
+            (None, None) => told.push(("", line.to_owned())),
         }
     }
     told
@@ -140,17 +126,12 @@ fn read(mark: &str, words: String) -> Told {
         let count = count.and_then(|count| count.strip_suffix('.')?.parse().ok());
         return count.map_or(Told::Words(words), Told::Looks);
     }
+    let who = mark.trim();
     let (words, _) = without_page(&words);
-    if let Some(signal) = words.strip_prefix("--- ") {
-        return Told::Signal { who: mark.trim().to_owned(), words: signal.to_owned() };
-    }
-    match words.rsplit_once(" = ") {
-        Some((call, returned)) => Told::Call(Call {
-            who: mark.trim().to_owned(),
-            words: call.to_owned(),
-            returned: returned.to_owned(),
-        }),
-        None => Told::Done { who: mark.trim().to_owned(), words: words.to_owned() },
+    match (words.strip_prefix("--- "), words.rsplit_once(" = ")) {
+        (Some(signal), _) => Told::Signal(Call::new(who, signal, "")),
+        (None, Some((words, returned))) => Told::Call(Call::new(who, words, returned)),
+        (None, None) => Told::Done(Call::new(who, words, "")),
     }
 }
 
@@ -161,10 +142,8 @@ fn story(text: &str) -> Vec<String> {
         Told::Line(line) => Some(line),
         Told::Call(call) if call.who == "listener" && WAIT.contains(&call.name()) => None,
         Told::Call(Call { who, words, returned }) => Some(format!("{who} {words} = {returned}")),
-        Told::Signal { who, words } => Some(format!("{who} {words}")),
-        Told::Done { who, words } => {
-            words.starts_with("(copied ").then(|| format!("{who} {words}"))
-        }
+        Told::Done(it) if !it.words.starts_with("(copied ") => None,
+        Told::Signal(it) | Told::Done(it) => Some(format!("{} {}", it.who, it.words)),
         Told::Looks(times) => Some(format!("* {times} times more")),
         Told::Words(words) => Some(words).filter(|it| it.starts_with("A signal, but no ")),
     };
@@ -174,8 +153,7 @@ fn story(text: &str) -> Vec<String> {
     if let (Some(fork), Some(poll)) = (at("sender fork("), at("sender poll(")) {
         story[fork..poll].sort_by_key(|it| !it.starts_with("sender "));
     }
-    let events = events(text).into_iter();
-    let events = events.filter(|it| !it.2.starts_with("spins "));
+    let events = events(text).into_iter().filter(|it| !it.2.starts_with("spins "));
     story.extend(events.map(|(_, who, what, crosses)| format!("{who} {what}|{crosses}")));
     story
 }
@@ -201,7 +179,7 @@ pub fn assert_story(text: &str, sender: Pid, scratch: &Scratch, inserted: &[(&st
     for address in [from, to, stores, cleans_up] {
         assert!(address.starts_with("0x"), "{address}");
     }
-    let whole = format!(
+    let mut whole = format!(
         r#"# Message size is: 12
 sender sigprocmask(SIG_SETMASK, [USR1], …) = 0
 sender sigaction(SIGCHLD, {{sa_handler=SIG_DFL, …}}, …) = 0
@@ -264,28 +242,22 @@ sender waitpid() = {listener}|<- exit status 0
 sender removes the segment|
 "#
     );
-    let insert = |whole: String, (before, inserted): &(&str, &str)| {
-        whole.replacen(before, &format!("{inserted}{before}"), 1)
-    };
-    let whole = inserted.iter().fold(whole, insert);
-    let told = story(text);
-    for (told, expected) in told.iter().zip(whole.lines()) {
-        assert_eq!(told, expected, "{text}");
+    for (before, inserted) in inserted {
+        whole = whole.replacen(before, &format!("{inserted}{before}"), 1);
     }
-    assert_eq!(told.len(), whole.lines().count(), "{text}");
+    assert_same(&story(text), &whole.lines().collect::<Vec<_>>(), text);
 }
 
 /// What a listener waits with.
 pub const WAIT: [&str; 2] = ["sigprocmask", "pselect"];
 
 /// What is told of a call, and its manual page if it is named there.
-pub fn without_page(words: &str) -> (&str, Option<&str>) {
-    match words.rsplit_once(' ') {
-        Some((call, page)) if page.ends_with("(2)") || page.ends_with("(3)") => {
-            (call.trim_end(), Some(page))
-        }
-        Some((call, "signal(7)")) => (call.trim_end(), Some("signal(7)")),
-        _ => (words, None),
+fn without_page(words: &str) -> (&str, Option<&str>) {
+    let is_page =
+        |page: &str| page.ends_with("(2)") || page.ends_with("(3)") || page == "signal(7)";
+    match words.rsplit_once(' ').filter(|(_, page)| is_page(page)) {
+        Some((call, page)) => (call.trim_end(), Some(page)),
+        None => (words, None),
     }
 }
 
@@ -302,31 +274,26 @@ pub struct Paged {
 
 /// What the processes have done, in the order in which it is told.
 pub fn told_pages(text: &str) -> Vec<Paged> {
-    let lines = whole_lines(text).into_iter();
-    let lines = lines.filter(|(mark, _)| ["sender", "listener"].contains(&mark.trim()));
     let paged = |(mark, words): (&str, String)| {
         let (words, named) = without_page(&words);
         let page = match words.split('(').next().unwrap() {
-            // Two processes return from fork, but only one has called it.
-            _ if words == "fork() = 0" => None,
-            // What was done without a call.
-            "" => None,
+            // Two processes return from fork, but only one has called it. And some of what was done
+            // was no call.
+            name if name.is_empty() || words == "fork() = 0" => None,
             name if name.starts_with("--- ") => Some("signal(7)".to_owned()),
             "ftok" => Some("ftok(3)".to_owned()),
             name => Some(format!("{name}(2)")),
         };
         Paged { who: mark.trim().to_owned(), page, named: named.map(str::to_owned) }
     };
-    lines.map(paged).collect()
+    let lines = whole_lines(text).into_iter();
+    lines.filter(|(mark, _)| !matches!(mark.trim(), "" | "*")).map(paged).collect()
 }
 
 /// The calls that are told, in order.
 pub fn told_calls(text: &str) -> Vec<Call> {
-    let told = told(text).into_iter();
-    let call = |it| {
-        if let Told::Call(call) = it { Some(call) } else { None }
-    };
-    told.filter_map(call).collect()
+    let call = |it| if let Told::Call(call) = it { Some(call) } else { None };
+    told(text).into_iter().filter_map(call).collect()
 }
 
 /// The calls with this name, of which there are so many.
@@ -354,11 +321,10 @@ pub fn bytes_pictured(text: &str) -> (Vec<(String, usize, String)>, Vec<u8>) {
     for row in rows.take_while(is_row) {
         let row = format!("{row:<80}");
         assert!(row.is_ascii() && row.len() == 80, "{row:?}");
-        let (name, at, hexadecimal, shown) = (&row[4..12], &row[12..15], &row[16..64], &row[64..]);
-        let at = number(at);
+        let (name, at, shown) = (row[4..12].trim(), number(&row[12..15]), &row[64..]);
         assert_eq!(at, bytes.len(), "{row:?} is where it says");
-        if !name.trim().is_empty() {
-            fields.push((name.trim().to_owned(), at, String::new()));
+        if !name.is_empty() {
+            fields.push((name.to_owned(), at, String::new()));
         }
         let (name, _, text) = fields.last_mut().expect("the first row has a name");
         if let Some(zeros) = row[16..].strip_prefix("00 ... ") {
@@ -367,17 +333,13 @@ pub fn bytes_pictured(text: &str) -> (Vec<(String, usize, String)>, Vec<u8>) {
             assert_eq!(number(last.trim()), bytes.len() - 1, "{row:?}");
             continue;
         }
-        bytes.extend(hexadecimal.split_whitespace().map(|digits| number(digits) as u8));
+        bytes.extend(row[16..64].split_whitespace().map(|digits| number(digits) as u8));
         let count = bytes.len() - at;
-        if count == 0 {
-            assert_eq!(shown.trim(), "(empty)", "{row:?}");
-            continue;
-        }
         assert!(count <= 16, "{row:?}");
         // A text may end in spaces, which are there but cannot be seen; it is as long as its bytes.
         let end = if name == "text" { count } else { shown.trim_end().len() };
         *text += &shown[..end];
-        assert_eq!(shown[end..].trim(), "", "{row:?}");
+        assert_eq!(shown[end..].trim(), if count == 0 { "(empty)" } else { "" }, "{row:?}");
     }
     (fields, bytes)
 }
@@ -398,20 +360,15 @@ pub fn timeline(text: &str) -> Vec<Row> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with("    The run,"));
     let title = lines.next().expect("there is a timeline");
     assert!(title.contains("microseconds"), "{title}");
-    lines
-        .map(|line| {
-            let row = format!("{line:<80}");
-            assert!(row.is_ascii() && row.len() == 80, "{row:?}");
-            assert!(!row.contains("microseconds"), "{row:?}");
-            let column = |from, to| row[from..to].trim().to_owned();
-            Row {
-                time: column(4, 12),
-                left: column(14, 36),
-                middle: column(36, 58),
-                right: column(58, 80),
-            }
-        })
-        .collect()
+    let row = |line| {
+        let row = format!("{line:<80}");
+        assert!(row.is_ascii() && row.len() == 80, "{row:?}");
+        assert!(!row.contains("microseconds"), "{row:?}");
+        let columns = [4..12, 14..36, 36..58, 58..80];
+        let [time, left, middle, right] = columns.map(|at| row[at].trim().to_owned());
+        Row { time, left, middle, right }
+    };
+    lines.map(row).collect()
 }
 
 /// The events of a timeline: the time in microseconds, who, what, and what crosses (`fork ->`).
