@@ -715,6 +715,20 @@ fn a_run_that_fails_is_told_as_far_as_it_came_and_then_names_the_error() {
 }
 
 #[test]
+fn that_a_sender_looks_whether_the_listener_can_still_find_its_message_is_not_told() {
+    let scratch = Scratch::new();
+    let listener = scratch.listen(&[]);
+    listener.stop();
+    let sender = Program::start(scratch.sender(listener.pid(), &["--explain"], HELLO));
+    wait_until("it waits", || is_pending(listener.pid()));
+    // So it is that look that ends the run.
+    fs::remove_file(scratch.path()).unwrap();
+    let finished = sender.finish();
+    finished.assert_failed_with(&["nobody finds segment"]);
+    named(&told_calls(finished.text()), "ftok", 1);
+}
+
+#[test]
 fn a_listener_stopped_or_killed_at_any_step_ends_the_run_which_is_told_as_far_as_it_came() {
     let whole = listener_names(&explain(&Scratch::new(), "never", HELLO));
     // Stopped at the entry of a call, it still makes the call: so every other step is enough. It is
