@@ -815,8 +815,8 @@ fn a_run_that_is_interrupted_tells_nothing() {
 
 #[test]
 fn if_the_pipe_of_records_is_full_the_run_goes_on_and_says_how_many_or_that_some_are_missing() {
-    // A page has room for what the listener hands over before this message, but not for the message,
-    // which is shown in 3000 letters: so there is room for the number. If the pipe is full when the
+    // A page has room for what the listener hands over before this message, but not for the 3000
+    // letters in which it is shown: so there is room for the number. If the pipe is full when the
     // listener looks for the segment, there is no room even for that.
     let long = "\x1b".repeat(750);
     for (message, point, has_room) in [

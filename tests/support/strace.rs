@@ -4,7 +4,7 @@
 use super::told::*;
 use super::*;
 
-/// The calls that have another name in the kernel, here or on another machine: that, and the story's.
+/// The calls that have another name in the kernel of some machine: that one, and the story's.
 const NAMES: [(&str, &str); 13] = [
     ("clock_nanosleep", "nanosleep"),
     ("clone", "fork"),
@@ -174,9 +174,9 @@ impl Watched {
         told_calls(text)
     }
 
-    /// What each process did, without what an explained run may do otherwise: printing, handing over
-    /// its records, clocks, memory. A run that fails kills its listener, wherever that is: so of that
-    /// it has nothing.
+    /// What each process did, without what an explained run may do otherwise: print, hand over
+    /// records, read clocks, take memory. A run that fails kills its listener, wherever that is: so
+    /// that one is left out.
     pub fn outline(&self) -> Vec<String> {
         let mut outline = vec!["SENDER:".to_owned()];
         outline.extend(self.translator.outlines(&self.sender));
