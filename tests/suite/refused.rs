@@ -2,112 +2,106 @@
 
 use std::os::unix::fs::{chown, symlink};
 
+use nix::errno::Errno::{EACCES, ENOSYS, EPERM};
+
 use crate::support::refusal::{Refusal, SYS_POLL, confine, refuse};
 use crate::support::*;
 
 const HELLO: &str = "Hello, world";
 
-/// What the error calls the refused call, what a policy answers it with, and how it is refused.
-type Row = (&'static str, Errno, Refusal);
+/// Calls that a policy refuses: each with what the error names it, and how it is refused.
+type Calls = Vec<(&'static str, Refusal)>;
 
-/// Calls that every sender makes. (Nearly all are told from those of the dynamic linker and the
+fn any(call: libc::c_long) -> Refusal {
+    Refusal::of(call, EPERM)
+}
+
+/// Those that every sender makes. (Nearly all are told from those of the dynamic linker and the
 /// standard library, which could not start without, by an argument.)
-fn senders_calls() -> Vec<Row> {
-    with_each_answer(|errno| {
-        let any = |call| Refusal::of(call, errno);
-        [
-            ("open(", Refusal::open(errno)),
-            ("flock(", any(libc::SYS_flock)),
-            ("ftok(", any(libc::SYS_newfstatat).if_is(3, 0)),
-            ("sigprocmask(", any(libc::SYS_rt_sigprocmask).if_is(0, libc::SIG_SETMASK)),
-            ("sigaction(SIGCHLD", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGCHLD)),
-            ("sigaction([", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGTERM)),
-            ("shmget(", any(libc::SYS_shmget)),
-            ("shmat(", any(libc::SYS_shmat)),
-            ("IPC_STAT", Refusal::shmctl(libc::IPC_STAT, errno)),
-            ("IPC_RMID", Refusal::shmctl(libc::IPC_RMID, errno)),
-            ("kill(", any(libc::SYS_kill)),
-            ("kill(", any(libc::SYS_kill).if_is(1, libc::SIGUSR1)),
-            ("write(1, ", any(libc::SYS_write).if_is(0, 1)),
-        ]
-    })
+fn senders_calls() -> Calls {
+    vec![
+        ("open(", Refusal::open(EPERM)),
+        ("flock(", any(libc::SYS_flock)),
+        ("ftok(", any(libc::SYS_newfstatat).if_is(3, 0)),
+        ("sigprocmask(", any(libc::SYS_rt_sigprocmask).if_is(0, libc::SIG_SETMASK)),
+        ("sigaction(SIGCHLD", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGCHLD)),
+        ("sigaction([", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGTERM)),
+        ("shmget(", any(libc::SYS_shmget)),
+        ("shmat(", any(libc::SYS_shmat)),
+        ("IPC_STAT", Refusal::shmctl(libc::IPC_STAT, EPERM)),
+        ("IPC_RMID", Refusal::shmctl(libc::IPC_RMID, EPERM)),
+        ("kill(", any(libc::SYS_kill)),
+        ("kill(", any(libc::SYS_kill).if_is(1, libc::SIGUSR1)),
+        ("write(1, ", any(libc::SYS_write).if_is(0, 1)),
+    ]
 }
 
-/// Calls that only two connected processes make. poll(2) is that of one descriptor, and read(2) and
+/// Those that only two connected processes make. poll(2) is that of one descriptor, and read(2) and
 /// write(2) those of one byte.
-fn demos_calls() -> Vec<Row> {
-    with_each_answer(|errno| {
-        let any = |call| Refusal::of(call, errno);
-        [
-            ("pipe(", any(libc::SYS_pipe2)),
-            ("fork(", any(libc::SYS_clone)),
-            ("sigaction(SIGUSR1", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGUSR1)),
-            ("write(", any(libc::SYS_write).if_is(2, 1)),
-            ("read(", any(libc::SYS_read).if_is(2, 1)),
-            ("poll(", any(SYS_POLL).if_is(1, 1)),
-            ("pselect(", any(libc::SYS_pselect6)),
-            ("SHM_RDONLY", Refusal::read_only_shmat(errno)),
-            ("waitpid(", any(libc::SYS_wait4)),
-        ]
-    })
-}
-
-fn with_each_answer<const N: usize>(
-    calls: impl Fn(Errno) -> [(&'static str, Refusal); N],
-) -> Vec<Row> {
-    let rows = |errno| calls(errno).map(|(call, refusal)| (call, errno, refusal));
-    [Errno::EPERM, Errno::EACCES, Errno::ENOSYS].into_iter().flat_map(rows).collect()
+fn demos_calls() -> Calls {
+    vec![
+        ("pipe(", any(libc::SYS_pipe2)),
+        ("fork(", any(libc::SYS_clone)),
+        ("sigaction(SIGUSR1", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGUSR1)),
+        ("write(", any(libc::SYS_write).if_is(2, 1)),
+        ("read(", any(libc::SYS_read).if_is(2, 1)),
+        ("poll(", any(SYS_POLL).if_is(1, 1)),
+        ("pselect(", any(libc::SYS_pselect6)),
+        ("SHM_RDONLY", Refusal::read_only_shmat(EPERM)),
+        ("waitpid(", any(libc::SYS_wait4)),
+    ]
 }
 
 /// Whether the run has failed, and what it says of a call that a policy refuses is true.
-fn names_a_policy((call, errno, _): &Row, finished: &Finished) -> bool {
+fn names_a_policy(call: &str, errno: Errno, finished: &Finished) -> bool {
     let says = |it: &str| finished.stderr.contains(it);
-    let is_of_file = ["open(", "ftok("].contains(call) && *errno == Errno::EACCES;
+    let is_of_file = ["open(", "ftok("].contains(&call) && errno == EACCES;
     finished.code == Some(1)
         && finished.stderr.starts_with("sigshm: ")
         && [call, &*format!("{errno:?}"), "policy", "seccomp"].into_iter().all(says)
         // A kernel without it would not have given a segment to attach.
-        && (*call != "shmget(" || *errno != Errno::ENOSYS || says("CONFIG_SYSVIPC"))
+        && (call != "shmget(" || errno != ENOSYS || says("CONFIG_SYSVIPC"))
         // Each would be advice that does not help, or a clause that follows nothing.
         && !["chmod", "run both as one user", "another user", "; or "].into_iter().any(says)
         // A policy may be about this file alone.
-        && (is_of_file || !says("--path"))
+        && is_of_file == says("--path")
 }
 
-/// Each of these runs fails, and says that it is a policy. If not, this tells all the rows that
-/// went wrong, and not just the first.
+/// Each of these runs fails, whatever a policy answers the call with, and says that it is a policy.
+/// If not, this tells all that went wrong, and not just the first.
 #[track_caller]
-fn assert_a_policy_is_named(rows: &[Row], run: impl Fn(&Row) -> Finished + Sync) {
+fn assert_a_policy_is_named(calls: Calls, run: impl Fn(&str, Errno, Refusal) -> Finished + Sync) {
+    let with_each = |errno| calls.iter().map(move |&(call, it)| (call, errno, it.with(errno)));
+    let rows: Vec<_> = [EPERM, EACCES, ENOSYS].into_iter().flat_map(with_each).collect();
     // Some at a time, as some wait. With all at once, each would take long.
-    let outcomes = rows.chunks(9).flat_map(|rows| at_once(rows, |row| (row, run(row))));
-    let wrong: Vec<_> = outcomes.filter(|(row, it)| !names_a_policy(row, it)).collect();
+    let outcome = |&(call, errno, it): &_| (call, errno, run(call, errno, it));
+    let outcomes = rows.chunks(9).flat_map(|rows| at_once(rows, outcome));
+    let wrong: Vec<_> = outcomes.filter(|it| !names_a_policy(it.0, it.1, &it.2)).collect();
     assert!(wrong.is_empty(), "{} are wrong: {wrong:?}", wrong.len());
 }
 
 #[test]
 fn a_run_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
-    let rows = [senders_calls(), demos_calls()].concat();
-    assert_a_policy_is_named(&rows, |&(call, errno, refusal)| {
+    let calls = [senders_calls(), demos_calls()].concat();
+    assert_a_policy_is_named(calls, |call, errno, refusal| {
         let scratch = Scratch::new().checked_if(call != "IPC_RMID");
         // A C library's fork(3) may make this call too.
         let refusals = [refusal, Refusal::of(libc::SYS_clone3, errno)];
         run(refuse(scratch.sigshm(["--wait=sleep", HELLO]), &refusals))
     });
-    let rows = with_each_answer(|errno| {
-        [
-            ("socketpair(", Refusal::of(libc::SYS_socketpair, errno)),
-            ("send(", Refusal::of(libc::SYS_sendto, errno)),
-            ("recv(", Refusal::of(libc::SYS_recvfrom, errno)),
-        ]
-    });
-    assert_a_policy_is_named(&rows, |&(_, _, refusal)| {
+    let calls = vec![
+        ("socketpair(", any(libc::SYS_socketpair)),
+        ("send(", any(libc::SYS_sendto)),
+        ("recv(", any(libc::SYS_recvfrom)),
+    ];
+    assert_a_policy_is_named(calls, |_, _, refusal| {
         run(refuse(Scratch::new().via_socket([HELLO]), &[refusal]))
     });
 }
 
 #[test]
 fn a_separate_sender_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
-    assert_a_policy_is_named(&senders_calls(), |&(call, errno, refusal)| {
+    assert_a_policy_is_named(senders_calls(), |call, errno, refusal| {
         let scratch = Scratch::unchecked();
         let listener = scratch.listen(&[]);
         let finished = run(refuse(scratch.sender(listener.pid(), &[], HELLO), &[refusal]));
@@ -118,21 +112,21 @@ fn a_separate_sender_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy()
 
 #[test]
 fn a_separate_listener_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
-    let mut rows = [senders_calls(), demos_calls()].concat();
+    let mut calls = [senders_calls(), demos_calls()].concat();
     let early = ["ftok(", "sigprocmask(", "sigaction(SIGUSR1", "pselect("];
-    rows.retain(|(call, ..)| early.contains(call));
-    assert_eq!(rows.len(), 12);
-    assert_a_policy_is_named(&rows, |&(_, _, refusal)| {
+    calls.retain(|(call, _)| early.contains(call));
+    assert_eq!(calls.len(), 4);
+    assert_a_policy_is_named(calls, |_, _, refusal| {
         run(refuse(Scratch::new().sigshm(["--listen"]), &[refusal]))
     });
 }
 
 #[test]
 fn a_separate_listener_that_may_not_look_at_the_message_says_that_it_is_a_policy() {
-    let mut rows = senders_calls();
-    rows.retain(|(call, ..)| ["shmget(", "shmat(", "IPC_STAT"].contains(call));
-    assert_eq!(rows.len(), 9);
-    assert_a_policy_is_named(&rows, |&(_, _, refusal)| {
+    let mut calls = senders_calls();
+    calls.retain(|(call, _)| ["shmget(", "shmat(", "IPC_STAT"].contains(call));
+    assert_eq!(calls.len(), 3);
+    assert_a_policy_is_named(calls, |_, _, refusal| {
         let scratch = Scratch::new();
         let listener = Program::start(refuse(scratch.sigshm(["--listen"]), &[refusal]));
         listener.until_printed("# Registering");
@@ -151,9 +145,8 @@ fn a_separate_listener_that_may_not_look_at_the_message_says_that_it_is_a_policy
 
 #[test]
 fn a_leftover_whose_status_a_policy_hides_is_not_called_another_users() {
-    let mut rows = senders_calls();
-    rows.retain(|(call, ..)| *call == "IPC_STAT");
-    assert_a_policy_is_named(&rows, |&(_, _, refusal)| {
+    let hidden = ("IPC_STAT", Refusal::shmctl(libc::IPC_STAT, EPERM));
+    assert_a_policy_is_named(vec![hidden], |_, _, refusal| {
         let scratch = Scratch::unchecked();
         leave_behind(&scratch);
         run(refuse(scratch.sigshm(["--timeout=1", HELLO]), &[refusal]))
@@ -177,32 +170,25 @@ fn set_mode(path: &Path, mode: u32) {
 fn a_file_that_its_mode_opens_and_a_policy_closes_is_not_to_be_opened_by_chmod() {
     let scratch = Scratch::new();
     set_mode(&scratch.path(), 0o600);
-    let look = |call| Refusal::of(call, Errno::EACCES);
-    let looks = [look(libc::SYS_faccessat), look(libc::SYS_faccessat2)];
-    let every_look = [Refusal::open(Errno::EACCES), looks[0], looks[1]];
-    for (path, refusals) in [
-        (scratch.path(), &every_look[..]),
-        // By Landlock.
-        (scratch.path(), &[]),
-        (scratch.dir().to_owned(), &[]),
-    ] {
-        let mut command = sigshm();
-        command.arg("--path").arg(path).arg(HELLO);
-        if refusals.is_empty()
-            && let Err(error) = confine(&mut command, scratch.dir())
-        {
-            return not_tested("a file that Landlock denies", &error.to_string());
+    let looks = [any(libc::SYS_faccessat), any(libc::SYS_faccessat2), Refusal::open(EACCES)];
+    let refused = refuse(scratch.sigshm([HELLO]), &looks.map(|it| it.with(EACCES)));
+    let mut commands = vec![refused];
+    for path in [scratch.path(), scratch.dir().to_owned()] {
+        let mut confined = sigshm_at(path, [HELLO]);
+        match confine(&mut confined, scratch.dir()) {
+            Ok(()) => commands.push(confined),
+            Err(error) => not_tested("a file that Landlock denies", &error.to_string()),
         }
-        let finished = run(refuse(command, refusals));
-        assert_says(&finished, &["open(", "EACCES", "policy"], &["chmod"]);
+    }
+    for command in commands {
+        assert_says(&run(command), &["open(", "EACCES", "policy"], &["chmod"]);
     }
 }
 
 #[test]
 fn a_closed_file_is_to_be_opened_by_chmod_if_it_is_a_mode_that_closes_it_and_can_be_seen() {
     let scratch = Scratch::new();
-    let (folder, link) = (scratch.dir().join("folder"), scratch.dir().join("link"));
-    let file = folder.join("file");
+    let [folder, link, file] = ["folder", "link", "folder/file"].map(|it| scratch.dir().join(it));
     fs::create_dir(&folder).unwrap();
     fs::write(&file, "").unwrap();
     symlink(&file, &link).unwrap();
@@ -262,40 +248,29 @@ fn the_current_folder_that_its_mode_closes_is_to_be_opened_by_chmod() {
 
 // Users.
 
-/// The program, for a user for whom modes count, at the path.
-fn as_user(user: u32, scratch: &Scratch, arguments: &[&str]) -> Command {
-    let mut command = scratch.copy_as(user);
-    command.arg("--path").arg(scratch.path()).args(arguments);
-    command
-}
-
 #[test]
 fn a_listener_of_another_user_may_not_be_signalled_and_no_policy_is_blamed() {
     if !Uid::effective().is_root() {
         return not_tested("a listener of another user", "it needs root");
     }
     let scratch = Scratch::new();
-    let listener = Program::start(as_user(54321, &scratch, &["--listen"]));
+    let listener = Program::start(scratch.sigshm_as(54321, &["--listen"]));
     listener.until_printed("# Registering");
-    let finished = run(as_user(12345, &scratch, &["--to", &listener.pid().to_string(), HELLO]));
+    let finished = run(scratch.sigshm_as(12345, &["--to", &listener.pid().to_string(), HELLO]));
     let said = ["kill(", "EPERM", "run both as one user"];
     assert_says(&finished, &said, &["policy", "seccomp"]);
-
     // Root might, and is refused by a policy.
     let by_root = || scratch.sender(listener.pid(), &[], HELLO);
-    let finished = run(refuse(by_root(), &[Refusal::of(libc::SYS_kill, Errno::EPERM)]));
+    let finished = run(refuse(by_root(), &[any(libc::SYS_kill)]));
     assert_says(&finished, &["kill(", "EPERM", "policy"], &["user"]);
-
     // Root of a namespace may not, and where users have no number nobody can tell.
     for (option, part) in [("-r", "run both as one user"), ("-U", "or a policy")] {
-        let mut unshare = Command::new("unshare");
-        if run(unshare.arg(option).arg("true")).code != Some(0) {
+        if run(Command::new("unshare").args([option, "true"])).code != Some(0) {
             not_tested("root of a user namespace", "there are none");
             continue;
         }
-        let mut unshare = Command::new("unshare");
-        unshare.arg(option).arg(by_root().get_program()).args(by_root().get_args());
-        assert_says(&run(unshare), &["kill(", "EPERM", "user's", part], &["sandbox"]);
+        let finished = run(Command::new("unshare").arg(option).args(whole(&by_root())));
+        assert_says(&finished, &["kill(", "EPERM", "user's", part], &["sandbox"]);
     }
     assert!(listener.is_alive());
 }
@@ -306,14 +281,14 @@ fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
         return not_tested("a mode that closes a segment", "it needs root, to be somebody else");
     }
     let scratch = Scratch::unchecked();
-    let killed = as_user(12345, &scratch, &["--step", HELLO]);
+    let killed = scratch.sigshm_as(12345, &["--step", HELLO]);
     let killed = Program::start_at(killed, "the sender sends the signal");
     let id = scratch.segments()[0].id;
     kill(killed.pid(), SIGKILL).unwrap();
     killed.finish();
     // Its listener, which has the lock too, ends with it.
     wait_until("the lock is free", || scratch.processes().is_empty());
-    let hidden = [Refusal::shmctl(libc::IPC_STAT, Errno::EACCES)];
+    let hidden = [Refusal::shmctl(libc::IPC_STAT, EACCES)];
     // Who owns it or has created it may look at it, and root at anybody's. If not, it is a policy.
     for (user, refusals, mode, owner, cause, others) in [
         (12345, &[][..], 0, 12345, "its mode", "policy"),
@@ -328,9 +303,8 @@ fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
             (status.shm_perm.mode, status.shm_perm.uid) = (mode, owner);
             assert_eq!(libc::shmctl(id, libc::IPC_SET, &raw mut status), 0);
         }
-        let next = run(refuse(as_user(user, &scratch, &[HELLO]), refusals));
-        let part = format!("segment {id} ");
-        assert_says(&next, &[&part, cause], &["it is another user", others]);
+        let next = run(refuse(scratch.sigshm_as(user, &[HELLO]), refusals));
+        assert_says(&next, &[&format!("segment {id} "), cause], &["it is another user", others]);
     }
 }
 
@@ -358,7 +332,7 @@ fn a_path_that_leads_nowhere_is_an_error_whose_sentence_is_whole() {
     symlink("loop", scratch.dir().join("loop")).unwrap();
     symlink("missing", scratch.dir().join("nowhere")).unwrap();
     let long = "n".repeat(300);
-    let paths = [
+    for (path, part) in [
         ("shared_path/x", "(ENOTDIR); you can name"),
         (&long, "(ENAMETOOLONG); you can name"),
         ("loop", "(ELOOP); you can name"),
@@ -366,12 +340,9 @@ fn a_path_that_leads_nowhere_is_an_error_whose_sentence_is_whole() {
         ("missing/x", "there is no folder"),
         ("missing/", "it is no folder"),
         ("nowhere", "it is a link to no file"),
-    ];
-    for (path, part) in paths {
+    ] {
         for argument in [HELLO, "--listen"] {
-            let mut command = sigshm();
-            command.arg("--path").arg(scratch.dir().join(path)).arg(argument);
-            let finished = run(&mut command);
+            let finished = run(sigshm_at(scratch.dir().join(path), [argument]));
             assert_says(&finished, &[part, "--path"], &["; or name", "policy"]);
         }
     }

@@ -11,17 +11,6 @@ use crate::support::*;
 /// The sender's stop at which it has its handlers, and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";
 
-/// Whether there is such a program. If not, it is said aloud.
-fn is_there(program: &str) -> bool {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("command -v {program}")]);
-    let is_there = run(&mut command).code == Some(0);
-    if !is_there {
-        not_tested(program, "it is not here");
-    }
-    is_there
-}
-
 /// The message has come, and both say so.
 #[track_caller]
 fn assert_delivered(sender: Command, listener: Program) {
@@ -31,44 +20,54 @@ fn assert_delivered(sender: Command, listener: Program) {
 
 // A handler is not yet a listener.
 
-/// The sender refuses the process, which catches the signal. It says why, and has begun nothing.
+/// The sender has said this, has not found that `/proc` is another's, and has begun nothing.
+#[track_caller]
+fn assert_refused(scratch: &Scratch, finished: &Finished, parts: &[&str]) {
+    finished.assert_failed_with(parts);
+    assert!(!finished.stderr.contains("mount it"), "{finished:#?}");
+    assert_eq!((finished.text(), scratch.segments()), ("", vec![]));
+}
+
+/// The sender refuses the process, which catches the signal, and says why.
 #[track_caller]
 fn assert_cleans_up(pid: Pid, program: &str, signal: Signal) {
     assert!(has_signal(pid, "SigCgt:", signal), "it catches it");
-    // Another path than that of a target of ours, which has the lock on its own.
-    let scratch = Scratch::new();
+    let scratch = Scratch::new(); // not that of a target of ours, which has the lock
     let name = format!("--signal={}", &signal.as_str()[3..]);
     let finished = run(scratch.sender(pid, &[&name, "--timeout=2"], "hi"));
     let who = format!("PID {pid} ({program:?})");
-    finished.assert_failed_with(&[&who, "SIGXCPU and SIGVTALRM", "clean"]);
-    assert_eq!(finished.text(), "", "nothing has begun");
-    assert_eq!(scratch.segments(), []);
+    assert_refused(&scratch, &finished, &[&who, "SIGXCPU and SIGVTALRM", "clean"]);
     assert!(!matches!(state(pid), None | Some('Z')), "it is alive");
 }
 
 #[test]
 fn programs_that_catch_signals_to_clean_up_are_refused() {
-    let shell = ["bash", "--norc", "--noprofile", "-i"].as_slice();
-    let editor = ["vim", "-N", "-u", "NONE", "-i", "NONE", "-n"].as_slice();
-    // It catches SIGURG too, as a program in Go does. (That of busybox catches nothing.)
-    let monitor = ["top"].as_slice();
-    let is_procps = |top: &str| {
-        // It was -v before version 4.
-        let is_procps = ["-V", "-v"].iter().any(|option| {
-            let version = Command::new(top).arg(option).output();
-            version.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("procps"))
-        });
-        if !is_procps {
-            not_tested(top, "it is not that of procps");
-        }
-        is_procps
-    };
-    for (program, end, status) in [(shell, "exit 42", 42), (editor, ":q!", 0), (monitor, "q", 0)] {
-        if !is_there(program[0]) || program == monitor && !is_procps(program[0]) {
+    let rows: [(&[&str], &str, i32); 6] = [
+        (&["bash", "--norc", "--noprofile", "-i"], "exit 42", 42),
+        (&["vim", "-N", "-u", "NONE", "-i", "NONE", "-n"], ":q!", 0),
+        // It catches SIGURG too, as a program in Go does. (That of busybox catches nothing.)
+        (&["top"], "q", 0),
+        // So do these. And each catches a signal that stops a program, as none in Go does.
+        (&["sh", "-c", "trap : TSTP URG USR1 USR2 XCPU VTALRM; read it"], "", 0),
+        (&["sh", "-c", "trap : TTIN URG USR1 USR2 XCPU VTALRM; read it"], "", 0),
+        (&["sh", "-c", "trap : TTOU URG USR1 USR2 XCPU VTALRM; read it"], "", 0),
+    ];
+    for (words, end, status) in rows {
+        let program = words[0];
+        if !is_there(program) {
             continue;
         }
-        let mut command = Command::new(program[0]);
-        command.args(&program[1..]).env("TERM", "xterm");
+        // It was -v before version 4.
+        let is_procps = |option: &&str| {
+            let version = Command::new(program).arg(option).output().unwrap();
+            String::from_utf8_lossy(&version.stdout).contains("procps")
+        };
+        if program == "top" && !["-V", "-v"].iter().any(is_procps) {
+            not_tested(program, "it is not that of procps");
+            continue;
+        }
+        let mut command = Command::new(program);
+        command.args(&words[1..]).env("TERM", "xterm");
         with_default_signals(&mut command);
         let mut session = Program::start_on(Terminal::new(), command);
         let pid = session.pid();
@@ -77,9 +76,8 @@ fn programs_that_catch_signals_to_clean_up_are_refused() {
             signals(pid, "SigCgt:") & needed == needed
         });
         for signal in [SIGUSR1, SIGUSR2] {
-            assert_cleans_up(pid, program[0], signal);
+            assert_cleans_up(pid, program, signal);
         }
-        // It works, and ends as it is told.
         session.press(&format!("{end}\n"));
         assert_eq!(session.finish().code, Some(status));
     }
@@ -118,10 +116,10 @@ fn a_listener_in_any_language_is_taken_for_one() {
     let [python, perl, bash, ruby, go] =
         ["py", "pl", "sh", "rb", "go"].map(|language| format!("{PEERS}.{language}"));
     let (c, compiled) = (compile_peer("listener"), scratch.dir().join("listener-in-go"));
-    let mut compile = Command::new("go");
-    compile.args(["build", "-o"]).arg(&compiled).arg(go);
     if is_there("go") {
-        println!("{:?}", run(compile.env("GOTOOLCHAIN", "local")));
+        let mut compile = Command::new("go");
+        compile.args(["build", "-o"]).arg(&compiled).arg(go).env("GOTOOLCHAIN", "local");
+        println!("{:?}", run(compile));
     }
     let (path, key) = (scratch.path(), scratch.key().to_string());
     let (path, text) = (path.to_str().unwrap(), size_of::<[usize; 2]>().to_string());
@@ -135,8 +133,7 @@ fn a_listener_in_any_language_is_taken_for_one() {
         ("ruby", [&[&*ruby], &reader[..]].concat()),
         (compiled.to_str().unwrap(), reader.to_vec()),
     ] {
-        let needed = [program].into_iter();
-        if !needed.chain(arguments.contains(&"perl").then_some("perl")).all(is_there) {
+        if !is_there(program) || arguments.contains(&"perl") && !is_there("perl") {
             continue;
         }
         let mut command = Command::new(program);
@@ -171,23 +168,14 @@ fn unshare(options: &[&str], script: &str) -> Option<Command> {
     None
 }
 
-/// The program with its arguments, for another program that starts it.
-fn whole(command: &Command) -> impl Iterator<Item = &OsStr> {
-    [command.get_program()].into_iter().chain(command.get_args())
-}
-
 /// How unshare(1) makes the script PID 1 of a namespace.
 const AS_PID_1: &[&str] = &["-p", "-f", "--mount-proc", "--kill-child"];
 
 /// As PID 1, a listener of ours has the handlers that clean up.
 #[test]
 fn a_shell_that_is_pid_1_of_its_namespace_is_refused_all_the_same() {
-    if !is_there("bash") {
-        return;
-    }
-    let Some(mut outer) = unshare(AS_PID_1, "exec bash --norc --noprofile -i") else {
-        return;
-    };
+    let outer = unshare(AS_PID_1, "exec bash --norc --noprofile -i");
+    let Some(mut outer) = outer.filter(|_| is_there("bash")) else { return };
     let outer = Program::start(outer.stdin(Stdio::piped()));
     let mut pid = Pid::from_raw(0);
     wait_until("the shell catches what ends a program", || {
@@ -200,9 +188,7 @@ fn a_shell_that_is_pid_1_of_its_namespace_is_refused_all_the_same() {
 #[test]
 fn a_listener_that_is_pid_1_of_its_namespace_is_reached_from_outside_and_from_inside() {
     let scratch = Scratch::new();
-    let Some(mut outer) = unshare(AS_PID_1, r#"exec "$@""#) else {
-        return;
-    };
+    let Some(mut outer) = unshare(AS_PID_1, r#"exec "$@""#) else { return };
     let outer = Program::start(outer.args(whole(&scratch.sigshm(["--listen"]))));
     outer.until_printed("# Registering");
     let pid = children(outer.pid())[0];
@@ -234,33 +220,36 @@ fn with_mount(program: &Command, script: &str, directory: &Path) -> Option<Comma
     Some(command)
 }
 
-/// A script that takes this line out of a process's status. (`.` takes all lines.)
-fn without(line: &str, process: &str) -> String {
-    let status = format!("/proc/{process}/status");
-    format!("grep -v '^{line}' {status} > status; mount --bind status {status}")
+/// A script that changes this file by this command.
+fn changed(file: &str, command: &str) -> String {
+    format!("{command} {file} > changed; mount --bind changed {file}")
 }
 
-/// The script's own process, which becomes the program.
-const ITSELF: &str = "$$";
+/// A script that takes this line out of a process's status. (`.` takes all lines.)
+fn without(line: &str, process: &str) -> String {
+    changed(&format!("/proc/{process}/status"), &format!("grep -v '^{line}'"))
+}
 
 #[test]
 fn a_line_that_the_proc_of_the_listener_lacks_is_named_or_not_asked_for() {
-    for line in ["SigCgt", "Uid", "NSpid", "TracerPid", "ns", "stat", "comm"] {
+    for line in ["SigCgt", "SigCgt:", "Uid", "NSpid", "TracerPid", "ns", "stat", "comm"] {
         let scratch = Scratch::new();
         let listener = scratch.listen(&[]);
         let pid = listener.pid();
+        let status = format!("/proc/{pid}/status");
         let script = match line {
+            "SigCgt:" => changed(&status, "sed 's/^SigCgt:.*/SigCgt:\tzzz/'"),
             "ns" => format!("mkdir empty; mount --bind empty /proc/{pid}/ns"),
             "stat" | "comm" => format!("mount --bind /dev/null /proc/{pid}/{line}"),
             line => without(line, &pid.to_string()),
         };
         let sender = scratch.sender(pid, &[], "hi");
-        let Some(sender) = with_mount(&sender, &script, scratch.dir()) else {
-            return;
-        };
-        if line == "SigCgt" {
+        let Some(sender) = with_mount(&sender, &script, scratch.dir()) else { return };
+        if line.starts_with("SigCgt") {
             // Whether it would be killed cannot be told: this one is not safe.
-            assert_lacks(&scratch, &run(sender), &pid.to_string(), line);
+            let lacks = if line == "SigCgt" { "no line" } else { "no number in its line" };
+            let lacks = format!("{status} has {lacks} SigCgt");
+            assert_refused(&scratch, &run(sender), &[&lacks]);
             assert!(listener.is_alive() && !is_pending(pid));
         } else {
             assert_delivered(sender, listener);
@@ -283,33 +272,29 @@ fn a_sender_of_ours_whose_proc_lacks_its_pids_is_not_taken_for_pid_1() {
     target.finish_well();
 }
 
-#[track_caller]
-fn assert_lacks(scratch: &Scratch, finished: &Finished, process: &str, line: &str) {
-    let lacks = format!("/proc/{process}/status has no line {line}");
-    finished.assert_failed_with(&[&lacks]);
-    assert!(!finished.stderr.contains("mount it"), "{finished:#?}");
-    assert_eq!(finished.text(), "", "nothing has begun");
-    assert_eq!(scratch.segments(), []);
-}
-
 #[test]
 fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
     let scratch = Scratch::new();
-    let own = |command: &Command, line| with_mount(command, &without(line, ITSELF), scratch.dir());
+    // The script's process becomes the program.
+    let own = |command: &Command, line| with_mount(command, &without(line, "$$"), scratch.dir());
     let listener = scratch.listen(&[]);
     let sender = || scratch.sender(listener.pid(), &[], "hi");
-    let Some(without_nspid) = own(&sender(), "NSpid") else {
-        return;
-    };
-    // Whose /proc it is cannot be told. It is not said to be somebody else's.
-    assert_lacks(&scratch, &run(without_nspid), "self", "NSpid");
-    assert!(listener.is_alive() && !is_pending(listener.pid()));
-    // The same where a policy hides it.
-    let refusals =
+    let Some(without_nspid) = own(&sender(), "NSpid") else { return };
+    // Whose /proc it is cannot be told, also where a policy hides it. It is not said to be somebody
+    // else's.
+    let [by_link, by_link_at] =
         [libc::SYS_readlink, libc::SYS_readlinkat].map(|it| Refusal::of(it, Errno::EACCES));
-    let finished = run(refuse(sender(), &refusals));
-    finished.assert_failed_with(&["/proc/self cannot be read", "EACCES"]);
-    assert!(!finished.stderr.contains("mount it"), "{finished:#?}");
+    for (sender, part) in [
+        (without_nspid, "/proc/self/status has no line NSpid"),
+        (
+            refuse(sender(), &[by_link, by_link_at]),
+            "/proc/self cannot be read: Permission denied (EACCES)",
+        ),
+    ] {
+        let finished = run(sender);
+        assert_refused(&scratch, &finished, &[part]);
+        assert!(listener.is_alive() && !is_pending(listener.pid()));
+    }
     assert_delivered(own(&sender(), "Uid").unwrap(), listener);
 
     // The demo and a listener need not know who anybody else is.
@@ -337,8 +322,7 @@ enum As {
 }
 
 fn as_user(scratch: &Scratch, who: As, options: &[&str]) -> Command {
-    let mut command = scratch.copy_as(USER);
-    command.arg("--path").arg(scratch.path()).args(options);
+    let mut command = scratch.sigshm_as(USER, options);
     if who == As::FakeRoot {
         preload(&mut command, "FAKE_USER");
         // The way to it may be closed to others, as that to the program.
@@ -382,7 +366,11 @@ fn it_is_the_effective_user_as_the_kernel_sees_it_that_counts_and_no_faked_and_n
         listener.until_printed("# Registering");
         assert_is_faked(&listener, listens);
         let to = listener.pid().to_string();
-        assert_delivered(as_user(&scratch, sends, &["--to", &to, "hi"]), listener);
+        let sender = || as_user(&scratch, sends, &["--to", &to, "hi"]);
+        let refused = run(refuse(sender(), &[Refusal::of(libc::SYS_kill, Errno::EPERM)]));
+        // And not its user.
+        refused.assert_failed_with(&["kill(", "; a security policy forbids this call"]);
+        assert_delivered(sender(), listener);
     }
 }
 
@@ -435,8 +423,11 @@ fn under_fakeroot_a_listener_and_a_sender_reach_each_other() {
 
 // What holds a listener.
 
-/// The sender gives up, and names what holds the listener. It is no use to wait longer, and the
-/// listener is at the right file.
+/// What the error of a run ends with if something holds another process.
+const RUN_AGAIN: &str = "it; run again, and let it go on before the --timeout is over";
+
+/// The run gives up, and names what holds the other one. It is no use to wait longer, and the other
+/// one is at the right file.
 #[track_caller]
 fn assert_names(finished: &Finished, parts: &[&str]) {
     finished.assert_failed_with(parts);
@@ -462,9 +453,7 @@ fn a_listener_that_a_debugger_holds_is_said_to_be_held_by_it() {
     ptrace::detach(pid, None).unwrap();
     assert_names(&finished, &[&tracer, "traces"]);
     listener.until_complained("still listening");
-    let sender = run(scratch.sender(pid, &[], "hi"));
-    assert_eq!(sender.code, Some(0), "{sender:#?}");
-    assert!(listener.finish().text().contains("# Received: hi"));
+    scratch.assert_delivers("hi", listener, &["no segment is at this key"]);
 }
 
 #[test]
@@ -481,18 +470,26 @@ fn a_holder_of_the_lock_that_a_signal_has_stopped_is_said_to_be_stopped() {
     let scratch = Scratch::unchecked();
     let holder = Program::start_at(scratch.sigshm(["--step", "hi"]), SENDS);
     holder.stop();
-    let waiter = run(scratch.sigshm(["--timeout=.5", "hi"]));
-    let error = waiter.stderr.lines().last().unwrap();
-    let parts = ["has locked the file", "a signal has stopped it"];
-    assert!(parts.iter().all(|it| error.contains(it)), "{waiter:#?}");
-    assert!(!error.contains("only slow"), "{waiter:#?}");
+    let mut waiter = scratch.sigshm(["--timeout=.5", "hi"]);
+    // As if somebody had another lock too, by fcntl(2), which comes first.
+    let others = format!("sed 'h; s/FLOCK/POSIX/; s/ {} / 1 /; G'", holder.pid());
+    if let Some(mounted) = with_mount(&waiter, &changed("/proc/locks", &others), scratch.dir()) {
+        waiter = mounted;
+    }
+    let waiter = run(waiter);
+    let error = format!(
+        "has locked the file {:?}: it was not free within 0.5 seconds: a signal has stopped \
+         {RUN_AGAIN}\n",
+        scratch.path()
+    );
+    assert!(waiter.stderr.ends_with(&error), "{waiter:#?}");
 }
 
 #[test]
 fn a_listener_at_a_stop_is_said_to_have_the_signal_pending() {
     let scratch = Scratch::new();
-    let listener =
-        Program::start_at(scratch.sigshm(["--listen", "--step"]), "its handler is in place");
+    let listener = scratch.sigshm(["--listen", "--step"]);
+    let listener = Program::start_at(listener, "its handler is in place");
     let pid = listener.pid();
     let finished = run(scratch.sender(pid, &["--timeout=.5"], "hi"));
     assert!(is_pending(pid));
@@ -520,7 +517,7 @@ fn the_childs_debugger_or_its_stop_is_named_by_the_demo() {
             ("a signal has stopped".to_owned(), "")
         };
         let finished = frozen.release().finish(TIMEOUT);
-        assert_names(&finished, &[&format!("PID {child}"), &cause, traces]);
+        assert_names(&finished, &[&format!("PID {child}"), &cause, traces, RUN_AGAIN]);
     });
 }
 

@@ -119,6 +119,16 @@ pub fn not_tested(what: &str, why: &str) {
     io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
+/// Whether there is such a program. If not, it is said aloud.
+pub fn is_there(program: &str) -> bool {
+    let mut look = Command::new("sh");
+    let is_there = run(look.args(["-c", &format!("command -v {program}")])).code == Some(0);
+    if !is_there {
+        not_tested(&format!("what needs {program}"), "it is not here");
+    }
+    is_there
+}
+
 /// Keeps the processors busy, with two threads for each, until it is dropped.
 pub struct Busy {
     _lives: Arc<()>,

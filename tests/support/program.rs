@@ -28,6 +28,11 @@ pub fn sigshm_at<S: AsRef<OsStr>>(
     command
 }
 
+/// The program with its arguments, for another program that starts it.
+pub fn whole(command: &Command) -> impl Iterator<Item = &OsStr> {
+    iter::once(command.get_program()).chain(command.get_args())
+}
+
 /// What a child does to itself before it becomes the program.
 pub trait InChild {
     /// `work` runs in the child, between fork and exec. It may only make system calls: it must not

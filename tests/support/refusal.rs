@@ -26,13 +26,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub const fn of(call: libc::c_long, errno: Errno) -> Self {
-        Self { call, argument: (0, 0, 0), answer: libc::SECCOMP_RET_ERRNO | errno as u32 }
-    }
-
     /// The call kills the process, by SIGSYS.
     pub const fn deadly(call: libc::c_long) -> Self {
         Self { call, argument: (0, 0, 0), answer: libc::SECCOMP_RET_KILL_PROCESS }
+    }
+
+    pub const fn of(call: libc::c_long, errno: Errno) -> Self {
+        Self::deadly(call).with(errno)
+    }
+
+    /// The same call with this answer.
+    pub const fn with(self, errno: Errno) -> Self {
+        Self { answer: libc::SECCOMP_RET_ERRNO | errno as u32, ..self }
     }
 
     /// Only if the argument with this index is this.
@@ -62,27 +67,27 @@ impl Refusal {
 
     /// Installs a seccomp(2) filter, which holds until the process ends, for its children too.
     fn install(self) -> nix::Result<()> {
-        const NUMBER: u32 = 0; // offsetof(struct seccomp_data, nr)
-        const ARGUMENTS: u32 = 16; // offsetof(struct seccomp_data, args)
-        // Where the lower half of an argument lies.
-        let lower = if cfg!(target_endian = "big") { 4 } else { 0 };
-        let statement =
-            |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-        let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
-        let unless_equal_skip = |k: u32, skip: u8| libc::sock_filter {
-            jf: skip,
-            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k)
-        };
         let (argument, bits, value) = self.argument;
+        // What there is to load: the number of the call, and the lower half of the argument.
+        let number = mem::offset_of!(libc::seccomp_data, nr) as u32;
+        let arguments = mem::offset_of!(libc::seccomp_data, args) as u32;
+        let lower = arguments + 8 * argument + if cfg!(target_endian = "big") { 4 } else { 0 };
+        let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+        let and = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
+        let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        let answer = libc::BPF_RET | libc::BPF_K;
+        // Each with how many of the next ones are left out if it is not equal.
         let filter = [
-            load(NUMBER),
-            unless_equal_skip(self.call as u32, 4),
-            load(ARGUMENTS + 8 * argument + lower),
-            statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits),
-            unless_equal_skip(value, 1),
-            statement(libc::BPF_RET | libc::BPF_K, self.answer),
-            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+            (load, number, 0),
+            (equal, self.call as u32, 4),
+            (load, lower, 0),
+            (and, bits, 0),
+            (equal, value, 1),
+            (answer, self.answer, 0),
+            (answer, libc::SECCOMP_RET_ALLOW, 0),
         ];
+        let filter =
+            filter.map(|(code, k, jf)| libc::sock_filter { code: code as u16, jt: 0, jf, k });
         let program =
             libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
         set_no_new_privs()?;
@@ -104,14 +109,14 @@ pub fn refuse<C: BorrowMut<Command>>(mut command: C, refusals: &[Refusal]) -> C 
 /// landlock(7). Fails if the kernel has no Landlock.
 pub fn confine(command: &mut Command, scratch: &Path) -> io::Result<()> {
     const READ_FILE: u64 = 1 << 2;
-    const READ_FILE_AND_FOLDER: u64 = READ_FILE | 1 << 3;
+    const READ_FOLDER: u64 = 1 << 3;
     const PATH_BENEATH: i32 = 1;
     #[repr(C, packed)]
     struct Beneath {
         allowed: u64,
         folder: i32,
     }
-    let handled = READ_FILE_AND_FOLDER;
+    let handled = READ_FILE | READ_FOLDER;
     // SAFETY: the kernel reads the eight bytes, and returns a new descriptor, which is nobody's.
     let rules = unsafe {
         let rules = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, 8, 0);
@@ -121,8 +126,9 @@ pub fn confine(command: &mut Command, scratch: &Path) -> io::Result<()> {
     let root = fs::read_dir("/")?.flatten().map(|entry| entry.path());
     let program = command.get_program().into();
     for path in root.filter(|it| !scratch.starts_with(it)).chain([program]) {
-        let opened = File::options().read(true).custom_flags(libc::O_PATH).open(&path);
-        let Ok(file) = opened else { continue };
+        let Ok(file) = File::options().read(true).custom_flags(libc::O_PATH).open(&path) else {
+            continue;
+        };
         let allowed = if file.metadata()?.is_dir() { handled } else { READ_FILE };
         let rule = Beneath { allowed, folder: file.as_raw_fd() };
         let (add, rules) = (libc::SYS_landlock_add_rule, rules.as_raw_fd());

@@ -115,6 +115,13 @@ impl Scratch {
         command
     }
 
+    /// That copy, run by this user, and told to use this folder's `shared_path`.
+    pub fn sigshm_as(&self, user: u32, arguments: &[&str]) -> Command {
+        let mut command = self.copy_as(user);
+        command.arg("--path").arg(self.path()).args(arguments);
+        command
+    }
+
     /// The segments at this folder's key, as the kernel lists them.
     pub fn segments(&self) -> Vec<Segment> {
         segments().into_iter().filter(|segment| segment.key == self.key()).collect()
