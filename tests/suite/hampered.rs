@@ -27,6 +27,8 @@ const WAIT: [Refusal; 4] = [
     Refusal::of(libc::SYS_clock_nanosleep, EPERM),
 ];
 
+const HELLO: &str = "Hello, world";
+
 const PLAIN: &[&str] = &["--color=always"];
 const EXPLAINED: &[&str] = &["--explain"];
 const SOCKET: &[&str] = &["--via=socket"];
@@ -39,11 +41,9 @@ const NOT_READY: Point = Point::Call(Side::Child, libc::SYS_getppid);
 const NOTIFIES: Point = Point::Call(Side::Parent, libc::SYS_kill);
 
 fn hampered(scratch: &Scratch, arguments: &[&str], refusals: &[Refusal]) -> Command {
-    let mut command = match arguments {
-        SOCKET => scratch.via_socket([""; 0]),
-        _ => scratch.sigshm(arguments),
-    };
-    command.arg("Hello, world");
+    let mut command =
+        if arguments == SOCKET { scratch.via_socket([""; 0]) } else { scratch.sigshm(arguments) };
+    command.arg(HELLO);
     refuse(command, refusals)
 }
 
@@ -66,12 +66,13 @@ fn waiting(command: &mut Command, point: Point) -> Released {
     released
 }
 
-/// The run, which stops at its steps, before it notifies. Its listener waits.
-fn before_it_notifies(scratch: &Scratch, refusals: &[Refusal]) -> Program {
+/// The run, which stops at its steps, before it notifies; and its listener, which waits.
+fn before_it_notifies(scratch: &Scratch, refusals: &[Refusal]) -> (Program, Pid) {
     let command = hampered(scratch, STEPS, refusals);
     let run = Program::start_at(command, "the sender sends the signal");
     assert_eq!(scratch.segments().len(), 1);
-    run
+    let listener = children(run.pid())[0];
+    (run, listener)
 }
 
 // A run that gives up.
@@ -90,14 +91,12 @@ fn assert_failed_and_left(case: &str, listener: Pid, parts: &[&str], finished: &
 
 #[test]
 fn a_run_that_may_not_kill_its_listener_gives_up_and_says_whether_that_has_ended() {
-    let has_ended = ["kill(", "EPERM", "has ended"];
-    let may_still_run = ["kill(", "EPERM", "may still run"];
-    let mut rows = Vec::new();
+    let mut rows = vec![("blocked in a write", PLAIN, vec![KILL], "may still run")];
     for arguments in [PLAIN, EXPLAINED, SOCKET] {
-        rows.push(("stopped", arguments, vec![KILL], may_still_run));
-        rows.push(("stopped", arguments, [&[KILL][..], &WAIT].concat(), may_still_run));
+        for refusals in [vec![KILL], [&[KILL][..], &WAIT].concat()] {
+            rows.push(("stopped", arguments, refusals, "may still run"));
+        }
     }
-    rows.push(("blocked in a write", PLAIN, vec![KILL], may_still_run));
     // Why it gives up: it may not notify, or it may not make what carries the message.
     for (arguments, why) in [
         (PLAIN, KILL),
@@ -109,13 +108,13 @@ fn a_run_that_may_not_kill_its_listener_gives_up_and_says_whether_that_has_ended
         (STEPS, SHMAT),
         (SOCKET, SEND),
     ] {
-        rows.push(("waits, and the pipe is closed", arguments, vec![KILL, why], has_ended));
+        rows.push(("waits, and the pipe is closed", arguments, vec![KILL, why], "has ended"));
     }
     for (arguments, why) in [(PLAIN, SHMGET), (EXPLAINED, KILL), (SOCKET, SEND)] {
         let refusals = [&[KILL, why][..], &WAIT].concat();
-        rows.push(("waits, and may not be waited for", arguments, refusals, may_still_run));
+        rows.push(("waits, and may not be waited for", arguments, refusals, "may still run"));
     }
-    at_once(rows, |(case, arguments, refusals, parts)| {
+    at_once(rows, |(case, arguments, refusals, end)| {
         let scratch = Scratch::new();
         let mut command = hampered(&scratch, arguments, &refusals);
         let (listener, finished) = match case {
@@ -136,7 +135,7 @@ fn a_run_that_may_not_kill_its_listener_gives_up_and_says_whether_that_has_ended
             }
         };
         let case = format!("{case} {arguments:?} {refusals:?}");
-        assert_failed_and_left(&case, listener, &parts, &finished);
+        assert_failed_and_left(&case, listener, &["kill(", "EPERM", end], &finished);
     });
 }
 
@@ -144,17 +143,17 @@ fn a_run_that_may_not_kill_its_listener_gives_up_and_says_whether_that_has_ended
 fn a_run_that_may_not_kill_its_stopped_listener_waits_for_it_for_a_second_and_no_longer() {
     at_once(["gives up", "dies"], |case| {
         let scratch = Scratch::new();
-        let mut run = before_it_notifies(&scratch, &[KILL]);
-        let (pid, listener) = (run.pid(), children(run.pid())[0]);
+        let (mut run, listener) = before_it_notifies(&scratch, &[KILL]);
+        let pid = run.pid();
         kill(listener, SIGSTOP).unwrap();
         match case {
             "gives up" => run.enter_for_ever(),
             _ => kill(pid, SIGTERM).unwrap(),
         }
         wait_until("it has ended", || state(pid) == Some('Z'));
-        // It sleeps a millisecond between two looks. So however busy the machine is, there are not
-        // more than a thousand sleeps in a second; in the five seconds of the next test there are
-        // several thousands. (A wait may begin anew, once, if the machine has not run it.)
+        // It sleeps a millisecond between two looks: not more than a thousand times in a second,
+        // and twice that if the wait begins anew, as it may once on a busy machine. In the five
+        // seconds of the next test there are several thousands.
         let sleeps: usize = status(pid, "voluntary_ctxt_switches:").parse().unwrap();
         assert!(sleeps < 2000, "{case}: {sleeps}");
         assert!(run.finish().stderr.contains("may still run"), "{case}");
@@ -181,8 +180,8 @@ fn a_run_whose_kill_has_no_effect_gives_up_or_dies_of_an_ending_signal_all_the_s
         let scratch = Scratch::new();
         let mut command = hampered(&scratch, PLAIN, &[NO_KILL]);
         if case == "dies" {
-            let run = before_it_notifies(&scratch, &[NO_KILL]);
-            kill(children(run.pid())[0], SIGSTOP).unwrap();
+            let (run, listener) = before_it_notifies(&scratch, &[NO_KILL]);
+            kill(listener, SIGSTOP).unwrap();
             kill(run.pid(), SIGTERM).unwrap();
             let finished = run.finish();
             assert_eq!(finished.signal, Some(libc::SIGTERM), "{finished:#?}");
@@ -204,8 +203,8 @@ fn a_run_whose_kill_has_no_effect_gives_up_or_dies_of_an_ending_signal_all_the_s
 
 #[test]
 fn a_run_that_may_not_kill_its_listener_dies_of_an_ending_signal_all_the_same() {
-    let mut signals = [SIGINT, SIGTERM, SIGHUP].into_iter().cycle();
-    let mut rows = Vec::new();
+    const SIGNALS: [Signal; 3] = [SIGINT, SIGTERM, SIGHUP];
+    let (mut signals, mut rows) = (SIGNALS.into_iter().cycle(), Vec::new());
     for (refused, more) in [
         ("kill", &[][..]),
         ("kill and raise", &RAISE),
@@ -219,21 +218,17 @@ fn a_run_that_may_not_kill_its_listener_dies_of_an_ending_signal_all_the_same() 
         }
         rows.push(("to be notified", PLAIN, refused, by_end, SIGTERM));
         // This one is not stopped.
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            rows.push(("waits", STEPS, refused, by_kill.clone(), signal));
-        }
+        rows.extend(SIGNALS.map(|it| ("waits", STEPS, refused, by_kill.clone(), it)));
     }
     at_once(rows, |(listener, arguments, refused, refusals, signal)| {
         let scratch = Scratch::new();
         let finished = if listener == "waits" {
-            let run = before_it_notifies(&scratch, &refusals);
+            let (run, _) = before_it_notifies(&scratch, &refusals);
             kill(run.pid(), signal).unwrap();
             run.finish()
         } else {
-            let (point, segments) = match listener {
-                "not ready" => (NOT_READY, 0),
-                _ => (NOTIFIES, 1),
-            };
+            let (point, segments) =
+                if listener == "not ready" { (NOT_READY, 0) } else { (NOTIFIES, 1) };
             let run = waiting(&mut hampered(&scratch, arguments, &refusals), point);
             assert_eq!(scratch.segments().len(), segments);
             kill(run.parent(), signal).unwrap();
@@ -243,10 +238,8 @@ fn a_run_that_may_not_kill_its_listener_dies_of_an_ending_signal_all_the_same() 
         // Through sockets no signal is caught: the signal itself ends the run.
         let is_caught = arguments != SOCKET;
         let number = signal as i32;
-        let expected = match is_caught && refused.ends_with("raise") {
-            true => (Some(128 + number), None),
-            false => (None, Some(number)),
-        };
+        let is_status = is_caught && refused.ends_with("raise");
+        let expected = if is_status { (Some(128 + number), None) } else { (None, Some(number)) };
         assert_eq!((finished.code, finished.signal), expected, "{case}");
         assert!(!is_caught || finished.stderr.contains("kill"), "{case}");
     });
@@ -265,7 +258,7 @@ fn a_sender_that_dies_of_a_signal_says_that_a_segment_is_left_and_does_not_wait_
         } else {
             let listener = scratch.listen(&[]);
             listener.stop();
-            let sender = scratch.sender(listener.pid(), &["--timeout=600"], "Hello, world");
+            let sender = scratch.sender(listener.pid(), &["--timeout=600"], HELLO);
             let mut sender = refuse(sender, &[RMID]);
             let (_reader, writer) = full_pipe();
             if is_full {
@@ -302,19 +295,20 @@ fn a_run_that_may_not_remove_its_segment_names_it_and_how_to_remove_it() {
         let refusals = [&[Refusal::shmctl(libc::IPC_RMID, errno)], more].concat();
         let finished = if arguments == ["--to"] {
             let listener = scratch.listen(&[]);
-            run(refuse(scratch.sender(listener.pid(), &[], "Hello, world"), &refusals))
+            run(refuse(scratch.sender(listener.pid(), &[], HELLO), &refusals))
         } else {
             run(hampered(&scratch, arguments, &refusals))
         };
         let case = format!("{arguments:?} {refusals:?}: {finished:#?}");
         assert_eq!(finished.code, Some(1), "{case}");
         let [Segment { id, .. }] = scratch.segments()[..] else { panic!("nothing was left") };
-        // If it is a policy, that stands in between.
-        let cause = format!("({errno:?}); ");
-        assert!(finished.stderr.contains(&cause), "{case}");
-        let cause = if errno == EPERM { "" } else { &cause };
-        let is_left = format!("{cause}segment {id} is left: ipcrm -m {id}");
-        assert!(finished.stderr.contains(&is_left), "{case}");
+        let cause =
+            if errno == EPERM { "a security policy forbids this call (" } else { "segment" };
+        for part in
+            [format!("({errno:?}); {cause}"), format!("; segment {id} is left: ipcrm -m {id}")]
+        {
+            assert!(finished.stderr.contains(&part), "{case}");
+        }
     }
 }
 
@@ -322,19 +316,17 @@ fn a_run_that_may_not_remove_its_segment_names_it_and_how_to_remove_it() {
 fn a_run_that_fails_or_dies_does_not_speak_of_a_segment_that_somebody_else_has_removed() {
     for signal in [None, Some(SIGTERM)] {
         let scratch = Scratch::new();
-        let mut command = hampered(&scratch, PLAIN, &[]);
         // While it was attached, it could be removed twice.
-        let frozen = freeze(&mut command, Point::Call(Side::Parent, libc::SYS_shmat));
-        let frozen = frozen.expect("it has a segment");
+        let point = Point::Call(Side::Parent, libc::SYS_shmat);
+        let frozen = freeze(&mut hampered(&scratch, PLAIN, &[]), point).unwrap();
         remove_segment(scratch.segments()[0].id);
         if let Some(signal) = signal {
             kill(frozen.parent(), signal).unwrap();
         }
         let finished = frozen.release().finish(TIMEOUT);
-        assert_eq!(finished.signal, signal.map(|it| it as i32));
         match signal {
             None => finished.assert_failed_with(&["shmat(", "somebody else has removed"]),
-            Some(_) => assert_eq!(finished.stderr, ""),
+            Some(it) => assert_eq!((finished.signal, &*finished.stderr), (Some(it as i32), "")),
         }
     }
 }
@@ -349,8 +341,7 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
     for (refusal, name) in [(timer, "setitimer("), (handler, "sigaction(SIGALRM")] {
         let scratch = Scratch::new();
         let _lock = take_lock(&scratch);
-        let mut command = hampered(&scratch, PLAIN, &[refusal]);
-        let finished = run(command.arg("--timeout=1"));
+        let finished = run(hampered(&scratch, PLAIN, &[refusal]).arg("--timeout=1"));
         assert_eq!(finished.code, Some(1), "{finished:#?}");
         let error = finished.stderr.lines().last().unwrap();
         assert!(error.contains(name) && error.contains("policy"), "{finished:#?}");
@@ -358,7 +349,7 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
     listener.stop();
-    let sender = refuse(scratch.sender(listener.pid(), &[], "Hello, world"), &WAIT[2..]);
+    let sender = refuse(scratch.sender(listener.pid(), &[], HELLO), &WAIT[2..]);
     run(sender).assert_failed_with(&["nanosleep(", "EPERM", "policy"]);
 }
 
@@ -371,8 +362,8 @@ fn a_file_that_may_not_be_looked_at_once_it_is_open_ends_a_run() {
     ];
     for arguments in [PLAIN, STEPS] {
         let scratch = Scratch::new();
-        let mut command = hampered(&scratch, arguments, &looks);
-        run(command.arg("--timeout=600")).assert_failed_with(&["EACCES"]);
+        let finished = run(hampered(&scratch, arguments, &looks).arg("--timeout=600"));
+        finished.assert_failed_with(&["EACCES"]);
     }
 }
 
@@ -411,24 +402,24 @@ fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
 
 #[test]
 fn inode_numbers_that_change_at_each_look_are_an_error_that_says_so_and_nothing_to_a_listener() {
-    let scratch = Scratch::new();
-    // It takes no lock, and ftok(3) looks at the file by itself.
-    let mut listener = scratch.sigshm(["--listen"]);
-    preload(&mut listener, "CHANGING_INODES");
-    let listener = Program::start(listener);
-    listener.until_printed("# Registering");
-    for option in ["--color=auto", "--step"] {
-        let demo = scratch.sigshm([option, "Hello, world"]);
-        let sender = scratch.sender(listener.pid(), &[option], "Hello, world");
-        for mut command in [demo, sender] {
-            preload(&mut command, "CHANGING_INODES");
-            run(command).assert_failed_with(&["inode", "another file at each look"]);
+    for how in ["CHANGING_INODES", "TWO_INODES"] {
+        let scratch = Scratch::new();
+        // It takes no lock, and ftok(3) looks at the file by itself.
+        let mut listener = scratch.sigshm(["--listen"]);
+        preload(&mut listener, how);
+        let listener = Program::start(listener);
+        listener.until_printed("# Registering");
+        for option in ["--color=auto", "--step"] {
+            let demo = scratch.sigshm([option, HELLO]);
+            let sender = scratch.sender(listener.pid(), &[option], HELLO);
+            for mut command in [demo, sender] {
+                preload(&mut command, how);
+                run(command).assert_failed_with(&["inode", "another file at each look"]);
+            }
+            assert!(listener.is_alive(), "it was told of nothing");
         }
-        assert!(listener.is_alive(), "it was told of nothing");
+        scratch.assert_delivers(HELLO, listener, &[]);
     }
-    let sent = run(scratch.sender(listener.pid(), &[], "Hello, world"));
-    assert_eq!(sent.text(), self::sent(12, "Hello, world"), "{sent:#?}");
-    listener.finish_well();
 }
 
 // Segments that come and go.
@@ -448,7 +439,7 @@ fn a_segment_that_is_there_and_is_not_there_again_and_again_ends_a_run_at_its_ti
         if refusal != exists {
             leave_behind(&scratch);
         }
-        let finished = run(refuse(scratch.sigshm([option, "Hello, world"]), &[refusal]));
+        let finished = run(refuse(scratch.sigshm([option, HELLO]), &[refusal]));
         let error = "sigshm: error: others keep creating and removing segments";
         assert!(finished.stderr.contains(error), "{case}: {finished:#?}");
         finished.assert_failed_with(&[]);
@@ -461,12 +452,12 @@ fn runs_whose_key_somebody_else_uses_again_and_again_deliver_or_fail_in_time() {
     thread::scope(|scope| {
         let runs = scope.spawn(|| {
             for _ in 0..5 {
-                let finished = run(scratch.sigshm(["--timeout=1", "Hello, world"]));
+                let finished = run(scratch.sigshm(["--timeout=1", HELLO]));
                 match finished.code {
-                    Some(0) => finished.assert_delivered(12, "Hello, world"),
+                    Some(0) => finished.assert_delivered(12, HELLO),
                     _ => finished.assert_failed_with(&["sigshm: error: "]),
                 }
-                let steps = scratch.sigshm(["--step", "--color=never", "Hello, world"]);
+                let steps = scratch.sigshm(["--step", "--color=never", HELLO]);
                 let finished = Program::start_with_enters(steps).finish();
                 assert!(matches!(finished.code, Some(0 | 1)), "{finished:#?}");
                 let has_failed = finished.code == Some(1);
