@@ -17,12 +17,11 @@ fn without_a_path_the_shared_path_of_the_current_folder_is_used() {
 
 #[test]
 fn messages_of_any_length_and_script_are_shown_as_they_are_and_counted_in_bytes() {
-    let longest = "x".repeat(LONGEST);
-    let longest_with_crab = "x".repeat(LONGEST - 4) + "🦀";
     for message in [
-        "",       // The empty message.
-        &longest, // The longest message, and one that ends in a character of several bytes.
-        &longest_with_crab,
+        "",
+        // The longest, and one that ends in a character of several bytes.
+        &"x".repeat(LONGEST),
+        &("x".repeat(LONGEST - 4) + "🦀"),
         // Two, three and four bytes each, and one that is made of several characters.
         "Zażółć gęślą jaźń",
         "日本語のメッセージ",
@@ -158,27 +157,24 @@ fn a_message_that_starts_with_a_dash_goes_after_two_dashes() {
 
 #[test]
 fn bad_usage_names_what_is_wrong_without_obeying_it() {
-    let [long, much_longer] = [LONGEST + 1, 100_000].map(|length| "x".repeat(length));
-    let wide = "日".repeat(336);
+    let much_longer = "x".repeat(100_000);
     let limit = "1007 is the limit";
-    let (color, timeout) = ("--color", "--timeout");
     let rows: [(&[&str], &[&str]); 18] = [
         // No message, and a colour that is none of the three.
         (&[], &["required arguments were not provided", "<MESSAGE>", "Usage: sigshm"]),
-        (&[color, "sometimes", HELLO], &["sometimes", "auto", "always", "never"]),
+        (&["--color", "sometimes", HELLO], &["sometimes", "auto", "always", "never"]),
         // A timeout that begins with a dash.
         (&["--timeout=-1", HELLO], &["-1", "a number of seconds greater than 0"]),
-        (&[timeout, "-1", HELLO], &["-1"]),
+        (&["--timeout", "-1", HELLO], &["-1"]),
         // Messages of 1008 bytes. The second one has fewer than 1007 characters.
-        (&[&long], &["1008 bytes", limit, "send a shorter one"]),
-        (&[&wide], &["1008 bytes", limit, "send a shorter one"]),
-        // The length of a much too long one is named, with --to as well: before the listener is
-        // looked for.
+        (&[&"x".repeat(1008)], &["1008 bytes", limit, "send a shorter one"]),
+        (&[&"日".repeat(336)], &["1008 bytes", limit, "send a shorter one"]),
+        // Named, with --to as well, before the listener is looked for.
         (&[&much_longer], &["100000 bytes", limit]),
         (&["--to", "1", "--", &much_longer], &["100000 bytes", limit]),
         // What would be obeyed by a terminal.
-        (&[color, "\x1b[31mred\u{202e}", HELLO], &[r"\x1b"]),
-        (&[timeout, "\x1b]0;title\x07", HELLO], &[r"\x1b"]),
+        (&["--color", "\x1b[31mred\u{202e}", HELLO], &[r"\x1b"]),
+        (&["--timeout", "\x1b]0;title\x07", HELLO], &[r"\x1b"]),
         (&["one", "\x1b[2J\u{9b}2J\rtwo", "three"], &[r"\x1b"]),
         (&["--\x1b[2J", "one", "two"], &[r"\x1b"]),
         // What would make a line that looks like one of the program's.
@@ -328,12 +324,13 @@ fn a_missing_path_is_named_with_what_to_do_and_without_being_obeyed_or_created()
 #[test]
 fn an_unreadable_path_is_named_with_what_to_do() {
     let scratch = Scratch::new();
+    // By somebody whom permissions keep out, which root is not.
+    let mut command = scratch.sigshm_as(65534, &[HELLO]);
     // The same run with a readable file succeeds, so it is the file that makes it fail.
-    run(unprivileged(&scratch)).assert_delivered(12, HELLO);
-
-    fs::set_permissions(scratch.path(), Permissions::from_mode(0o000)).unwrap();
-    let finished = run(unprivileged(&scratch));
+    run(&mut command).assert_delivered(12, HELLO);
     let path = scratch.path();
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let finished = run(command);
     finished.assert_failed_with(&["open(", path.to_str().unwrap(), "EACCES", "chmod", "--path"]);
     assert_eq!(finished.text(), "");
 }
@@ -360,17 +357,14 @@ fn the_long_help_says_more_and_ends_with_five_examples_that_make_sense() {
         let (_, rest) = long.split_once(&format!("\n      {option}\n")).unwrap();
         let words = words.trim().trim_end_matches(" [default: memory]");
         let rest = rest.trim_start().strip_prefix(words).expect(words);
-        let more = rest.trim_start().split("\n\n").next().unwrap();
-        let is_more = !more.starts_with(['-', '[']);
-        assert!(is_more, "nothing more about {option}");
+        assert!(!rest.trim_start().starts_with(['-', '[']), "nothing more about {option}");
     }
     let (_, examples) = long.split_once("\nExamples:\n").unwrap();
     assert_eq!(examples.lines().count(), 5, "{examples}");
     for example in examples.lines() {
-        let command = example.trim().split("   ").next().unwrap();
-        let command = command.trim_end_matches(" | less -R");
-        let quoted: Vec<&str> = command.split('"').collect();
-        let words = quoted[0].split_whitespace().skip(1).chain(quoted.get(1).copied());
+        let command = example.trim().split("   ").next().unwrap().trim_end_matches(" | less -R");
+        let (words, message) = command.split_once(" \"").unwrap_or((command, ""));
+        let words = words.split_whitespace().skip(1).chain(message.strip_suffix('"'));
         // Here there is no such file: it comes that far if the usage is right.
         let scratch = Scratch::new();
         let finished = run(sigshm_at(scratch.dir().join("missing"), words));
@@ -381,16 +375,13 @@ fn the_long_help_says_more_and_ends_with_five_examples_that_make_sense() {
 #[track_caller]
 fn help(option: &str) -> String {
     let help = Program::start(sigshm().arg(option)).finish_well();
-    for option in "[MESSAGE] --to --listen --via --signal --wait --explain --step --path --color \
-                   --timeout --help --version"
-        .split(' ')
-    {
+    let options = "[MESSAGE] --to --listen --via --signal --wait --explain --step --path --color \
+                   --timeout --help --version";
+    for option in options.split(' ') {
         assert!(help.contains(option), "{option} is not in {help}");
     }
-    for line in help.lines() {
-        let columns = line.chars().count();
-        assert!(columns <= 80, "{columns} columns: {line}");
-    }
+    let is_wide = |line: &&str| line.chars().count() > 80;
+    assert_eq!(help.lines().find(is_wide), None);
     assert_defused(&help);
     help
 }
@@ -403,57 +394,36 @@ fn the_version_is_the_packages() {
     }
 }
 
-/// What the kernel refuses, and what nobody so much as tries.
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod with_a_filter {
-    use super::*;
+#[test]
+#[cfg(target_os = "linux")]
+fn bad_input_is_refused_before_a_process_or_a_segment_is_asked_for() {
     use crate::support::refusal::{Refusal, refuse};
 
-    #[test]
-    fn on_a_kernel_without_system_v_ipc_the_run_says_so_and_leaves_nothing() {
-        let scratch = Scratch::new();
-        let mut command = scratch.sigshm([HELLO]);
-        refuse(&mut command, &[Refusal::of(libc::SYS_shmget, Errno::ENOSYS)]);
-        let finished = run(&mut command);
-        finished.assert_failed_with(&["shmget(", "ENOSYS", "System V"]);
-        // The listener, which the transcript names, has been reaped.
-        assert!(is_gone(Pid::from_raw(listener_in(finished.text()))), "{finished:#?}");
-    }
-
-    #[test]
-    fn bad_input_is_refused_before_a_process_or_a_segment_is_asked_for() {
-        let (scratch, unreadable) = (Scratch::new(), Scratch::new());
-        let missing = scratch.dir().join("missing");
-        let too_long = "x".repeat(LONGEST + 1);
-        fs::set_permissions(unreadable.path(), Permissions::from_mode(0o000)).unwrap();
-        for (command, code, said) in [
-            (scratch.sigshm([""; 0]), 2, ""),
-            (scratch.sigshm(["one", "two"]), 2, ""),
-            (scratch.sigshm(["--timeout", "0", HELLO]), 2, ""),
-            (scratch.sigshm(["--color", "red", HELLO]), 2, ""),
-            (scratch.sigshm([&too_long]), 2, ""),
-            (sigshm_at(missing, [HELLO]), 1, "ENOENT"),
-            (unprivileged(&unreadable), 1, "EACCES"),
-        ] {
-            let finished = run(killed_if_it_creates(command));
-            assert_eq!((finished.code, finished.signal), (Some(code), None), "{finished:#?}");
-            assert_eq!(finished.text(), "");
-            if code == 1 {
-                finished.assert_failed_with(&[said]);
-            }
-        }
-        // The filter does what it is for: good input does not get away with it.
-        let good = run(killed_if_it_creates(scratch.sigshm([HELLO])));
-        assert_eq!(good.signal, Some(libc::SIGSYS));
-    }
-
-    fn killed_if_it_creates(mut command: Command) -> Command {
-        let calls = [libc::SYS_clone, libc::SYS_clone3, libc::SYS_shmget];
-        refuse(&mut command, &calls.map(Refusal::deadly));
+    let killed_if_it_creates = |command| {
+        let calls = [libc::SYS_clone, libc::SYS_clone3, libc::SYS_shmget].map(Refusal::deadly);
         #[cfg(target_arch = "x86_64")]
-        refuse(&mut command, &[libc::SYS_fork, libc::SYS_vfork].map(Refusal::deadly));
-        command
+        let calls = [&calls[..], &[libc::SYS_fork, libc::SYS_vfork].map(Refusal::deadly)].concat();
+        run(refuse(command, &calls))
+    };
+    let (scratch, unreadable) = (Scratch::new(), Scratch::new());
+    fs::set_permissions(unreadable.path(), Permissions::from_mode(0o000)).unwrap();
+    for (command, code, said) in [
+        (scratch.sigshm([""; 0]), 2, ""),
+        (scratch.sigshm(["one", "two"]), 2, ""),
+        (scratch.sigshm(["--timeout", "0", HELLO]), 2, ""),
+        (scratch.sigshm(["--color", "red", HELLO]), 2, ""),
+        (scratch.sigshm(["x".repeat(LONGEST + 1)]), 2, ""),
+        (sigshm_at(scratch.dir().join("missing"), [HELLO]), 1, "ENOENT"),
+        (unreadable.sigshm_as(65534, &[HELLO]), 1, "EACCES"),
+    ] {
+        let finished = killed_if_it_creates(command);
+        assert_eq!((finished.code, finished.text()), (Some(code), ""), "{finished:#?}");
+        if code == 1 {
+            finished.assert_failed_with(&[said]);
+        }
     }
+    // The filter does what it is for: good input does not get away with it.
+    assert_eq!(killed_if_it_creates(scratch.sigshm([HELLO])).signal, Some(libc::SIGSYS));
 }
 
 /// The message is delivered, appears as `shown`, and nothing that a terminal obeys is printed.
@@ -490,12 +460,4 @@ fn assert_bad_usage(scratch: &Scratch, arguments: &[&str], parts: &[&str], unsai
     assert!(unsaid.is_empty() || !stderr.contains(unsaid), "{arguments:?}: {stderr}");
     assert_defused(&stderr);
     stderr
-}
-
-/// A run of `Hello, world` by somebody whom permissions keep out, which root is not.
-fn unprivileged(scratch: &Scratch) -> Command {
-    const NOBODY: u32 = 65534;
-    let mut command = scratch.copy_as(NOBODY);
-    command.arg("--path").arg(scratch.path()).arg(HELLO);
-    command
 }

@@ -38,21 +38,15 @@ fn assert_refused(path: &Path, kind: &str, stdin: fn() -> Stdio, check: impl Fn(
 /// Each command delivers a message by this path.
 #[track_caller]
 fn assert_accepted(path: &Path) {
-    let scratch = Scratch::new();
-    let at_path = |arguments: &[&str]| {
-        let mut command = sigshm_at(path, arguments);
-        command.current_dir(scratch.dir());
-        command
-    };
-    run(at_path(&[HELLO])).assert_delivered(HELLO.len(), HELLO);
+    run(sigshm_at(path, [HELLO])).assert_delivered(12, HELLO);
     for option in ["--explain", "--step"] {
-        Program::start(at_path(&[option, HELLO])).finish_well();
+        Program::start(sigshm_at(path, [option, HELLO])).finish_well();
     }
-    let listener = Program::start(at_path(&["--listen"]));
+    let listener = Program::start(sigshm_at(path, ["--listen"]));
     let pid = listener.pid();
     listener.until_printed(&registered(pid));
-    let sender = run(at_path(&["--to", &pid.to_string(), HELLO]));
-    assert_eq!(sender.text(), sent(HELLO.len(), HELLO), "{path:?}");
+    let sender = run(sigshm_at(path, ["--to", &pid.to_string(), HELLO]));
+    assert_eq!(sender.text(), sent(12, HELLO), "{path:?}");
     assert_eq!(listener.finish_well(), received(pid, HELLO), "{path:?}");
 }
 
@@ -62,11 +56,10 @@ fn assert_accepted(path: &Path) {
 fn a_fifo_is_refused_and_its_waiting_writer_goes_on_waiting_and_loses_nothing() {
     let scratch = Scratch::new();
     let [fifo, link] = ["fifo", "link"].map(|name| scratch.dir().join(name));
-    mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
     symlink(&fifo, &link).unwrap();
     // It waits in open(2) until the FIFO is read. If a reader has left, what it writes is lost.
-    let mut shell = Command::new("sh");
-    let writer = Program::start(shell.args(["-c", "echo data > \"$0\""]).arg(&fifo));
+    let writer = Program::start(Command::new("sh").args(["-c", r#"echo data > "$0""#]).arg(&fifo));
     let waits = || state(writer.pid()) == Some('S');
     wait_until("it waits for a reader", waits);
     for path in [&fifo, &link] {
@@ -107,17 +100,14 @@ fn a_socket_a_device_or_a_pipe_is_refused_by_each_of_its_names() {
     }
 }
 
-/// A block device: one in this folder, which only root can make, or one that there is.
+/// A block device: a loop device in this folder, which only root can make, or one that there is.
 fn block_device(folder: &Path) -> Option<PathBuf> {
     let ours = folder.join("block");
-    let loop_device = makedev(7, 0);
-    if mknod(&ours, SFlag::S_IFBLK, Mode::S_IRUSR, loop_device).is_ok() {
-        return Some(ours);
-    }
-    let is_block =
-        |path: &PathBuf| fs::metadata(path).is_ok_and(|it| it.file_type().is_block_device());
-    let devices = fs::read_dir("/dev").ok()?.flatten();
-    devices.map(|it| it.path()).find(is_block)
+    let made = mknod(&ours, SFlag::S_IFBLK, Mode::S_IRUSR, makedev(7, 0)).map(|()| ours);
+    let devices = fs::read_dir("/dev").unwrap().flatten().map(|it| it.path());
+    made.into_iter()
+        .chain(devices)
+        .find(|path| fs::metadata(path).is_ok_and(|it| it.file_type().is_block_device()))
 }
 
 /// A terminal that no program has opened yet: the window, and the device.
@@ -131,17 +121,15 @@ fn new_terminal() -> io::Result<(PtyMaster, PathBuf)> {
 
 #[test]
 fn a_terminal_is_refused_and_is_not_opened() {
-    match new_terminal() {
-        Ok((window, device)) => {
-            assert_refused(&device, "a character device", Stdio::null, |arguments| {
-                // Once a program has opened it, and has closed it, the window is hung up.
-                let mut fds = [PollFd::new(window.as_fd(), PollFlags::POLLIN)];
-                let ready = poll(&mut fds, PollTimeout::ZERO);
-                assert_eq!(ready, Ok(0), "it was opened by {arguments:?}");
-            })
-        }
-        Err(error) => not_tested("a terminal as the path", &error.to_string()),
-    }
+    let (window, device) = match new_terminal() {
+        Ok(terminal) => terminal,
+        Err(error) => return not_tested("a terminal as the path", &error.to_string()),
+    };
+    assert_refused(&device, "a character device", Stdio::null, |arguments| {
+        // Once a program has opened it, and has closed it, the window is hung up.
+        let mut fds = [PollFd::new(window.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0), "it was opened by {arguments:?}");
+    });
 }
 
 // What is accepted.
@@ -149,14 +137,8 @@ fn a_terminal_is_refused_and_is_not_opened() {
 #[test]
 fn a_regular_file_is_accepted_whatever_its_mode_and_size() {
     let scratch = Scratch::new();
-    for (mode, size) in [
-        (0o400, 0),
-        (0o444, 0),
-        (0o600, 1),
-        (0o755, 4096),
-        // Without a byte on the disk.
-        (0o400, 1 << 32),
-    ] {
+    // The largest is without a byte on the disk.
+    for (mode, size) in [(0o400, 0), (0o444, 0), (0o600, 1), (0o755, 4096), (0o400, 1 << 32)] {
         let file = File::options().write(true).open(scratch.path());
         file.and_then(|file| file.set_len(size)).unwrap();
         fs::set_permissions(scratch.path(), Permissions::from_mode(mode)).unwrap();
@@ -182,28 +164,22 @@ fn a_folder_and_a_link_to_a_folder_or_a_file_are_accepted() {
 
 #[test]
 fn somebody_elses_file_is_accepted_if_it_can_be_read() {
-    const NOBODY: u32 = 65534;
     let scratch = Scratch::new();
     // (Root of a user namespace may have nobody else in it.)
     let is_root = Uid::effective().is_root();
-    if !is_root || scratch.copy_as(NOBODY).arg("--version").output().is_err() {
+    if !is_root || scratch.copy_as(65534).arg("--version").output().is_err() {
         return not_tested("somebody else's file", "it takes root to be two users");
     }
     let folder = scratch.dir().join("folder");
     fs::create_dir(&folder).unwrap();
     for (path, mode) in [(&scratch.path(), 0o444), (&folder, 0o555)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        let mut command = scratch.copy_as(NOBODY);
-        run(command.arg("--path").arg(path).arg(HELLO)).assert_delivered(HELLO.len(), HELLO);
+        let finished = run(scratch.copy_as(65534).arg("--path").arg(path).arg(HELLO));
+        finished.assert_delivered(12, HELLO);
     }
 }
 
 // What is not changed.
-
-/// All that the system tells of a file: whose it is, its mode, its size, its times.
-fn facts(path: &Path) -> String {
-    format!("{:?}", stat(path).unwrap())
-}
 
 #[test]
 fn no_run_changes_anything_of_what_the_path_names_nor_of_its_folder() {
@@ -214,24 +190,25 @@ fn no_run_changes_anything_of_what_the_path_names_nor_of_its_folder() {
         ["file", "folder", "fifo", "socket"].map(|it| around.join(it));
     fs::create_dir_all(&folder).unwrap();
     fs::write(&file, CONTENT).unwrap();
-    mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
     let _listener = UnixListener::bind(&socket).unwrap();
 
     let all = [&file, &folder, &fifo, &socket, &around];
-    // Times of long ago: the system notes that a file is read if it was not read since it was
-    // written, or not for a day.
+    // Long ago: that a file is read is noted if that was not done for a day.
     let long_ago = TimeSpec::seconds(1_000_000_000);
     for path in all {
         let flag = UtimensatFlags::FollowSymlink;
         utimensat(AT_FDCWD, path, &long_ago, &long_ago, flag).unwrap();
     }
-    let before = all.map(|path| facts(path));
+    // Whose it is, its mode, its size, its times.
+    let facts = || all.map(|path| format!("{:?}", stat(path).unwrap()));
+    let before = facts();
     for path in [&file, &folder] {
         assert_accepted(path);
     }
-    assert_eq!(all.map(|path| facts(path)), before);
+    assert_eq!(facts(), before);
     assert_refused(&fifo, "a FIFO", Stdio::null, |_| {});
     assert_refused(&socket, "a socket", Stdio::null, |_| {});
-    assert_eq!(all.map(|path| facts(path)), before);
+    assert_eq!(facts(), before);
     assert_eq!(fs::read_to_string(&file).unwrap(), CONTENT);
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use nix::errno::Errno::{EAGAIN, EINVAL, EMFILE, ENFILE, ENOLCK, ENOMEM, ENOSPC, ENOSYS};
+use nix::errno::Errno::{EAGAIN, EINVAL, EIO, EMFILE, ENFILE, ENOLCK, ENOMEM, ENOSPC, ENOSYS};
 use nix::fcntl::open;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
@@ -21,8 +21,7 @@ const SEGMENTS: &[&str] = &["shmget(", "ENOSPC", "kernel.shmmni", "kernel.shmall
 fn when_no_more_processes_may_be_started_the_error_names_rlimit_nproc() {
     let scratch = Scratch::new();
     // The limit does not hold for root.
-    let mut command = scratch.copy_as(65534);
-    command.arg("--path").arg(scratch.path()).arg(HELLO);
+    let mut command = scratch.sigshm_as(65534, &[HELLO]);
     // The same run without the limit: it is the limit that makes the difference.
     run(&mut command).assert_delivered(12, HELLO);
     command.in_child(|| setrlimit(Resource::RLIMIT_NPROC, 1, 1));
@@ -51,8 +50,7 @@ fn with_too_few_descriptors_the_error_names_rlimit_nofile() {
             // What the test itself has inherited is not to be counted.
             let flags = libc::CLOSE_RANGE_CLOEXEC as i32;
             // SAFETY: the call takes numbers, and closes nothing before exec.
-            let marked = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) };
-            Errno::result(marked)?;
+            Errno::result(unsafe { libc::close_range(3, u32::MAX, flags) })?;
             setrlimit(Resource::RLIMIT_NOFILE, limit, limit)
         });
         let finished = run(command);
@@ -85,17 +83,14 @@ fn when_descriptors_or_memory_run_out_at_any_step_of_a_process_the_error_names_t
     ];
     at_once(rows, |(case, side, resource, value, parts)| {
         let (mut failed, mut delivered) = (0, 0);
-        // Each system call has two steps, its entry and its exit, and it makes no difference
-        // whether a limit is set after one call or before the next.
+        // Each system call has two steps. The exit of one is as good as the entry of the next.
         for step in (0..).step_by(2) {
             let scratch = Scratch::new();
             let Ok(frozen) = freeze(&mut scratch.sigshm([HELLO]), Point::Step(side, step)) else {
                 break;
             };
-            let pid = match side {
-                Side::Parent => frozen.parent(),
-                Side::Child => frozen.listener().unwrap(),
-            };
+            let is_parent = side == Side::Parent;
+            let pid = if is_parent { frozen.parent() } else { frozen.listener().unwrap() };
             limit(pid, resource, value);
             let finished = frozen.release().finish(TIMEOUT);
             if finished.code == Some(0) {
@@ -128,9 +123,12 @@ fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_t
     let [pipe, fork, shmget, flock, shmat] =
         [libc::SYS_pipe2, libc::SYS_clone, libc::SYS_shmget, libc::SYS_flock, libc::SYS_shmat]
             .map(|call| move |errno| Refusal::of(call, errno));
-    let rows: &[(Refusal, &[&str])] = &[
+    let read = Refusal::of(libc::SYS_read, EIO).if_is(0, 0);
+    let rows: [(Refusal, &[&str]); 16] = [
         (Refusal::open(EMFILE), &["open(", "shared_path", "EMFILE", "RLIMIT_NOFILE"]),
         (Refusal::open(ENFILE), &["open(", "shared_path", "ENFILE", "fs.file-max"]),
+        (Refusal::open(ENOMEM), &["open(", "shared_path", "ENOMEM", "memory"]),
+        (read, &["read(0, ", "EIO", "; --step reads Enter from standard input\n"]),
         (pipe(EMFILE), &["pipe(", "EMFILE", "RLIMIT_NOFILE"]),
         (pipe(ENFILE), &["pipe(", "ENFILE", "fs.file-max", "fs.pipe-user-pages-hard"]),
         (fork(ENOMEM), &["fork() failed", "ENOMEM", "memory"]),
@@ -139,15 +137,23 @@ fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_t
         (shmget(ENOMEM), &["shmget(", "ENOMEM", "memory"]),
         (shmget(ENFILE), &["shmget(", "ENFILE", "fs.file-max"]),
         (shmget(EINVAL), &["shmget(", "EINVAL", "kernel.shmmax"]),
-        (shmget(ENOSYS), &["shmget(", "ENOSYS", "CONFIG_SYSVIPC"]),
+        (shmget(ENOSYS), &["shmget(", "ENOSYS", "System V", "CONFIG_SYSVIPC"]),
         (flock(ENOLCK), &["flock(", "ENOLCK", "no memory for one more lock", "--path"]),
         // The sender, and then only the listener.
         (shmat(ENOMEM), &["shmat(", "ENOMEM", "RLIMIT_AS"]),
         (Refusal::read_only_shmat(ENOMEM), &["shmat(", "SHM_RDONLY", "ENOMEM", "RLIMIT_AS"]),
     ];
-    for &(refusal, parts) in rows {
+    for (refusal, parts) in rows {
         let scratch = Scratch::new();
-        run(refuse(scratch.sigshm([HELLO]), &[refusal])).assert_failed_with(parts);
+        let option = if refusal == read { "--step" } else { "--color=auto" };
+        let finished = run(refuse(scratch.sigshm([option, HELLO]), &[refusal]));
+        finished.assert_failed_with(parts);
+        // Another file would be of use only to the one that has no locks.
+        assert_eq!(finished.stderr.contains("--path"), parts.contains(&"--path"));
+        // A listener, which the transcript names, has been reaped.
+        if finished.text().contains("# Listening") {
+            assert!(is_gone(Pid::from_raw(listener_in(finished.text()))), "{finished:#?}");
+        }
         scratch.assert_nothing_left();
         // And with the obstacle out of the way, everything is as it should be.
         run(scratch.sigshm([HELLO])).assert_delivered(12, HELLO);
@@ -162,8 +168,8 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
         ["shmget", "shmat", "shmctl", "shmdt"],
         ["kill", "wait4", "pselect6", "newfstatat"],
     ];
-    if Command::new("strace").arg("-V").output().is_err() {
-        return not_tested("each call that fails", "there is no strace");
+    if !is_there("strace") {
+        return;
     }
     // How the runs ended in which this call failed.
     let each = |call: &str| {
@@ -172,10 +178,9 @@ fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
             // What could not be removed or ended is removed and ended with the folder.
             let scratch = Scratch::unchecked();
             let log = scratch.dir().join("log");
-            let program = scratch.sigshm([HELLO]);
             let mut strace = Command::new("strace");
             strace.args(["-f", "-qq", "-e", &format!("inject={call}:error=EIO:when={number}")]);
-            strace.arg("-o").arg(&log).arg(program.get_program()).args(program.get_args());
+            strace.arg("-o").arg(&log).args(whole(&scratch.sigshm([HELLO])));
             strace.env_remove("NO_COLOR");
             with_default_signals(&mut strace);
             let finished = run(strace);
@@ -228,8 +233,7 @@ fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
         let refusal = Refusal::of(libc::SYS_write, ENOSPC).if_is(2, line.len() as i32);
         let finished = run(refuse(scratch.sigshm([HELLO]), &[refusal]));
         if finished.code == Some(0) {
-            // Only where the length depends on a PID, and this one has more digits than the one
-            // before, or less.
+            // Only where the length depends on a PID, and this one has not as many digits.
             let listener = listener_in(finished.text()).to_string();
             assert!(line.contains("PID="), "{line:?}");
             assert_ne!(listener.len(), listener_in(&whole).to_string().len());
@@ -271,49 +275,51 @@ fn when_the_system_has_no_more_segments_the_error_names_shmmni_and_shmall() {
     }
 }
 
-/// A run that is started with so many open descriptors that what it opens itself is beyond
-/// FD_SETSIZE.
-fn with_many_descriptors(scratch: &Scratch, option: &str) -> Command {
-    let mut command = scratch.sigshm([option, "--timeout=60", HELLO]);
-    command.in_child(|| {
-        setrlimit(Resource::RLIMIT_NOFILE, 2048, 2048)?;
-        // Standard input, again and again: exec does not close these.
-        for descriptor in 3..1100 {
-            // SAFETY: what is open here already, exec closes, and not before; then `spawn` returns.
-            unsafe {
-                libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 1100);
-                libc::dup2(0, descriptor);
-            }
-        }
-        Ok(())
-    });
-    command
-}
-
 #[test]
 fn started_with_more_descriptors_than_can_be_waited_for_it_delivers_or_fails_clearly() {
-    for (option, must_sleep) in
-        [("--wait=spin", false), ("--wait=spin", true), ("--wait=sleep", true), ("--explain", true)]
-    {
+    // How many are open at first, and which one the listener's end of the parent's pipe will be.
+    for (open, descriptor, option, must_sleep) in [
+        (1100, 1101, "--wait=spin", false),
+        (1100, 1101, "--wait=spin", true),
+        (1100, 1101, "--wait=sleep", true),
+        (1100, 1103, "--explain", true),
+        // The last one that can be waited for, and the next.
+        (1022, 1023, "--wait=sleep", true),
+        (1023, 1024, "--wait=sleep", true),
+    ] {
         let scratch = Scratch::new();
-        let mut command = with_many_descriptors(&scratch, option);
+        let mut command = scratch.sigshm([option, "--timeout=60", HELLO]);
+        command.in_child(move || {
+            setrlimit(Resource::RLIMIT_NOFILE, 2048, 2048)?;
+            // Standard input, again and again: exec does not close these.
+            for descriptor in 3..open {
+                // SAFETY: what is open here already, exec closes, and not before; then `spawn`
+                // returns.
+                unsafe {
+                    libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 1100);
+                    libc::dup2(0, descriptor);
+                }
+            }
+            Ok(())
+        });
         let finished = if must_sleep {
             // No signal comes, and the listener stops spinning.
             let run = start_and_stop_parent(&mut command);
             let listener = run.listener().unwrap();
-            wait_until("the listener has ended", || state(listener) == Some('Z'));
+            wait_until("the listener has ended or sleeps", || {
+                state(listener) == Some('Z') || is_blocked_in(listener, libc::SYS_pselect6)
+            });
             kill(run.parent(), SIGCONT).unwrap();
             run.finish(TIMEOUT)
         } else {
             run(command)
         };
-        if finished.code == Some(0) && !must_sleep {
+        if descriptor < 1024 || finished.code == Some(0) && !must_sleep {
             finished.assert_delivered(12, HELLO);
             continue;
         }
-        // The listener cannot wait for its parent's pipe.
-        let descriptor = "pselect(2) cannot wait for descriptor 11";
-        finished.assert_failed_with(&[descriptor, "FD_SETSIZE", "fewer open files"]);
+        let error = format!("pselect(2) cannot wait for descriptor {descriptor}, which");
+        finished.assert_failed_with(&[&error, "FD_SETSIZE", "fewer open files"]);
         // No call was made that could have failed. And it does not help to raise RLIMIT_NOFILE.
         let said = [finished.stderr.as_str(), finished.text()].concat();
         for untrue in ["failed", "EINVAL", "RLIMIT_NOFILE"] {

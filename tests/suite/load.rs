@@ -6,9 +6,6 @@ use nix::sys::signal::{SigmaskHow, sigprocmask};
 
 const HELLO: &str = "Hello, world";
 
-/// How many runs at once.
-const RUNS: usize = 40;
-
 /// What a run says when it has to wait.
 fn note(scratch: &Scratch) -> String {
     format!("sigshm: waiting: {} has locked the file {:?}\n", holder(), scratch.path())
@@ -22,14 +19,11 @@ fn holder() -> String {
 
 /// Whether the process waits in flock(2) for the file that is at the path now; see proc_locks(5).
 fn waits_for_lock(scratch: &Scratch, pid: Pid) -> bool {
-    let inode = format!(":{}", fs::metadata(scratch.path()).unwrap().ino());
+    // "1: -> FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF", where the arrow says that it waits.
+    let (pid, inode) = (format!(" {pid} "), fs::metadata(scratch.path()).unwrap().ino());
     let locks = fs::read_to_string("/proc/locks").unwrap();
-    locks.lines().any(|line| {
-        // "1: -> FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF", where the arrow says that it
-        // waits.
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        columns[1] == "->" && columns[5] == pid.to_string() && columns[6].ends_with(&inode)
-    })
+    let mut waits = locks.lines().filter(|it| it.contains(" -> ") && it.contains(&pid));
+    waits.any(|it| it.contains(&format!(":{inode} ")))
 }
 
 #[track_caller]
@@ -64,29 +58,26 @@ fn assert_delivers(scratch: &Scratch, run: Program) {
 #[test]
 fn forty_runs_at_once_deliver_forty_messages_each_its_own_and_none_takes_long() {
     let scratch = Scratch::new();
-    let messages: Vec<String> =
-        (0..RUNS).map(|number| format!("message {number} of {RUNS}")).collect();
-    let start = |message| Program::start(scratch.sigshm(["--timeout=10", message]));
-    let (early, late) = messages.split_at(RUNS / 2);
+    let message = |number| format!("message {number} of 40");
+    let start = |number| Program::start(scratch.sigshm(["--timeout=10", &message(number)]));
     // Half of them are there before anybody may begin. The others come while those are served.
     let lock = take_lock(&scratch);
-    let mut running: Vec<Program> = early.iter().map(|message| start(message)).collect();
+    let mut running: Vec<Program> = (0..20).map(start).collect();
     for run in &running {
         wait_until_it_waits(&scratch, run.pid());
     }
-    assert_eq!(scratch.processes().len(), early.len());
+    assert_eq!(scratch.processes().len(), 20);
     let begun = Instant::now();
     drop(lock);
-    running.extend(late.iter().map(|message| start(message)));
-    for (message, run) in messages.iter().zip(running) {
-        let finished = run.finish();
-        finished.assert_delivered(message.len(), message);
-        let said = &finished.stderr;
+    running.extend((20..40).map(start));
+    for (number, run) in running.into_iter().enumerate() {
+        let (finished, message) = (run.finish(), message(number));
+        finished.assert_delivered(message.len(), &message);
         // This test has the lock first, and then one run after the other.
-        let is_note = said.lines().count() == 1
-            && said.starts_with("sigshm: waiting: ")
-            && said.contains(" has locked the file ");
-        assert!(said.is_empty() || is_note, "{said}");
+        let is_note =
+            |it: &str| it.starts_with("sigshm: waiting: ") && it.contains(" has locked the file ");
+        let said: Vec<_> = finished.stderr.lines().collect();
+        assert!(said.len() < 2 && said.iter().all(|it| is_note(it)), "{said:?}");
     }
     let taken = begun.elapsed();
     assert!(taken < Duration::from_secs(10), "they took {taken:?}");
@@ -100,15 +91,14 @@ fn runs_that_wait_are_served_in_the_order_in_which_they_came() {
     // tells who was served when.
     let name = scratch.dir().join("transcripts");
     let transcripts = File::options().create_new(true).append(true).open(&name).unwrap();
-    let messages: Vec<String> = (0..10).map(|number| format!("message {number}")).collect();
-    let start = |message| {
+    let messages = std::array::from_fn::<_, 10, _>(|number| format!("message {number}"));
+    let runs = messages.each_ref().map(|message| {
         let command = scratch.sigshm(["--timeout=1000", message]);
         let run = Program::start_into(transcripts.try_clone().unwrap(), command);
         // The next one comes only when this one is in the kernel's queue.
         wait_until_it_waits(&scratch, run.pid());
         run
-    };
-    let runs: Vec<Program> = messages.iter().map(|message| start(message)).collect();
+    });
     drop(lock);
     for run in runs {
         assert_eq!(run.finish().code, Some(0));
@@ -117,8 +107,7 @@ fn runs_that_wait_are_served_in_the_order_in_which_they_came() {
     let mut rest = text.as_str();
     for message in messages {
         let whole = transcript(listener_in(rest), message.len(), &message);
-        let after = rest.strip_prefix(&whole);
-        rest = after.unwrap_or_else(|| panic!("{message:?} was not next: {text}"));
+        rest = rest.strip_prefix(&whole).expect(&message);
     }
     assert_eq!(rest, "");
 }
@@ -128,12 +117,9 @@ fn waiting_for_the_lock_costs_no_processor_time() {
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
     let runs = ["1000"; 3].map(|timeout| waiting_for(&scratch, timeout));
-    // How often each has been taken off a processor. One that has not been given a processor
-    // meanwhile has used none.
-    let switches = |run: &Program| {
-        ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"]
-            .map(|label| status(run.pid(), label))
-    };
+    // How often each has been taken off a processor. If never, it has used none.
+    let labels = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"];
+    let switches = |run: &Program| labels.map(|label| status(run.pid(), label));
     let mut before = runs.each_ref().map(switches);
     wait_until("nobody has run for a while", || {
         thread::sleep(Duration::from_millis(200));
@@ -166,23 +152,35 @@ fn a_run_that_need_not_wait_does_not_speak_of_it() {
 }
 
 #[test]
-fn a_lock_whose_taker_has_ended_is_another_process_s() {
-    let scratch = Scratch::new();
-    // A descriptor that a child inherits holds the lock on.
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "exec 9< \"$1\"; flock 9; exec sleep 60", "sh"]).arg(scratch.path());
-    let holder = Program::start(shell);
-    wait_until("it has the lock", || {
+fn a_lock_whose_taker_has_ended_or_has_closed_the_file_or_is_the_run_is_another_process_s() {
+    // SAFETY: flock takes two numbers.
+    let lock = |fd| Errno::result(unsafe { libc::flock(fd, libc::LOCK_EX) }).map(drop);
+    // A descriptor that somebody inherits holds the lock on.
+    for taker in ["has ended", "has closed the file", "is the run"] {
+        let scratch = Scratch::new();
         let file = File::open(scratch.path()).unwrap();
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
-    });
-    let finished = run(scratch.sigshm(["--timeout=0.2", HELLO]));
-    assert_eq!(finished.code, Some(1), "{finished:#?}");
-    for line in finished.stderr.lines() {
-        assert!(line.contains("another process has locked the file"), "{line}");
+        let (mut holder, mut run_itself) = (Command::new("sh"), scratch.sigshm([HELLO]));
+        run_itself.arg("--timeout=0.2");
+        if taker == "has ended" {
+            holder.args(["-c", "flock 0; echo; exec sleep 60"]);
+        } else if taker == "has closed the file" {
+            lock(file.as_raw_fd()).unwrap();
+            holder.args(["-c", "echo; exec sleep 60"]);
+        } else {
+            run_itself.stdin(file.try_clone().unwrap()).in_child(move || lock(0));
+            holder.args(["-c", "echo"]);
+        }
+        holder.stdin(file);
+        let holder = Program::start(holder);
+        holder.until_printed("\n");
+        let finished = run(run_itself);
+        assert_eq!(finished.code, Some(1), "{finished:#?}");
+        for line in finished.stderr.lines() {
+            assert!(line.contains("another process has locked the file"), "{taker}: {line}");
+        }
+        drop(holder);
+        run(scratch.sigshm([HELLO])).assert_delivered(12, HELLO);
     }
-    drop(holder);
-    run(scratch.sigshm([HELLO])).assert_delivered(12, HELLO);
 }
 
 // The file is replaced, as an editor does it: a new file is put in the place of the old one.
@@ -258,8 +256,7 @@ fn set_alarm(seconds: u32) -> nix::Result<()> {
 
 #[test]
 fn a_run_that_does_not_get_the_lock_in_time_gives_up_whatever_its_starter_does_with_sigalrm() {
-    type Prepare = fn() -> nix::Result<()>;
-    let rows: [(&str, Prepare); 6] = [
+    let rows: [(&str, fn() -> nix::Result<()>); 6] = [
         ("0.05", || Ok(())),
         ("0.2", || Ok(())),
         ("0.4", || Ok(())),
@@ -289,22 +286,26 @@ fn a_run_that_does_not_get_the_lock_in_time_gives_up_whatever_its_starter_does_w
 #[test]
 fn a_run_that_waits_is_ended_by_each_signal_that_ends_a_program() {
     let scratch = Scratch::new();
-    let _lock = take_lock(&scratch);
-    let signals = ENDING.into_iter().chain([SIGKILL]);
-    let runs: Vec<_> = signals
-        .map(|signal| {
-            let mut command = scratch.sigshm(["--timeout=1000", HELLO]);
-            command.in_child(|| setrlimit(Resource::RLIMIT_CORE, 0, 0));
-            (waiting(&scratch, command), signal)
-        })
-        .collect();
+    let lock = take_lock(&scratch);
+    let start = |signal| {
+        let mut command = scratch.sigshm(["--timeout=1000", HELLO]);
+        command.in_child(|| setrlimit(Resource::RLIMIT_CORE, 0, 0));
+        (waiting(&scratch, command), signal)
+    };
+    let runs: Vec<_> = ENDING.into_iter().chain([SIGKILL]).map(start).collect();
     for (run, signal) in runs {
         kill(run.pid(), signal).unwrap();
         let finished = run.finish();
         assert_eq!(finished.signal, Some(signal as i32), "{finished:#?}");
-        assert_eq!(finished.stderr, note(&scratch));
-        assert_eq!(finished.text(), "", "nothing has begun");
+        assert_eq!(finished.outcome(), (None, &*note(&scratch), ""), "nothing has begun");
     }
+    // But not by one that its starter ignores.
+    let mut command = scratch.sigshm(["--timeout=1000", HELLO]);
+    command.in_child(|| set(SIGALRM, SigHandler::SigIgn));
+    let run = waiting(&scratch, command);
+    kill(run.pid(), SIGALRM).unwrap();
+    drop(lock);
+    assert_delivers(&scratch, run);
 }
 
 // The program that starts a run may have set an alarm(2). exec(2) keeps it.
@@ -340,42 +341,34 @@ fn an_alarm_that_is_due_later_is_set_again_with_the_time_that_is_left_of_it() {
         let why = "there is no strace or no python3 here";
         return not_tested("that an alarm is set again", why);
     }
-    let alarm = Duration::from_secs(1000);
     let scratch = Scratch::new();
     let lock = take_lock(&scratch);
     let log = scratch.dir().join("strace");
-    let program = scratch.sigshm(["--timeout=1000", HELLO]);
     let mut command = Command::new("strace");
     // -D: this process becomes the program, and strace is another one. It uses alarm(2) itself to
     // do that, so the starter that sets this one is a program in between.
     let starter = "import os, signal, sys; signal.alarm(1000); os.execv(sys.argv[1], sys.argv[1:])";
     command.args(["-D", "-e", "trace=setitimer", "-e", "signal=none", "-o"]);
-    command.arg(&log).args(["python3", "-c", starter]);
-    command.arg(program.get_program()).args(program.get_args());
-    command.env_remove("NO_COLOR");
+    command.arg(&log).args(["python3", "-c", starter]).env_remove("NO_COLOR");
+    command.args(whole(&scratch.sigshm(["--timeout=1000", HELLO])));
     let begun = Instant::now();
     let run = waiting(&scratch, command);
-    let waited = Instant::now();
     // So that the wait makes a difference: longer than it takes to start the program.
-    thread::sleep(Duration::from_millis(100));
-    let waited = waited.elapsed();
+    let waited = Duration::from_millis(100);
+    thread::sleep(waited);
     drop(lock);
     let finished = run.finish();
-    let whole = begun.elapsed();
+    let all = begun.elapsed();
     assert_eq!(finished.code, Some(0), "{finished:#?}");
     let calls = || fs::read_to_string(&log).unwrap();
     wait_until("strace has written everything", || calls().contains("+++ exited"));
     let calls = calls();
-    let last = calls.lines().rfind(|line| line.starts_with("setitimer(")).unwrap();
+    let (_, last) = calls.rsplit_once("\nsetitimer(").unwrap();
     let (_, last) = last.split_once("it_value={tv_sec=").unwrap();
-    let (seconds, rest) = last.split_once(", tv_usec=").unwrap();
-    let micros = rest.split('}').next().unwrap();
-    let left = Duration::from_secs(seconds.parse().unwrap())
-        + Duration::from_micros(micros.parse().unwrap());
-    // Rounded up to a microsecond.
-    let most = alarm - waited + Duration::from_micros(1);
-    assert!(
-        (alarm - whole..=most).contains(&left),
-        "{left:?} are left after {whole:?}, of which it waited {waited:?}: {calls}"
-    );
+    let mut numbers = last.split(|it: char| !it.is_ascii_digit()).flat_map(str::parse);
+    let [seconds, micros] = [0; 2].map(|_| numbers.next().unwrap());
+    let gone = Duration::from_secs(1000) - Duration::new(seconds, micros as u32 * 1000);
+    // What is left is rounded up to a microsecond.
+    let least = waited - Duration::from_micros(1);
+    assert!((least..=all).contains(&gone), "{gone:?} of {all:?}, of which it waited: {calls}");
 }
