@@ -11,6 +11,7 @@ const KILL: Refusal = Refusal::of(libc::SYS_kill, EPERM);
 const NOTIFY: Refusal = KILL.if_is(1, libc::SIGUSR1);
 /// The notification is let through, so that there is somebody to wait for.
 const END: Refusal = KILL.if_is(1, libc::SIGKILL);
+/// As if the child were in a frozen control group, or held by a debugger.
 const NO_KILL: Refusal = Refusal::of(libc::SYS_kill, NO_EFFECT);
 const SHMGET: Refusal = Refusal::of(libc::SYS_shmget, EPERM);
 const SHMAT: Refusal = Refusal::of(libc::SYS_shmat, EPERM);
@@ -77,6 +78,9 @@ fn before_it_notifies(scratch: &Scratch, refusals: &[Refusal]) -> (Program, Pid)
 
 // A run that gives up.
 
+/// What is said of a listener that does not end although it was killed.
+const NOT_ENDED: &str = "was killed, and has not ended";
+
 /// The run has failed, and told in one more line what it could not do, and what that means.
 #[track_caller]
 fn assert_failed_and_left(case: &str, listener: Pid, parts: &[&str], finished: &Finished) {
@@ -90,11 +94,17 @@ fn assert_failed_and_left(case: &str, listener: Pid, parts: &[&str], finished: &
 }
 
 #[test]
-fn a_run_that_may_not_kill_its_listener_gives_up_and_says_whether_that_has_ended() {
-    let mut rows = vec![("blocked in a write", PLAIN, vec![KILL], "may still run")];
+fn a_run_that_cannot_kill_its_listener_gives_up_and_says_whether_that_has_ended() {
+    let has_ended: &[&str] = &["kill(", "EPERM", "has ended"];
+    let may_still_run: &[&str] = &["kill(", "EPERM", "may still run"];
+    let mut rows = vec![
+        ("blocked in a write", PLAIN, vec![KILL], may_still_run),
+        ("waits, and is killed in vain", &["--timeout=1"], vec![NO_KILL], &[NOT_ENDED]),
+        ("stopped", PLAIN, vec![NO_KILL], &[NOT_ENDED, "has stopped"]),
+    ];
     for arguments in [PLAIN, EXPLAINED, SOCKET] {
         for refusals in [vec![KILL], [&[KILL][..], &WAIT].concat()] {
-            rows.push(("stopped", arguments, refusals, "may still run"));
+            rows.push(("stopped", arguments, refusals, may_still_run));
         }
     }
     // Why it gives up: it may not notify, or it may not make what carries the message.
@@ -108,13 +118,13 @@ fn a_run_that_may_not_kill_its_listener_gives_up_and_says_whether_that_has_ended
         (STEPS, SHMAT),
         (SOCKET, SEND),
     ] {
-        rows.push(("waits, and the pipe is closed", arguments, vec![KILL, why], "has ended"));
+        rows.push(("waits, and the pipe is closed", arguments, vec![KILL, why], has_ended));
     }
     for (arguments, why) in [(PLAIN, SHMGET), (EXPLAINED, KILL), (SOCKET, SEND)] {
         let refusals = [&[KILL, why][..], &WAIT].concat();
-        rows.push(("waits, and may not be waited for", arguments, refusals, "may still run"));
+        rows.push(("waits, and may not be waited for", arguments, refusals, may_still_run));
     }
-    at_once(rows, |(case, arguments, refusals, end)| {
+    at_once(rows, |(case, arguments, refusals, parts)| {
         let scratch = Scratch::new();
         let mut command = hampered(&scratch, arguments, &refusals);
         let (listener, finished) = match case {
@@ -135,28 +145,32 @@ fn a_run_that_may_not_kill_its_listener_gives_up_and_says_whether_that_has_ended
             }
         };
         let case = format!("{case} {arguments:?} {refusals:?}");
-        assert_failed_and_left(&case, listener, &["kill(", "EPERM", end], &finished);
+        assert_failed_and_left(&case, listener, parts, &finished);
     });
 }
 
 #[test]
-fn a_run_that_may_not_kill_its_stopped_listener_waits_for_it_for_a_second_and_no_longer() {
-    at_once(["gives up", "dies"], |case| {
+fn a_run_that_cannot_end_its_stopped_listener_ends_and_after_a_second_if_it_may_not_kill_it() {
+    at_once([("gives up", KILL), ("dies", KILL), ("dies", NO_KILL)], |(case, refusal)| {
         let scratch = Scratch::new();
-        let (mut run, listener) = before_it_notifies(&scratch, &[KILL]);
+        let (mut run, listener) = before_it_notifies(&scratch, &[refusal]);
         let pid = run.pid();
         kill(listener, SIGSTOP).unwrap();
-        match case {
-            "gives up" => run.enter_for_ever(),
-            _ => kill(pid, SIGTERM).unwrap(),
+        if case == "dies" {
+            kill(pid, SIGTERM).unwrap()
+        } else {
+            run.enter_for_ever()
         }
         wait_until("it has ended", || state(pid) == Some('Z'));
         // It sleeps a millisecond between two looks: not more than a thousand times in a second,
         // and twice that if the wait begins anew, as it may once on a busy machine. In the five
-        // seconds of the next test there are several thousands.
+        // seconds that it waits for one that it has killed there are several thousands.
         let sleeps: usize = status(pid, "voluntary_ctxt_switches:").parse().unwrap();
-        assert!(sleeps < 2000, "{case}: {sleeps}");
-        assert!(run.finish().stderr.contains("may still run"), "{case}");
+        assert!(sleeps < 2000 || refusal == NO_KILL, "{case}: {sleeps}");
+        let finished = run.finish();
+        let said = if refusal == KILL { "may still run" } else { NOT_ENDED };
+        assert!(finished.stderr.contains(said), "{case}: {finished:#?}");
+        assert_eq!(finished.signal, (case == "dies").then_some(libc::SIGTERM), "{finished:#?}");
     });
 }
 
@@ -170,33 +184,6 @@ fn a_listener_asks_to_be_killed_with_its_parent_before_it_looks_whether_that_is_
     let _other = Program::start(other.arg("600").process_group(run.parent().as_raw()));
     kill(run.parent(), SIGKILL).unwrap();
     assert_eq!(run.finish(TIMEOUT).stderr, "");
-}
-
-#[test]
-fn a_run_whose_kill_has_no_effect_gives_up_or_dies_of_an_ending_signal_all_the_same() {
-    // As if the child were in a frozen control group, or held by a debugger.
-    let not_ended = "was killed, and has not ended";
-    at_once(["gives up", "gives up on a stopped one", "dies"], |case| {
-        let scratch = Scratch::new();
-        let mut command = hampered(&scratch, PLAIN, &[NO_KILL]);
-        if case == "dies" {
-            let (run, listener) = before_it_notifies(&scratch, &[NO_KILL]);
-            kill(listener, SIGSTOP).unwrap();
-            kill(run.pid(), SIGTERM).unwrap();
-            let finished = run.finish();
-            assert_eq!(finished.signal, Some(libc::SIGTERM), "{finished:#?}");
-            assert!(finished.stderr.contains(not_ended), "{finished:#?}");
-        } else if case == "gives up" {
-            let finished = run(command.arg("--timeout=1"));
-            let listener = Pid::from_raw(listener_in(finished.text()));
-            assert_failed_and_left(case, listener, &[not_ended], &finished);
-        } else {
-            let run = with_stopped_listener(command.arg("--timeout=.3"), NOT_READY);
-            let listener = run.listener().unwrap();
-            let finished = run.finish_unreaped(TIMEOUT);
-            assert_failed_and_left(case, listener, &[not_ended, "has stopped"], &finished);
-        }
-    });
 }
 
 // A run that is ended by a signal.
@@ -302,13 +289,10 @@ fn a_run_that_may_not_remove_its_segment_names_it_and_how_to_remove_it() {
         let case = format!("{arguments:?} {refusals:?}: {finished:#?}");
         assert_eq!(finished.code, Some(1), "{case}");
         let [Segment { id, .. }] = scratch.segments()[..] else { panic!("nothing was left") };
-        let cause =
-            if errno == EPERM { "a security policy forbids this call (" } else { "segment" };
-        for part in
-            [format!("({errno:?}); {cause}"), format!("; segment {id} is left: ipcrm -m {id}")]
-        {
-            assert!(finished.stderr.contains(&part), "{case}");
-        }
+        let next = if errno == EPERM { "a security policy" } else { "segment" };
+        let said =
+            [format!("({errno:?}); {next}"), format!("; segment {id} is left: ipcrm -m {id}")];
+        assert!(said.iter().all(|it| finished.stderr.contains(it)), "{case}");
     }
 }
 
@@ -354,25 +338,21 @@ fn a_wait_whose_timer_or_sleep_is_refused_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn a_file_that_may_not_be_looked_at_once_it_is_open_ends_a_run() {
+fn a_file_that_may_not_be_looked_at_or_a_standard_output_that_takes_nothing_ends_a_run() {
     // Looked up by its path. (With an empty path, statx(2) looks at an open file.)
     let looks = [
         Refusal::of(libc::SYS_statx, EACCES).if_is(2, 0),
         Refusal::of(libc::SYS_newfstatat, EACCES).if_is(3, 0),
     ];
-    for arguments in [PLAIN, STEPS] {
-        let scratch = Scratch::new();
-        let finished = run(hampered(&scratch, arguments, &looks).arg("--timeout=600"));
-        finished.assert_failed_with(&["EACCES"]);
-    }
-}
-
-#[test]
-fn a_standard_output_that_takes_nothing_is_an_error() {
-    let scratch = Scratch::new();
     // "0 bytes are written", and no error.
-    let nothing = Refusal::of(libc::SYS_write, NO_EFFECT).if_is(0, 1);
-    run(hampered(&scratch, PLAIN, &[nothing])).assert_failed_with(&["write(1, "]);
+    let nothing = [Refusal::of(libc::SYS_write, NO_EFFECT).if_is(0, 1)];
+    for (arguments, refusals, part) in
+        [(PLAIN, &looks[..], "EACCES"), (STEPS, &looks, "EACCES"), (PLAIN, &nothing, "write(1, ")]
+    {
+        let scratch = Scratch::new();
+        let finished = run(hampered(&scratch, arguments, refusals).arg("--timeout=600"));
+        finished.assert_failed_with(&[part]);
+    }
 }
 
 #[test]
