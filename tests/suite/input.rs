@@ -301,38 +301,31 @@ fn errors_show_a_long_path_or_argument_without_its_middle() {
 }
 
 #[test]
-fn a_missing_path_is_named_with_what_to_do_and_without_being_obeyed_or_created() {
+fn a_missing_or_unreadable_path_is_named_with_what_to_do_and_is_not_obeyed_or_created() {
     let scratch = Scratch::new();
     let [missing, empty] = ["missing", "empty"].map(|name| scratch.dir().join(name));
     fs::create_dir(&empty).unwrap();
     let mut by_default = sigshm();
     by_default.arg(HELLO).current_dir(&empty);
-    for (command, named) in [
-        (sigshm_at(&missing, [HELLO]), missing.to_str().unwrap()),
-        (by_default, "./shared_path"),
-        (sigshm_at("/\x1b[31m\r\n\u{202e}missing", [HELLO]), r"/\u{1b}[31m\r\n\u{202e}missing"),
+    // By somebody whom permissions keep out, which root is not. It is the file that makes it fail.
+    let (mut by_other, path) = (scratch.sigshm_as(65534, &[HELLO]), scratch.path());
+    run(&mut by_other).assert_delivered(12, HELLO);
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let no_file = ["ENOENT", "touch"];
+    let obeyed = "/\x1b[31m\r\n\u{202e}missing";
+    for (command, named, [errno, advice]) in [
+        (sigshm_at(&missing, [HELLO]), missing.to_str().unwrap(), no_file),
+        (by_default, "./shared_path", no_file),
+        (sigshm_at(obeyed, [HELLO]), r"/\u{1b}[31m\r\n\u{202e}missing", no_file),
+        (by_other, path.to_str().unwrap(), ["EACCES", "chmod"]),
     ] {
         let finished = run(command);
-        finished.assert_failed_with(&["open(", named, "ENOENT", "touch", "--path"]);
+        finished.assert_failed_with(&["open(", named, errno, advice, "--path"]);
         assert_eq!(finished.text(), "");
         assert_defused(&finished.stderr);
     }
     assert!(!missing.exists(), "it was created");
     assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "it was created");
-}
-
-#[test]
-fn an_unreadable_path_is_named_with_what_to_do() {
-    let scratch = Scratch::new();
-    // By somebody whom permissions keep out, which root is not.
-    let mut command = scratch.sigshm_as(65534, &[HELLO]);
-    // The same run with a readable file succeeds, so it is the file that makes it fail.
-    run(&mut command).assert_delivered(12, HELLO);
-    let path = scratch.path();
-    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
-    let finished = run(command);
-    finished.assert_failed_with(&["open(", path.to_str().unwrap(), "EACCES", "chmod", "--path"]);
-    assert_eq!(finished.text(), "");
 }
 
 // What asks for something else than a run.

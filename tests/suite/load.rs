@@ -135,20 +135,16 @@ fn waiting_for_the_lock_costs_no_processor_time() {
 #[test]
 fn a_run_that_waits_says_so_once_and_delivers_even_if_no_timer_can_hold_its_timeout() {
     let scratch = Scratch::new();
-    let lock = take_lock(&scratch);
-    let runs = ["1000", "1e9", "1e18", "1.8e19"].map(|timeout| waiting_for(&scratch, timeout));
-    drop(lock);
-    runs.into_iter().for_each(|run| assert_delivers(&scratch, run));
-}
-
-#[test]
-fn a_run_that_need_not_wait_does_not_speak_of_it() {
-    let scratch = Scratch::new();
+    // One that need not wait does not speak of it.
     for _ in 0..3 {
         let finished = run(scratch.sigshm([HELLO]));
         finished.assert_delivered(12, HELLO);
         assert_eq!(finished.stderr, "");
     }
+    let lock = take_lock(&scratch);
+    let runs = ["1000", "1e9", "1e18", "1.8e19"].map(|timeout| waiting_for(&scratch, timeout));
+    drop(lock);
+    runs.into_iter().for_each(|run| assert_delivers(&scratch, run));
 }
 
 #[test]
@@ -159,21 +155,20 @@ fn a_lock_whose_taker_has_ended_or_has_closed_the_file_or_is_the_run_is_another_
     for taker in ["has ended", "has closed the file", "is the run"] {
         let scratch = Scratch::new();
         let file = File::open(scratch.path()).unwrap();
-        let (mut holder, mut run_itself) = (Command::new("sh"), scratch.sigshm([HELLO]));
-        run_itself.arg("--timeout=0.2");
+        let mut waiter = scratch.sigshm(["--timeout=0.2", HELLO]);
+        let mut holder = Command::new("sh");
         if taker == "has ended" {
-            holder.args(["-c", "flock 0; echo; exec sleep 60"]);
+            holder.args(["-c", "flock 0; echo; exec sleep 60"]).stdin(file);
         } else if taker == "has closed the file" {
             lock(file.as_raw_fd()).unwrap();
-            holder.args(["-c", "echo; exec sleep 60"]);
+            holder.args(["-c", "echo; exec sleep 60"]).stdin(file);
         } else {
-            run_itself.stdin(file.try_clone().unwrap()).in_child(move || lock(0));
+            waiter.stdin(file).in_child(move || lock(0));
             holder.args(["-c", "echo"]);
         }
-        holder.stdin(file);
         let holder = Program::start(holder);
         holder.until_printed("\n");
-        let finished = run(run_itself);
+        let finished = run(waiter);
         assert_eq!(finished.code, Some(1), "{finished:#?}");
         for line in finished.stderr.lines() {
             assert!(line.contains("another process has locked the file"), "{taker}: {line}");
@@ -241,10 +236,10 @@ fn a_run_whose_file_is_replaced_again_and_again_still_gives_up_at_the_deadline()
     let error = finished.stderr.strip_prefix(&note(&scratch)).expect("it says that it waits");
     let path = scratch.path();
     let replaced =
-        format!("sigshm: error: {path:?} was replaced meanwhile: it was not locked within");
-    let locked = format!("has locked the file {path:?}: it was not free within");
-    assert!(error.starts_with(&replaced) || error.contains(&locked), "{error}");
-    assert!(error.contains(" within 0.4 seconds; ") && error.lines().count() == 1, "{error}");
+        format!(": {path:?} was replaced meanwhile: it was not locked within 0.4 seconds;");
+    let locked = format!(" has locked the file {path:?}: it was not free within 0.4 seconds;");
+    assert!(error.starts_with("sigshm: error: ") && error.lines().count() == 1, "{error}");
+    assert!(error.contains(&replaced) || error.contains(&locked), "{error}");
 }
 
 // A run that does not get the lock.
