@@ -251,7 +251,8 @@ fn set_alarm(seconds: u32) -> nix::Result<()> {
 
 #[test]
 fn a_run_that_does_not_get_the_lock_in_time_gives_up_whatever_its_starter_does_with_sigalrm() {
-    let rows: [(&str, fn() -> nix::Result<()>); 6] = [
+    type Prepare = fn() -> nix::Result<()>;
+    let rows: [(&str, Prepare); 6] = [
         ("0.05", || Ok(())),
         ("0.2", || Ok(())),
         ("0.4", || Ok(())),
