@@ -21,16 +21,19 @@ fn a_listener_that_sleeps_uses_almost_no_processor_time_and_one_that_spins_a_lit
         assert_eq!(run.finish().code, Some(1));
         used
     };
-    // All at once: those that sleep do not need a processor.
-    let mut times = at_once([&[][..], &["--wait=sleep"], &["--wait=spin"]], used);
-    let spins = times.pop().unwrap();
-    for sleeps in times {
-        assert!(sleeps < Duration::from_millis(20), "{sleeps:?}");
-        // Where it has a processor for itself, it is 100 ms beside 3.
-        let ratio = spins.as_secs_f64() / sleeps.as_secs_f64();
-        assert!(ratio > 3.0, "spins {spins:?}, sleeps {sleeps:?}");
-    }
-    assert!(spins < Duration::from_millis(250), "{spins:?}");
+    // Where it has a processor for itself, it is 100 ms beside 3. Where others are busy, it may get
+    // little of a processor for a while: then it is tried again.
+    let spins_more = (0..5).any(|_| {
+        // All at once: those that sleep do not need a processor.
+        let mut times = at_once([&[][..], &["--wait=sleep"], &["--wait=spin"]], used);
+        let spins = times.pop().unwrap();
+        assert!(spins < Duration::from_millis(250), "{spins:?}");
+        for sleeps in &times {
+            assert!(*sleeps < Duration::from_millis(20), "{sleeps:?}");
+        }
+        times.iter().all(|&sleeps| spins > 3 * sleeps)
+    });
+    assert!(spins_more, "than those that sleep");
 }
 
 #[test]
