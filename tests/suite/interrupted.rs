@@ -310,9 +310,11 @@ fn an_alarm_that_is_due_at_any_step_of_the_way_to_the_lock_ends_the_run() {
 #[test]
 fn a_run_whose_listener_uses_up_its_processor_time_dies_of_sigxcpu() {
     let scratch = Scratch::new();
-    // Each look at this path takes the listener about a millisecond.
-    symlink("./".repeat(2000), scratch.dir().join("slow")).unwrap();
-    let path = scratch.dir().join("slow/".repeat(39)).join("shared_path");
+    // A path that takes long to look at: about a millisecond. (Linux follows at most 40 links, those
+    // of a second try included.)
+    fs::create_dir(scratch.dir().join("a")).unwrap();
+    symlink("a/../".repeat(800), scratch.dir().join("slow")).unwrap();
+    let path = scratch.dir().join("slow/".repeat(12)).join("shared_path");
     let mut command = sigshm();
     command.arg("--path").arg(path).args(["--timeout=60", "Hello, world"]);
     // What `ulimit -t 1` does.
