@@ -24,15 +24,14 @@ fn a_listener_and_a_sender_each_print_their_lines_of_the_transcript() {
 
 #[test]
 fn put_together_their_lines_are_the_whole_transcript() {
-    let sorted = |text: &str| {
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let sorted = |text: String| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
     // Nobody forks here.
     let whole = transcript(42, 12, HELLO).replace("# Forking...\n", "");
-    let both = sent(12, HELLO) + &received(Pid::from_raw(42), HELLO);
-    assert_eq!(sorted(&whole), sorted(&both));
+    assert_eq!(sorted(whole), sorted(sent(12, HELLO) + &received(Pid::from_raw(42), HELLO)));
 }
 
 #[test]
@@ -73,11 +72,10 @@ fn a_listener_gives_up_only_if_it_is_given_a_timeout() {
     assert_eq!(finished.text(), registered(pid));
     assert_eq!(scratch.segments(), []);
 
-    // The other one is still there when the message comes. It looks once a second, and that is
-    // one sleep to it, from then until the signal.
+    // The other one is still there when the message comes. It looks once a second: all that is told
+    // as one sleep, which the signal ends.
     let pid = without.pid();
-    let sender = Program::start(scratch.sender(pid, &[], HELLO));
-    assert_eq!(sender.finish_well(), sent(12, HELLO));
+    scratch.assert_sends(pid, HELLO);
     let text = without.finish_well();
     assert_eq!(without_explanations(&text), received(pid, HELLO));
     let words = words(&text);
@@ -86,15 +84,13 @@ fn a_listener_gives_up_only_if_it_is_given_a_timeout() {
     assert_eq!(words.matches("= -1 EINTR").count(), 1, "{words}");
 }
 
-// Usage that makes no sense.
-
 #[test]
 fn options_that_exclude_each_other_and_numbers_that_are_no_pid_are_bad_usage() {
     let scratch = Scratch::new();
     let target = sleep(|| Ok(()));
     let pid = target.pid().to_string();
-    let cases: &[(&[&str], &str)] = &[
-        (&["--listen", HELLO], "--listen"),
+    for (arguments, named) in [
+        (&["--listen", HELLO][..], "--listen"),
         (&["--listen", ""], "--listen"),
         (&["--listen", "--to", &pid], "--to"),
         (&["--listen", "--to", &pid, HELLO], "--listen"),
@@ -105,9 +101,8 @@ fn options_that_exclude_each_other_and_numbers_that_are_no_pid_are_bad_usage() {
         (&["--to", "abc", HELLO], "--to <PID>"),
         (&["--to", "", HELLO], "--to <PID>"),
         (&["--to", "2147483648", HELLO], "--to <PID>"),
-    ];
-    for (arguments, named) in cases {
-        let finished = run(scratch.sigshm(*arguments));
+    ] {
+        let finished = run(scratch.sigshm(arguments));
         assert_eq!((finished.code, finished.text()), (Some(2), ""), "{arguments:?}: {finished:#?}");
         assert!(finished.stderr.contains(named), "{finished:#?}");
         assert_eq!(scratch.segments(), [], "{arguments:?}");
@@ -121,9 +116,8 @@ fn a_message_that_is_too_long_is_refused_and_the_listener_goes_on() {
     let listener = scratch.listen(&[]);
     let finished = run(scratch.sender(listener.pid(), &[], "x".repeat(1008)));
     assert_eq!((finished.code, finished.text()), (Some(2), ""), "{finished:#?}");
-    for number in ["1008", "1007"] {
-        assert!(finished.stderr.contains(number), "{finished:#?}");
-    }
+    let has_both = ["1008", "1007"].iter().all(|number| finished.stderr.contains(number));
+    assert!(has_both, "{finished:#?}");
     assert_eq!(scratch.segments(), []);
     scratch.assert_delivers(HELLO, listener, &[]);
 }
@@ -181,41 +175,36 @@ fn a_listener_that_has_no_handler_yet_is_refused_and_reached_later() {
     listener.step_to("its handler is in place");
     listener.enter_for_ever();
     listener.until_printed("# Registering");
-    let sender = Program::start(scratch.sender(pid, &[], HELLO));
-    assert_eq!(sender.finish_well(), sent(12, HELLO));
+    scratch.assert_sends(pid, HELLO);
     assert_eq!(without_explanations(&listener.finish_well()), received(pid, HELLO));
 }
 
 #[test]
 fn somebody_elses_process_is_refused_and_left_alone() {
-    let scratch = Scratch::new();
-    if !Uid::effective().is_root() {
-        // If this is not root, PID 1 is somebody else's process.
-        let finished = run(scratch.sender(Pid::from_raw(1), &[], HELLO));
-        finished.assert_failed_with(&["kill(1, 0)", "EPERM"]);
-        assert_eq!((finished.text(), scratch.segments()), ("", vec![]));
-        return;
-    }
     const NOBODY: u32 = 65534;
+    let scratch = Scratch::new();
+    let listener = scratch.listen(&[]);
     let theirs = |arguments: &[&str]| {
         let mut command = scratch.copy_as(NOBODY);
-        Program::start(command.arg("--path").arg(scratch.path()).args(arguments))
+        command.arg("--path").arg(scratch.path()).args(arguments);
+        command
     };
-    let listener = scratch.listen(&[]);
-    let pid = listener.pid();
-    let finished = theirs(&["--to", &pid.to_string(), HELLO]).finish();
-    let call = format!("kill({pid}, 0)");
+    let is_root = Uid::effective().is_root();
+    // If this is not root, PID 1 is somebody else's process.
+    let target = if is_root { listener.pid() } else { Pid::from_raw(1) };
+    let finished = run(theirs(&["--to", &target.to_string(), HELLO]));
+    let call = format!("kill({target}, 0)");
     finished.assert_failed_with(&[&call, "EPERM", "another user's: run both as one user"]);
     assert_eq!((finished.text(), scratch.segments()), ("", vec![]));
-    assert!(!is_pending(pid));
+    assert!(!is_pending(listener.pid()));
     scratch.assert_delivers(HELLO, listener, &[]);
 
     // It was the process that was in the way: that user's own listener gets its message.
-    let listener = theirs(&["--listen"]);
+    let listener = Program::start(theirs(&["--listen"]));
     listener.until_printed("# Registering");
     let pid = listener.pid();
-    let sender = theirs(&["--to", &pid.to_string(), HELLO]);
-    assert_eq!(sender.finish_well(), sent(12, HELLO));
+    let sender = run(theirs(&["--to", &pid.to_string(), HELLO]));
+    assert_eq!(sender.outcome(), (Some(0), "", &*sent(12, HELLO)));
     assert_eq!(listener.finish_well(), received(pid, HELLO));
 }
 
@@ -228,13 +217,13 @@ fn explained_both_tell_of_the_same_key_segment_and_processes() {
     wait_until("it waits", || state(listener.pid()) == Some('S'));
     listener.stop();
     let sender = Program::start(scratch.sender(listener.pid(), &["--explain"], HELLO));
-    let segment = until_notified(&scratch, &sender, &listener);
+    let id = until_notified(&scratch, &sender, &listener).id;
     listener.go_on();
     let (from, to) = (sender.pid(), listener.pid());
     let (sent_out, taken_in) = (sender.finish_well(), listener.finish_well());
 
     // What the system says of the run, from outside, is what each of them says.
-    let (key, id) = (format!("0x{:08x}", scratch.key()), segment.id);
+    let key = format!("0x{:08x}", scratch.key());
     let of_sender = [
         format!("= {key}"),
         format!("shmget({key}, 1024, IPC_CREAT|IPC_EXCL|0600) = {id}"),
@@ -248,14 +237,21 @@ fn explained_both_tell_of_the_same_key_segment_and_processes() {
         format!("shmat({id}, NULL, SHM_RDONLY) = 0x"),
         format!("{{shm_cpid={from}, shm_nattch=2, …}}"),
     ];
-    for (text, expected) in [(&sent_out, &of_sender[..]), (&taken_in, &of_listener)] {
+    let created = format!("shmget() = {id}");
+    let events_of_sender = [&created, "copies the message in", "kill()", "removes the segment"];
+    for (text, calls, events, transcript) in [
+        (&sent_out, &of_sender[..], &events_of_sender, sent(12, HELLO)),
+        (&taken_in, &of_listener, &LISTENERS_EVENTS, received(to, HELLO)),
+    ] {
         let words = words(text);
-        for told in expected {
-            assert!(words.contains(told), "{told:?} is not in {words}");
+        for call in calls {
+            assert!(words.contains(call), "{call:?} is not in {words}");
         }
-        for line in plain(text).lines() {
-            assert!(line.chars().count() <= 80, "beyond 80 columns: {line}");
-        }
+        let is_wide = |line: &&str| line.chars().count() > 80;
+        assert_eq!(plain(text).lines().find(is_wide), None, "beyond 80 columns");
+        assert_timeline(text, (from, to), events);
+        // Without the explanations it is what they print anyway.
+        assert_eq!(without_explanations(text), transcript);
     }
 
     let picture = "    field   at  bytes                                           as text
@@ -267,32 +263,23 @@ fn explained_both_tell_of_the_same_key_segment_and_processes() {
 ";
     let shown = plain(&taken_in);
     assert!(shown.contains(picture), "{picture} is not in {shown}");
-
-    let created = format!("shmget() = {id}");
-    assert_timeline(
-        &sent_out,
-        (from, to),
-        &[&created, "copies the message in", "kill()", "removes the segment"],
-    );
-    assert_timeline(&taken_in, (from, to), &LISTENERS_EVENTS);
-    // Without the explanations it is what they print anyway.
-    assert_eq!(without_explanations(&sent_out), sent(12, HELLO));
-    assert_eq!(without_explanations(&taken_in), received(to, HELLO));
 }
 
 #[test]
 fn step_by_step_each_stops_until_enter_and_the_segment_can_be_looked_at_meanwhile() {
     let scratch = Scratch::new();
+    let told = |program: &Program| without_explanations(&program.printed());
+    let has_handler = |pid| has_signal(pid, "SigCgt:", SIGUSR1);
     let mut listener =
         Program::start_at(scratch.sigshm(["--listen", "--step"]), "the listener tells its PID");
-    assert_eq!(without_explanations(&listener.printed()), "");
-    assert!(!has_handler(listener.pid()));
+    let pid = listener.pid();
+    assert_eq!((told(&listener), has_handler(pid)), (String::new(), false));
     listener.step_to("its handler is in place");
-    assert!(has_handler(listener.pid()));
+    assert!(has_handler(pid));
     listener.enter();
     listener.until_printed("# Registering");
 
-    let mut sender = Program::start_stepping(scratch.sender(listener.pid(), &["--step"], HELLO));
+    let mut sender = Program::start_stepping(scratch.sender(pid, &["--step"], HELLO));
     for next in [
         "the sender measures its argument",
         "the sender fills in the struct",
@@ -307,24 +294,20 @@ fn step_by_step_each_stops_until_enter_and_the_segment_can_be_looked_at_meanwhil
     assert_eq!(status, (1024, 0o600, 1));
     let by = sender.pid().as_raw();
     assert_eq!((segment.creator_pid, segment.last_pid), (by, by));
-    let told = without_explanations(&listener.printed());
-    assert_eq!(told, registered(listener.pid()), "nobody has notified it");
+    assert_eq!(told(&listener), registered(pid), "nobody has notified it");
     sender.enter();
 
     // The listener has a copy and has detached before it says a word. It takes no more for the
     // sender to go on; but the segment stays until the sender has had its Enter.
-    let pid = listener.pid();
     let detached = Segment { attached: 1, last_pid: pid.as_raw(), ..segment };
     listener.step_to("the listener, woken, tells of the signal");
     assert_eq!(scratch.segment(), detached);
-    let told = without_explanations(&listener.printed());
-    assert_eq!(told, registered(pid), "it tells after the stop");
+    assert_eq!(told(&listener), registered(pid), "it tells after the stop");
     listener.step_to("the listener tells what it has read");
     assert_eq!(scratch.segment(), detached);
     sender.step_to("the sender removes the segment and detaches");
     assert_eq!(scratch.segment(), detached);
-    let told = without_explanations(&sender.printed());
-    assert!(!told.contains("# All done"), "it tells after the stop");
+    assert!(!told(&sender).contains("# All done"), "it tells after the stop");
     listener.enter();
     sender.enter();
     assert_eq!(without_explanations(&sender.finish_well()), sent(12, HELLO));
@@ -352,19 +335,16 @@ fn on_a_terminal_the_sender_goes_on_with_each_enter() {
     let pid = listener.pid();
     let command = scratch.sender(pid, &["--step"], HELLO);
     let mut sender = Program::start_on(Terminal::new(), command);
-    for (before, (next, segments)) in [
-        ("the sender measures its argument", 0),
-        ("the sender fills in the struct", 0),
-        ("the sender creates the segment", 0),
-        ("the sender sends the signal", 1),
-        ("the sender removes the segment and detaches", 1),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (stop, next, segments) in [
+        (1, "the sender measures its argument", 0),
+        (2, "the sender fills in the struct", 0),
+        (3, "the sender creates the segment", 0),
+        (4, "the sender sends the signal", 1),
+        (5, "the sender removes the segment and detaches", 1),
+    ] {
         sender.step_to(next);
-        assert_eq!(stops(&sender.printed()), before + 1, "before {next}");
-        assert_eq!(scratch.segments().len(), segments, "before {next}");
+        let now = (stops(&sender.printed()), scratch.segments().len());
+        assert_eq!(now, (stop, segments), "before {next}");
     }
     sender.enter();
     let text = sender.finish_well();
@@ -400,23 +380,20 @@ fn a_listener_woken_early_while_the_sender_stops_has_read_the_message() {
     let pid = listener.pid();
     let stepping = scratch.sender(pid, &["--step"], HELLO);
     let mut sender = Program::start_at(stepping, "the sender sends the signal");
-    // The message lies there, and anybody's signal makes the listener look. The sender's stop
-    // suggests to try that.
+    // The message lies there, and anybody's signal makes the listener look: the stop suggests that.
     kill(pid, SIGUSR1).unwrap();
     assert_eq!(listener.finish_well(), received(pid, HELLO));
-    // It was read.
     sender.enter_for_ever();
     assert_eq!(without_explanations(&sender.finish_well()), sent(12, HELLO));
 }
 
-/// The sender may remove the segment as soon as the listener has detached. All that the listener
-/// has to print is still to come then: it has a copy.
+/// All that the listener has to print is still to come then: it has a copy.
 #[test]
 fn a_listener_prints_the_message_even_if_the_segment_was_removed_when_it_had_detached() {
-    for options in [&["--listen"][..], &["--listen", "--explain"]] {
+    for option in ["--color=always", "--explain"] {
         let scratch = Scratch::new();
-        let mut terminal = Terminal::new();
-        let mut command = scratch.sigshm(options);
+        let terminal = Terminal::new();
+        let mut command = scratch.sigshm(["--listen", option]);
         terminal.becomes_stdout_of(&mut command);
         let listener = Program::start(command);
         let pid = listener.pid();
@@ -424,16 +401,13 @@ fn a_listener_prints_the_message_even_if_the_segment_was_removed_when_it_had_det
         wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
         // What it prints from now on does not come out, and it waits.
         terminal.stop();
-        let sender = Program::start(scratch.sender(pid, &[], HELLO));
-        assert_eq!(sender.finish_well(), sent(12, HELLO));
+        scratch.assert_sends(pid, HELLO);
         assert_eq!(scratch.segments(), []);
         wait_until("it prints", || is_blocked_in_write(pid));
-        let shown = |it: &mut Terminal| without_explanations(&it.shown().replace('\r', ""));
-        assert_eq!(shown(&mut terminal), registered(pid), "it detaches before it prints");
+        let shown = || without_explanations(&terminal.shown().replace('\r', ""));
+        assert_eq!(shown(), registered(pid), "it detaches before it prints");
         terminal.go_on();
-        wait_until("it has printed all", || {
-            shown(&mut terminal) == received(pid, HELLO) && !listener.is_alive()
-        });
+        wait_until("it prints all", || shown() == received(pid, HELLO) && !listener.is_alive());
         assert_eq!(listener.finish_well(), "");
     }
 }
@@ -443,7 +417,7 @@ fn a_listener_prints_the_message_even_if_the_segment_was_removed_when_it_had_det
 #[test]
 fn of_several_listeners_only_the_one_that_is_named_prints_the_message() {
     let scratch = Scratch::new();
-    let mut others: Vec<Program> = (0..5).map(|_| scratch.listen(&[])).collect();
+    let mut others: Vec<_> = (0..5).map(|_| scratch.listen(&[])).collect();
     let named = others.remove(2);
     scratch.assert_delivers("for the third", named, &[]);
     for other in &others {
@@ -458,20 +432,10 @@ fn of_several_listeners_only_the_one_that_is_named_prints_the_message() {
 #[test]
 fn a_hundred_messages_reach_a_hundred_listeners_each_its_own() {
     let scratch = Scratch::new();
-    let start = |_| Program::start(scratch.sigshm(["--listen"]));
-    let listeners: Vec<Program> = (0..100).map(start).collect();
-    for listener in &listeners {
-        listener.until_printed("# Registering");
-    }
+    let listeners: Vec<_> = (0..100).map(|_| scratch.listen(&[])).collect();
     // The last to come is the first to be served.
-    for (number, listener) in listeners.iter().enumerate().rev() {
-        let message = format!("message {number}");
-        let sender = Program::start(scratch.sender(listener.pid(), &[], &message));
-        assert_eq!(sender.finish_well(), sent(message.len(), &message));
-    }
-    for (number, listener) in listeners.into_iter().enumerate() {
-        let expected = received(listener.pid(), &format!("message {number}"));
-        assert_eq!(listener.finish_well(), expected);
+    for (number, listener) in listeners.into_iter().enumerate().rev() {
+        scratch.assert_delivers(&format!("message {number}"), listener, &[]);
     }
 }
 
@@ -484,8 +448,7 @@ fn two_senders_to_two_listeners_run_one_after_the_other() {
     let first = Program::start(scratch.sender(slow_pid, &[], "first"));
     let segment = until_notified(&scratch, &first, &slow);
     let second = Program::start(scratch.sender(quick_pid, &[], "second"));
-    // It says so, and does nothing else: there is still the one segment, and its listener has heard
-    // nothing.
+    // It says so, and does nothing else.
     second.until_complained("sigshm: waiting: ");
     assert_eq!(second.printed(), "");
     assert_eq!(scratch.segments(), [segment]);
@@ -510,12 +473,13 @@ fn what_a_killed_sender_has_left_behind_is_no_message() {
     let pid = listener.pid();
     let finished = listener.finish();
     assert_eq!((finished.code, finished.text()), (Some(1), &*registered(pid)));
-    let (note, error) = finished.stderr.split_once('\n').unwrap();
+    let [note, error] = finished.stderr.lines().collect::<Vec<_>>()[..] else {
+        panic!("{finished:#?}");
+    };
     let named = format!("segment {}", left.id);
     for reason in ["left behind", &named] {
         scratch.assert_noted(note, &[reason]);
     }
-    assert_eq!(error.lines().count(), 1, "{error:?}");
     for words in ["error: no message", "1 second;", "--timeout"] {
         assert!(error.contains(words), "{words:?} is not in {error:?}");
     }
@@ -525,9 +489,9 @@ fn what_a_killed_sender_has_left_behind_is_no_message() {
     let pid = next.pid();
     let finished = run(scratch.sender(pid, &[], HELLO));
     assert_eq!((finished.code, finished.text()), (Some(0), &*sent(12, HELLO)), "{finished:#?}");
-    assert!(finished.stderr.contains("reclaimed"), "{finished:#?}");
-    assert!(finished.stderr.contains(&named), "{finished:#?}");
     assert_eq!(finished.stderr.lines().count(), 1, "{finished:#?}");
+    let is_told = finished.stderr.contains("reclaimed") && finished.stderr.contains(&named);
+    assert!(is_told, "{finished:#?}");
     assert_eq!(next.finish_well(), received(pid, HELLO));
 }
 
@@ -671,9 +635,11 @@ fn a_storm_of_signals_does_not_prolong_a_listeners_timeout() {
     // The reason why there was no message is said once, and then the error.
     let (note, error) = finished.stderr.split_once('\n').unwrap();
     scratch.assert_noted(note, &[NO_SEGMENT]);
-    let expected = "sigshm: error: no message came within 0.5 seconds; if it is only slow, wait \
-                    longer with --timeout\n";
-    assert_eq!(error, expected);
+    assert_eq!(
+        error,
+        "sigshm: error: no message came within 0.5 seconds; if it is only slow, wait longer with \
+         --timeout\n"
+    );
 }
 
 // Segments that are no sigshm's.
@@ -687,13 +653,12 @@ fn a_segment_that_holds_no_message_is_named_as_such_and_left_untouched() {
         (&huge, message_bytes(1, usize::MAX, HELLO.as_bytes())),
         ("id is 2", message_bytes(2, 12, HELLO.as_bytes())),
         ("id is -1", message_bytes(-1, 12, HELLO.as_bytes())),
-        // Neither behind the text nor at the end of its room.
+        // Not behind the text, and not at the end of its room.
         ("NUL", message_bytes(1, 5, HELLO.as_bytes())),
         ("NUL", message_bytes(1, 1007, &[b'x'; 1008])),
         ("there is a NUL within its size", message_bytes(1, 7, b"one\0two")),
         // As a 32-bit program writes "A", a longer text, and a text that reads as a small size.
-        ("there is a NUL within its size", of_32_bits(b"A")),
-        ("(it looks like a 32-bit program's)", of_32_bits(b"A")),
+        ("(it looks like a 32-bit program's): there is a NUL within its size", of_32_bits(b"A")),
         ("(it looks like a 32-bit program's)", of_32_bits(HELLO.as_bytes())),
         ("(it looks like a 32-bit program's)", of_32_bits(b"\x01")),
     ] {
@@ -703,6 +668,7 @@ fn a_segment_that_holds_no_message_is_named_as_such_and_left_untouched() {
         kill(pid, SIGUSR1).unwrap();
         let finished = listener.finish();
         finished.assert_failed_with(&["not a message", what]);
+        assert_eq!(finished.stderr.contains("32-bit"), what.contains("32-bit"), "{what}");
         assert!(finished.text().starts_with(&registered(pid)));
         assert!(!finished.text().contains("# Received"), "{finished:#?}");
         let segment = scratch.segment();
@@ -723,8 +689,8 @@ fn an_empty_segment_is_no_message_and_stands_in_the_way_of_one() {
         let now = scratch.segment();
         (now.last_pid, now.attached) == (pid.as_raw(), 0)
     });
-    let finished = run(scratch.sender(pid, &["--timeout=0.3"], HELLO));
     let named = format!("segment {}", planted.id);
+    let finished = run(scratch.sender(pid, &["--timeout=0.3"], HELLO));
     finished.assert_failed_with(&["EEXIST", &named, "its creator is alive", "ipcrm"]);
     assert!(!is_pending(pid), "there was nothing to notify it of");
     assert_eq!(planted.bytes(), [0; 1024]);
@@ -752,15 +718,18 @@ fn a_sender_that_is_not_alone_does_not_say_that_it_is_the_one_who_stays_attached
     let listener = scratch.listen(&[]);
     let mut sender = scratch.sender(listener.pid(), &["--timeout=0.3"], HELLO);
     let frozen = freeze(&mut sender, ATTACHES).expect("it attaches");
-    let attached = Attached::new(scratch.segment().id, libc::SHM_RDONLY).unwrap();
-    let pid = frozen.parent();
+    // By a process of its own: what this one attaches, the children of other tests inherit.
+    let id = scratch.segment().id.to_string();
+    let mut other = Command::new("sleep");
+    preload(other.arg("600").env("SEGMENT", &id), "ATTACHED");
+    let other = Program::start(other);
+    wait_until("it is attached", || scratch.segment().attached == 1);
     let finished = frozen.release().finish(TIMEOUT);
-    // (The children of other tests inherit this attachment until they call exec, so the last one
-    // may have been one of them.)
-    finished.assert_failed_with(&["somebody else did not detach within 0.3 seconds: "]);
-    let is_named = finished.stderr.contains(&format!("PID {pid}"));
-    assert!(!is_named, "it is not the one: {finished:#?}");
-    drop(attached);
+    let cause = format!("others are attached to segment {id}: 1");
+    let error =
+        format!("sigshm: error: somebody else did not detach within 0.3 seconds: {cause}\n");
+    assert_eq!((finished.code, finished.stderr), (Some(1), error));
+    drop(other);
     scratch.assert_delivers("next", listener, &[]);
 }
 
@@ -778,23 +747,17 @@ fn a_segment_that_is_too_small_for_a_message_is_none() {
 }
 
 /// The process will find that a signal has come, before its handler was in place, from one that has
-/// created a segment at the key for it and has ended. Whose signal it is, its segment may be taken.
+/// created a segment at the key and has ended. Whose signal it is, its segment may be taken.
 fn with_signal_of_creator(command: &mut Command, key: i32) {
     command.in_child(move || {
         SigSet::from(SIGUSR1).thread_block()?;
         // SAFETY: the new process makes a few system calls and ends. They touch no memory.
-        match unsafe { fork() }? {
-            ForkResult::Child => {
-                let created = create_segment(key, 1024, 0o600);
-                let sent = created.and_then(|_| kill(getppid(), SIGUSR1));
-                // SAFETY: this ends the process at once.
-                unsafe { libc::_exit(sent.is_err().into()) }
-            }
-            ForkResult::Parent { child } => match waitpid(child, None)? {
-                WaitStatus::Exited(_, 0) => Ok(()),
-                _ => Err(Errno::ECHILD),
-            },
+        if let ForkResult::Parent { child } = unsafe { fork() }? {
+            return waitpid(child, None).map(drop);
         }
+        let _ = create_segment(key, 1024, 0o600).and_then(|_| kill(getppid(), SIGUSR1));
+        // SAFETY: this ends the process at once.
+        unsafe { libc::_exit(0) }
     });
 }
 
@@ -815,8 +778,7 @@ fn a_listener_whose_segment_somebody_removes_while_it_looks_goes_on_listening() 
         remove_segment(scratch.segment().id);
         let listener = frozen.release();
         wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
-        let sender = Program::start(scratch.sender(pid, &[], HELLO));
-        assert_eq!(sender.finish_well(), sent(12, HELLO));
+        scratch.assert_sends(pid, HELLO);
         let finished = listener.finish(TIMEOUT);
         assert_eq!((finished.code, finished.text()), (Some(0), &*received(pid, HELLO)));
         scratch.assert_noted(&finished.stderr, &[said]);
@@ -840,23 +802,18 @@ const LISTENERS_EVENTS: [&str; 4] =
 #[track_caller]
 fn assert_timeline(text: &str, (sender, listener): (Pid, Pid), expected: &[&str]) {
     let rows = timeline(text);
-    let heads = [&rows[0], &rows[1]].map(|row| [row.left.clone(), row.right.clone()]);
-    let pids = [sender, listener].map(|pid| format!("PID {pid}"));
-    assert_eq!(heads, [["sender", "listener"].map(str::to_owned), pids]);
+    let heads = [0, 1].map(|row| format!("{} {}", rows[row].left, rows[row].right));
+    assert_eq!(heads, ["sender listener".to_owned(), format!("PID {sender} PID {listener}")]);
     let events = events(text);
     assert!(events.is_sorted_by_key(|event| event.0), "{events:?}");
-    let events: Vec<&str> = events.iter().map(|event| event.2.as_str()).collect();
-    assert_eq!(events.len(), expected.len(), "{events:?}");
-    for (event, expected) in events.iter().zip(expected) {
-        assert!(event.contains(expected), "{expected:?} is not in {event:?}");
-    }
+    let are_these = events.iter().zip(expected).all(|(event, it)| event.2.contains(it));
+    assert!(are_these && events.len() == expected.len(), "{expected:?} is not {events:?}");
 }
 
 /// The explanations as if they had not been broken into lines.
 fn words(text: &str) -> String {
-    let lines = explanations(text);
-    let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
-    words.join(" ")
+    let text = explanations(text).join(" ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A sender to this process refuses, names the process and the reason, and has created nothing.
@@ -875,10 +832,6 @@ fn assert_refused(target: Pid, reasons: &[&str]) -> String {
 fn sleep(prepare: impl FnMut() -> nix::Result<()> + Send + Sync + 'static) -> Program {
     let mut command = Command::new("sleep");
     Program::start(command.arg(TIMEOUT.as_secs().to_string()).in_child(prepare))
-}
-
-fn has_handler(pid: Pid) -> bool {
-    has_signal(pid, "SigCgt:", SIGUSR1)
 }
 
 /// Waits until the sender has notified its listener, which is stopped.
@@ -906,7 +859,6 @@ fn leave_behind_for(listener: &Program, scratch: &Scratch) -> Segment {
     });
     kill(sender.pid(), SIGKILL).unwrap();
     assert_eq!(sender.finish().signal, Some(libc::SIGKILL));
-    // Nobody could remove it.
     scratch.segment()
 }
 

@@ -140,11 +140,17 @@ impl Scratch {
     #[track_caller]
     pub fn assert_delivers(&self, message: &str, listener: Program, reasons: &[&str]) {
         let pid = listener.pid();
-        let sender = run(self.sender(pid, &[], message));
-        assert_eq!(sender.outcome(), (Some(0), "", &*sent(message.len(), message)));
+        self.assert_sends(pid, message);
         let finished = listener.finish();
         assert_eq!((finished.code, finished.text()), (Some(0), &*received(pid, message)));
         self.assert_noted(&finished.stderr, reasons);
+    }
+
+    /// A sender to this listener goes well.
+    #[track_caller]
+    pub fn assert_sends(&self, listener: Pid, message: &str) {
+        let sender = run(self.sender(listener, &[], message));
+        assert_eq!(sender.outcome(), (Some(0), "", &*sent(message.len(), message)));
     }
 
     /// A listener has said that there is no message at the path, and why: a line for each of these
