@@ -1,8 +1,6 @@
-//! `--step` stops before each step until Enter, and whatever happens at a stop, the run stays as it
-//! should be.
-//!
-//! What a stop says is compared with what the system shows just then. What happens there is what
-//! may happen in a classroom: a signal from a second terminal, Ctrl-C, Ctrl-D, one process killed.
+//! `--step` stops before each step until Enter. What a stop says is what the system shows just
+//! then, and whatever happens there in a classroom (a signal from a second terminal, Ctrl-C,
+//! Ctrl-D, one process killed), the run stays as it should be.
 
 use std::collections::HashSet;
 
@@ -49,93 +47,90 @@ enum Side {
 
 #[test]
 fn at_each_stop_the_system_shows_what_is_promised_whatever_the_signal_is() {
-    at_once([SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH], assert_shown_at_each_stop);
-}
+    at_once([SIGUSR1, SIGUSR2, SIGTERM, SIGWINCH], |signal| {
+        let scratch = Scratch::new();
+        let name = &signal.as_str()[3..];
+        let mut run =
+            Program::start_on(Terminal::new(), stepping(&scratch).args(["--signal", name]));
+        let sender = run.pid();
+        let user = Uid::effective().as_raw();
+        let mut known = Known::of(&scratch, signal, sender);
+        let mut from_sender = Vec::new();
+        for number in 0..STOPS.len() {
+            walk_to(&mut run, number);
+            let text = run.printed();
+            let case = format!("{signal}, stop {number}: {text}");
+            // Nothing is made before it is told, not even the second process. In the end it is
+            // reaped, and the segment is still there.
+            let children = children(sender);
+            assert_eq!(children.len(), usize::from(OF_TWO.contains(&number)), "{case}");
+            let segments = scratch.segments();
+            assert_eq!(segments.len(), usize::from(number >= SENDS), "{case}");
+            known.listener = known.listener.or(children.first().copied());
+            known.segment = segments.first().map(|it| it.id);
+            known.assert_true(&text);
 
-#[track_caller]
-fn assert_shown_at_each_stop(signal: Signal) {
-    let scratch = Scratch::new();
-    let name = &signal.as_str()[3..];
-    let mut run = on_terminal(stepping(&scratch).args(["--signal", name]));
-    let sender = run.pid();
-    let mut known = Known::of(&scratch, signal, sender);
-    let mut from_sender = Vec::new();
-    for number in 0..STOPS.len() {
-        walk_to(&mut run, number);
-        let text = run.printed();
-        let case = format!("{signal}, stop {number}: {text}");
-        // Nothing is made before it is told, not even the second process. In the end it is reaped,
-        // and the segment is still there.
-        let children = children(sender);
-        assert_eq!(children.len(), usize::from(OF_TWO.contains(&number)), "{case}");
-        let segments = scratch.segments();
-        assert_eq!(segments.len(), usize::from(number >= SENDS), "{case}");
-        known.listener = known.listener.or(children.first().copied());
-        known.segment = segments.first().map(|it| it.id);
-        known.assert_true(&text);
-
-        let Some(listener) = known.listener else {
-            // Other signals mean what they always do, until the fork.
-            let is_blocked = has_signal(sender, "SigBlk:", signal);
-            assert_eq!(is_blocked, name.starts_with("USR"), "{case}");
-            continue;
-        };
-        if number < REMOVES {
-            let is_caught = has_signal(listener, "SigCgt:", signal);
-            assert_eq!(is_caught, number > REGISTERS, "{case}");
+            let Some(listener) = known.listener else {
+                // Other signals mean what they always do, until the fork.
+                let is_blocked = has_signal(sender, "SigBlk:", signal);
+                assert_eq!(is_blocked, name.starts_with("USR"), "{case}");
+                continue;
+            };
+            if number < REMOVES {
+                let is_caught = has_signal(listener, "SigCgt:", signal);
+                assert_eq!(is_caught, number > REGISTERS, "{case}");
+            }
+            if [REGISTERS, CREATES, SENDS].contains(&number) {
+                assert_suggests(&text, &format!("kill -{name} {listener}"));
+            }
+            if number == CREATES {
+                assert_eq!(listener_in(&text), listener.as_raw());
+            }
+            let Some(id) = known.segment else { continue };
+            // The listener has taken a copy and detached before it stops.
+            let last = if number == SENDS { sender } else { listener };
+            let expected = Segment {
+                key: scratch.key(),
+                id,
+                mode: 0o600,
+                size: 1024,
+                creator_pid: sender.as_raw(),
+                last_pid: last.as_raw(),
+                attached: 1,
+                owner: user,
+                creator: user,
+            };
+            assert_eq!(segments, [expected], "{case}");
+            let mut calls = Vec::new();
+            if number == SENDS {
+                from_sender = mappings(sender, id);
+                let [(address, permissions)] = &from_sender[..] else { panic!("{case}") };
+                assert!(permissions.starts_with("rw"), "{permissions}");
+                let key = format!("0x{:08x}", scratch.key());
+                calls.extend([
+                    format!(", 1) = {key}"),
+                    format!("shmget({key}, 1024, IPC_CREAT|IPC_EXCL|0600) = {id}"),
+                    format!("shmat({id}, NULL, 0) = 0x{address:x}"),
+                ]);
+                assert_suggests(&text, &format!("grep SYSV /proc/{sender}/maps"));
+            } else if number < REMOVES {
+                calls.push(format!("listener  shmat({id}, NULL, SHM_RDONLY) = 0x"));
+                calls.push("listener  shmdt(0x".to_owned());
+            }
+            for call in calls {
+                assert!(text.contains(&call), "{call:?} is not in {case}");
+            }
+            if number < REMOVES {
+                assert_eq!(mappings(sender, id), from_sender, "{case}");
+                assert_eq!(mappings(listener, id), [], "{case}");
+            } else {
+                assert!(is_gone(listener), "{case}");
+            }
         }
-        if [REGISTERS, CREATES, SENDS].contains(&number) {
-            assert_suggests(&text, &format!("kill -{name} {listener}"));
-        }
-        if number == CREATES {
-            assert_eq!(listener_in(&text), listener.as_raw());
-        }
-        let Some(id) = known.segment else { continue };
-        // The listener has taken a copy and detached before it stops.
-        let last = if number == SENDS { sender } else { listener };
-        let user = nix::unistd::geteuid().as_raw();
-        let expected = Segment {
-            key: scratch.key(),
-            id,
-            mode: 0o600,
-            size: 1024,
-            creator_pid: sender.as_raw(),
-            last_pid: last.as_raw(),
-            attached: 1,
-            owner: user,
-            creator: user,
-        };
-        assert_eq!(segments, [expected], "{case}");
-        let mut calls = Vec::new();
-        if number == SENDS {
-            from_sender = mappings(sender, id);
-            assert_eq!(from_sender.len(), 1, "{case}");
-            let (address, permissions) = &from_sender[0];
-            assert!(permissions.starts_with("rw"), "{permissions}");
-            let key = format!("0x{:08x}", scratch.key());
-            calls.extend([
-                format!(", 1) = {key}"),
-                format!("shmget({key}, 1024, IPC_CREAT|IPC_EXCL|0600) = {id}"),
-                format!("shmat({id}, NULL, 0) = 0x{address:x}"),
-            ]);
-            assert_suggests(&text, &format!("grep SYSV /proc/{sender}/maps"));
-        } else if number < REMOVES {
-            calls.push(format!("listener  shmat({id}, NULL, SHM_RDONLY) = 0x"));
-            calls.push("listener  shmdt(0x".to_owned());
-        }
-        for call in calls {
-            assert!(text.contains(&call), "{call:?} is not in {case}");
-        }
-        if number < REMOVES {
-            assert_eq!(mappings(sender, id), from_sender, "{case}");
-            assert_eq!(mappings(listener, id), [], "{case}");
-        } else {
-            assert!(is_gone(listener), "{case}");
-        }
-    }
-    run.enter();
-    assert_stopped_and_delivered(run, signal, STOPS.len());
-    assert_eq!(scratch.segments(), []);
+        run.enter();
+        assert_stopped_and_delivered(run, signal, STOPS.len());
+        assert_eq!(scratch.segments(), []);
+    });
 }
 
 #[test]
@@ -191,6 +186,12 @@ fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_
     let scratch = Scratch::new();
     let whole = run(scratch.sigshm(["--explain", "--color", "never", "Hello, world"]));
     let mut run = Program::start_stepping(stepping(&scratch));
+    // Whether a process has to wait, and how, differs from run to run.
+    let names_told = |text: &str, who| {
+        let mut names = names_told(text, who);
+        names.retain(|name| !WAIT.contains(&name.as_str()));
+        names
+    };
     // What each process has told when it stands at a stop. The result of the call that lets the
     // other one go (fork, ready, kill) it tells when it speaks again.
     for (number, sender, listener) in [
@@ -207,37 +208,25 @@ fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_
         walk_to(&mut run, number);
         let text = run.printed();
         for (who, expected) in [("sender", Some(sender)), ("listener", listener)] {
-            let names = names_without_waits(&text, who);
+            let names = names_told(&text, who);
             assert_eq!(names.last().map(String::as_str), expected, "stop {number}: {text}");
-            let all = names_without_waits(whole.text(), who);
-            assert!(all.starts_with(&names), "stop {number}: {text}");
+            assert!(names_told(whole.text(), who).starts_with(&names), "stop {number}: {text}");
         }
     }
     run.enter();
     let text = assert_stopped_and_delivered(run, SIGUSR1, STOPS.len());
     for who in ["sender", "listener"] {
-        let [told, all] = [&text, whole.text()].map(|text| names_without_waits(text, who));
-        assert_eq!(told, all, "{who}");
+        assert_eq!(names_told(&text, who), names_told(whole.text(), who), "{who}");
     }
     // Whenever it was told: the timeline has it in the order in which it happened.
     let [steps, all] = [&text, whole.text()].map(|text| {
-        let digitless = |text: String| text.replace(|it: char| it.is_ascii_digit(), "");
-        let events = events(text).into_iter();
         // (When the listener spins is a matter of chance.)
-        let events = events.filter(|(_, _, what, _)| !what.starts_with("spins "));
-        let events =
-            events.map(|(_, who, what, crosses)| (who, digitless(what), digitless(crosses)));
+        let events = events(text).into_iter().filter(|it| !it.2.starts_with("spins "));
+        let digitless = |text: String| text.replace(|it: char| it.is_ascii_digit(), "");
+        let events = events.map(|it| (it.1, digitless(it.2), digitless(it.3)));
         events.collect::<Vec<_>>()
     });
     assert_eq!(steps, all);
-}
-
-/// The names of the calls that one process tells. Whether it has to wait, and how, differs from run
-/// to run.
-fn names_without_waits(text: &str, who: &str) -> Vec<String> {
-    let mut names = names_told(text, who);
-    names.retain(|name| !["sigprocmask", "pselect"].contains(&name.as_str()));
-    names
 }
 
 #[test]
@@ -258,12 +247,10 @@ fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call(
     for text in &texts {
         let told = told_pages(text);
         for who in ["sender", "listener"] {
-            let first = told.iter().position(|it| it.who == who);
-            let (before, own) = told.split_at(first.unwrap_or(told.len()));
             // What was named before the fork is above the lines of both.
-            let named = before.iter().filter_map(|it| it.named.as_ref());
-            let mut seen: HashSet<&String> = named.collect();
-            for call in own.iter().filter(|call| call.who == who) {
+            let before = told.iter().take_while(|it| it.who != who);
+            let mut seen: HashSet<_> = before.filter_map(|it| it.named.as_ref()).collect();
+            for call in told.iter().filter(|call| call.who == who) {
                 let is_first = call.page.as_ref().is_some_and(|page| seen.insert(page));
                 let expected = call.page.clone().filter(|_| is_first);
                 assert_eq!(call.named, expected, "{call:?} in {text}");
@@ -276,8 +263,8 @@ fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call(
         told.filter_map(|it| it.named).collect::<HashSet<_>>()
     });
     for page in ["ftok(3)", "shmget(2)", "shmat(2)", "shmctl(2)", "shmdt(2)"] {
-        let both = [by_sender.contains(page), by_listener.contains(page)];
-        assert_eq!(both, [true; 2], "{page}: {}", texts[0]);
+        let by_both = by_sender.contains(page) && by_listener.contains(page);
+        assert!(by_both, "{page}: {}", texts[0]);
     }
 }
 
@@ -305,12 +292,12 @@ fn a_stray_sigusr1_at_a_stop_changes_nothing() {
 #[test]
 fn stray_sigusr1s_at_all_stops_of_the_same_run_change_nothing() {
     let scratch = Scratch::new();
-    let mut run = on_terminal(&mut stepping(&scratch));
+    let (mut run, _) = on_terminal_at(&scratch, 0);
     for number in 0..STOPS.len() {
         walk_to(&mut run, number);
         // The sender has it blocked from the beginning, and never lets it in.
         kill(run.pid(), SIGUSR1).unwrap();
-        if [REGISTERS, IN_PLACE, CREATES, TELLS, READ].contains(&number) {
+        if OF_TWO.contains(&number) && number != SENDS {
             send_stray_at(number, children(run.pid())[0]);
         }
     }
@@ -325,16 +312,16 @@ fn stray_sigusr1s_at_all_stops_of_the_same_run_change_nothing() {
 fn a_stray_sigusr1_when_the_message_lies_there_makes_the_listener_take_it_without_stops() {
     let scratch = Scratch::new();
     let (mut run, listener) = on_terminal_at(&scratch, SENDS);
-    kill(listener.unwrap(), SIGUSR1).unwrap();
-    wait_until("the listener has ended", || is_gone(listener.unwrap()));
+    let listener = listener.unwrap();
+    kill(listener, SIGUSR1).unwrap();
+    wait_until("the listener has ended", || is_gone(listener));
     // The sender's stop ends with the listener, without Enter. Its next one is its own.
     assert_stands_at(&run, REMOVES, SENDS + 1);
     assert!(run.printed().contains("# Received: Hello, world\r\n"));
     run.enter();
     let text = assert_stopped_and_delivered(run, SIGUSR1, SENDS + 2);
     // Its signal came too late for anybody, and that did no harm.
-    let sends = format!("kill({}, SIGUSR1) = 0", listener.unwrap());
-    assert!(text.contains(&sends), "{text}");
+    assert!(text.contains(&format!("kill({listener}, SIGUSR1) = 0")), "{text}");
 }
 
 // Ctrl-C, Ctrl-D, and the end of input.
@@ -354,19 +341,6 @@ fn ctrl_c_at_any_stop_ends_both_processes_and_leaves_nothing() {
     });
 }
 
-#[test]
-fn ctrl_d_at_any_stop_lets_the_run_go_on_without_stopping() {
-    // The terminal tells it once, to the one that stands there: before the fork, after it, or
-    // before its end. From then on the other one must not stop either.
-    at_once(0..STOPS.len(), |number| {
-        let scratch = Scratch::new();
-        let (mut run, _) = on_terminal_at(&scratch, number);
-        run.press("\x04");
-        assert_stopped_and_delivered(run, SIGUSR1, number + 1);
-    });
-}
-
-/// Changes how a terminal is set.
 type Set = fn(&mut Termios);
 
 /// How a terminal may be set: the words of stty(1), and what they change.
@@ -448,7 +422,7 @@ fn enter_goes_on_however_the_terminal_is_set_and_that_is_left_as_it_was() {
 #[test]
 fn enter_goes_on_although_a_shell_has_set_the_terminal_anew_during_a_stop() {
     let scratch = Scratch::new();
-    let unset: Set = |it| it.input_flags.remove(InputFlags::ICRNL);
+    let (_, unset) = SETTINGS[1];
     let (mut run, _) = in_shell_at(&scratch, unset, 1, "\r");
     // As after Ctrl-Z and fg.
     run.terminal().set(unset);
@@ -501,13 +475,19 @@ fn a_pipe_gives_as_many_enters_as_it_has_lines() {
 }
 
 #[test]
-fn a_pipe_that_closes_at_a_stop_lets_the_run_go_on_without_stopping() {
+fn the_end_of_input_at_any_stop_lets_the_run_go_on_without_stopping() {
+    // A terminal tells it once, to the one that stands there: before the fork, after it, or before
+    // its end. From then on the other one must not stop either.
     at_once(0..STOPS.len(), |number| {
         let scratch = Scratch::new();
-        let mut run = Program::start_stepping(stepping(&scratch));
-        walk_to(&mut run, number);
-        run.enter_for_ever();
-        assert_stopped_and_delivered(run, SIGUSR1, number + 1);
+        let (mut by_ctrl_d, _) = on_terminal_at(&scratch, number);
+        by_ctrl_d.press("\x04");
+        assert_stopped_and_delivered(by_ctrl_d, SIGUSR1, number + 1);
+
+        let mut by_a_closed_pipe = Program::start_stepping(stepping(&scratch));
+        walk_to(&mut by_a_closed_pipe, number);
+        by_a_closed_pipe.enter_for_ever();
+        assert_stopped_and_delivered(by_a_closed_pipe, SIGUSR1, number + 1);
     });
 }
 
@@ -521,8 +501,7 @@ fn what_is_typed_without_enter_does_not_go_on() {
     // stop as before.
     wait_until("what was typed is read", || unread(run.child.stdin.as_ref().unwrap()) == 0);
     wait_until("the sender sleeps again", || state(run.pid()) == Some('S'));
-    let attached: Vec<u64> = scratch.segments().iter().map(|it| it.attached).collect();
-    assert_eq!(attached, [1], "the listener has been signalled");
+    assert_eq!(scratch.segment().attached, 1, "the listener has been signalled");
     walk_to(&mut run, TELLS);
     run.enter_for_ever();
     assert_stopped_and_delivered(run, SIGUSR1, TELLS + 1);
@@ -547,58 +526,48 @@ fn timeouts_do_not_apply_while_a_class_looks() {
 
 #[test]
 fn when_one_of_two_is_killed_at_a_stop_the_other_ends_by_itself_whoever_stands_there() {
-    let of_two = |killed| OF_TWO.map(move |number| (number, killed));
-    let rows = of_two(Side::Sender).chain(of_two(Side::Listener));
-    at_once(rows, |(number, killed)| assert_ends_when_killed(number, killed));
-}
-
-/// Kills one of the two at a stop. The other one must end within two seconds, and not wait for
-/// Enter, which never comes. The sender says why; the listener is killed with its parent. What the
-/// killed one could not clean up must be gone after the next run.
-#[track_caller]
-fn assert_ends_when_killed(number: usize, killed: Side) {
-    let scratch = Scratch::new();
-    let mut stepped = Program::start_stepping(stepping(&scratch));
-    walk_to(&mut stepped, number);
-    let (sender, listener) = (stepped.pid(), children(stepped.pid())[0]);
-    let (victim, survivor) = match killed {
-        Side::Sender => (sender, listener),
-        Side::Listener => (listener, sender),
-    };
-    let who = if STOPS[number].1 == killed { "the one that stands there" } else { "the other one" };
-    let case = format!("at stop {number} {who} ({killed:?}) is killed, and then its peer ends");
-    kill(victim, SIGKILL).unwrap();
-    let since = Instant::now();
-    wait_until(&case, || matches!(state(survivor), None | Some('Z')));
-    let took = since.elapsed();
-    let finished = stepped.finish();
-    assert!(took < Duration::from_secs(2), "{took:?}, {case}: {finished:#?}");
-    match killed {
-        Side::Sender => {
-            let outcome = (finished.signal, finished.stderr.as_str());
-            assert_eq!(outcome, (Some(libc::SIGKILL), ""), "{case}: {finished:#?}");
-        }
-        Side::Listener => {
+    let rows = [Side::Sender, Side::Listener].map(|it| OF_TWO.map(move |number| (number, it)));
+    at_once(rows.into_iter().flatten(), |(number, killed)| {
+        let scratch = Scratch::new();
+        let mut stepped = Program::start_stepping(stepping(&scratch));
+        walk_to(&mut stepped, number);
+        let (sender, listener) = (stepped.pid(), children(stepped.pid())[0]);
+        let (victim, survivor) = match killed {
+            Side::Sender => (sender, listener),
+            Side::Listener => (listener, sender),
+        };
+        let case = format!("at stop {number} ({:?}'s) {killed:?} is killed", STOPS[number].1);
+        kill(victim, SIGKILL).unwrap();
+        let since = Instant::now();
+        wait_until(&case, || matches!(state(survivor), None | Some('Z')));
+        let took = since.elapsed();
+        let finished = stepped.finish();
+        let case = format!("{case}: {finished:#?}");
+        // Within two seconds, and without Enter, which never comes.
+        assert!(took < Duration::from_secs(2), "{took:?}, {case}");
+        if killed == Side::Sender {
+            // The listener is killed with its parent.
+            let outcome = (finished.signal, &*finished.stderr);
+            assert_eq!(outcome, (Some(libc::SIGKILL), ""), "{case}");
+        } else {
             finished.assert_failed_with(&[&format!("PID {victim}")]);
-            assert!(finished.stderr.starts_with("sigshm: error: "), "{case}: {finished:#?}");
-            assert!(!finished.text().contains("# All done"), "{case}: {finished:#?}");
+            assert!(finished.stderr.starts_with("sigshm: error: "), "{case}");
+            assert!(!finished.text().contains("# All done"), "{case}");
             scratch.assert_nothing_left();
         }
-    }
-    run(scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
+        // What the killed one could not clean up is gone after the next run.
+        run(scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
+    });
 }
 
 /// The attachments of this segment, which `/proc/PID/maps` lists under its key, with its identifier
 /// as the inode: their addresses and permissions.
 fn mappings(pid: Pid, id: i32) -> Vec<(u64, String)> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let mapping = |line: &str| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let is_it = line.contains("/SYSV") && columns[4] == id.to_string();
-        let (address, _) = columns[0].split_once('-').unwrap();
-        is_it.then(|| (u64::from_str_radix(address, 16).unwrap(), columns[1].to_owned()))
-    };
-    maps.lines().filter_map(mapping).collect()
+    let columns = maps.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let is_it = |it: &Vec<&str>| it.len() > 5 && it[5].contains("/SYSV") && it[4] == id.to_string();
+    let address = |it: &str| u64::from_str_radix(it.split('-').next().unwrap(), 16).unwrap();
+    columns.filter(is_it).map(|it| (address(it[0]), it[1].to_owned())).collect()
 }
 
 /// How many bytes are in a pipe.
@@ -655,8 +624,7 @@ impl Known {
             return not_tested(&format!("what a stop suggests: {command}"), "it is not installed");
         }
         let text = typed.text();
-        let rows = text.lines().map(|line| line.split_whitespace().collect());
-        let rows: Vec<Vec<&str>> = rows.collect();
+        let rows: Vec<Vec<_>> = text.lines().map(|it| it.split_whitespace().collect()).collect();
         let has = |what: &str| rows.iter().flatten().any(|word| *word == what);
         let sender = self.sender.to_string();
         let listener = self.listener.map(|it| it.to_string()).unwrap_or_default();
@@ -672,10 +640,9 @@ impl Known {
             ("the segments there are", "none of this run")
             | ("still no segment of this run", "") => {
                 // Only what a dead run has left may be at the key.
+                let left = self.left.map_or("nothing".to_owned(), |id| id.to_string());
                 let mut at_key = text.lines().filter(|line| line.contains(&format!("0x{key}")));
-                let is_left =
-                    |line: &str| self.left.is_some_and(|id| line.contains(&id.to_string()));
-                text.contains("Segments") && at_key.all(is_left)
+                text.contains("Segments") && at_key.all(|line| line.contains(&left))
             }
             ("FLOCK", _) => has("FLOCK") && has(&sender),
             ("one process, for now", "") => rows_of(&sender) == 1,
@@ -686,9 +653,7 @@ impl Known {
             ("nothing", "a child that has been reaped is no process any more") => {
                 rows_of(&listener) == 0
             }
-            ("where in the sender's memory", "") => {
-                text.lines().count() == 1 && text.contains(&key)
-            }
+            ("where in the sender's memory", "") => rows.len() == 1 && text.contains(&key),
             ("nattch=1", _) => has("nattch=1"),
             ("lpid", _) => has(&format!("lpid={listener}")) && has("nattch=1"),
             (set, "the handler is there") => set == format!("SigCgt has {bit}") && is_caught(),
@@ -706,23 +671,18 @@ impl Known {
 #[track_caller]
 fn assert_suggests(text: &str, command: &str) {
     let suggestions = suggestions(text);
-    let is_there = suggestions.iter().any(|(other, _)| other == command);
-    assert!(is_there, "{command:?} is not in {suggestions:?}");
+    assert!(suggestions.iter().any(|it| it.0 == command), "{command:?} is not in {suggestions:?}");
 }
 
 fn stepping(scratch: &Scratch) -> Command {
     scratch.sigshm(["--step", "--color", "never", "Hello, world"])
 }
 
-/// Starts the command at a terminal that shows what is typed, as in a classroom.
-fn on_terminal(command: &mut Command) -> Program {
-    Program::start_on(Terminal::new(), command)
-}
-
-/// A run at such a terminal and at the stop with this number, and its listener if there is one.
+/// A run at a terminal that shows what is typed, as in a classroom, and at the stop with this
+/// number; and its listener if there is one.
 #[track_caller]
 fn on_terminal_at(scratch: &Scratch, number: usize) -> (Program, Option<Pid>) {
-    let mut run = on_terminal(&mut stepping(scratch));
+    let mut run = Program::start_on(Terminal::new(), stepping(scratch));
     walk_to(&mut run, number);
     let listeners = children(run.pid());
     assert_eq!(listeners.len(), usize::from(OF_TWO.contains(&number)), "stop {number}");
@@ -750,9 +710,8 @@ fn assert_stands_at(run: &Program, number: usize, others: usize) {
     let text = run.printed();
     let (before, stop) = text.rsplit_once("[next: ").unwrap();
     assert_eq!(before.matches("[next: ").count(), others, "{text}");
-    let (heading, _) = stop.split_once(']').unwrap();
-    let heading = heading.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (next, _) = STOPS[number];
+    let heading: Vec<_> = stop.split(']').next().unwrap().split_whitespace().collect();
+    let (heading, next) = (heading.join(" "), STOPS[number].0);
     assert!(heading.contains(next), "{next:?} is not in {heading:?}");
 }
 
