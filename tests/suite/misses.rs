@@ -1,13 +1,13 @@
 //! A listener and a sender that miss each other: each of them names the cause, and neither is told
 //! only to wait longer.
 
+use crate::support::refusal::{Refusal, refuse};
+use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 use nix::sched::{CloneFlags, unshare};
 
 const HELLO: &str = "Hello, world";
-
 const NO_SEGMENT: &str = "ENOENT); no segment is at this key: ";
-
 /// The sender's stop at which the segment is there and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";
 
@@ -29,8 +29,7 @@ fn at_two_paths_the_listener_names_its_key_and_the_sender_says_that_it_has_not_l
         "listen at the same file",
     ]);
     assert_eq!(here.segments(), []);
-    let note = format!("shmget(0x{:08x}, 1024, 0) failed", there.key());
-    listener.until_complained(&note);
+    listener.until_complained(&format!("shmget(0x{:08x}, 1024, 0) failed", there.key()));
     there.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
 }
 
@@ -56,15 +55,14 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
     if !Uid::effective().is_root() {
         return not_tested("a listener of another user", "it needs root");
     }
-    const OTHER: u32 = 65534;
     let scratch = Scratch::new();
     fs::set_permissions(scratch.path(), Permissions::from_mode(0o666)).unwrap();
-    let mut command = scratch.copy_as(OTHER);
+    let mut command = scratch.copy_as(65534);
     let listener = Program::start(command.arg("--path").arg(scratch.path()).arg("--listen"));
     let pid = listener.pid();
     listener.until_printed("# Registering");
     let finished = run(scratch.sender(pid, &[], HELLO));
-    let who = format!("PID {pid} (\"sigshm\") is user {OTHER}'s");
+    let who = format!("PID {pid} (\"sigshm\") is user 65534's");
     finished.assert_failed_with(&[&who, "run both as one user"]);
     assert_eq!(finished.text(), "", "nothing has begun");
     assert_eq!(scratch.segments(), []);
@@ -124,15 +122,14 @@ fn a_listener_at_a_path_that_nobody_could_reach_says_so_before_it_listens() {
     let missing = scratch.dir().join("missing");
     let below_a_file = scratch.path().join("below");
     for (path, errno) in [(missing, "ENOENT"), (below_a_file, "ENOTDIR")] {
-        let mut errors = Vec::new();
-        for argument in ["--listen", "Hello, world"] {
-            let finished = run(sigshm().arg("--path").arg(&path).arg(argument));
+        let [of_listener, of_demo] = ["--listen", HELLO].map(|argument| {
+            let finished = run(sigshm_at(&path, [argument]));
             finished.assert_failed_with(&[&format!("{path:?}"), errno, "another file with --path"]);
             assert_eq!(finished.text(), "");
-            // The advice, without the call that has failed: it is the demo's.
-            errors.push(finished.stderr.split_once(" failed: ").unwrap().1.to_owned());
-        }
-        assert_eq!(errors[0], errors[1]);
+            // The advice, without the call that has failed.
+            finished.stderr.split_once(" failed: ").unwrap().1.to_owned()
+        });
+        assert_eq!(of_listener, of_demo);
     }
 }
 
@@ -153,41 +150,75 @@ fn a_path_that_is_missing_for_a_moment_does_not_end_the_listener() {
 
 #[test]
 fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_soon() {
-    type Change = fn(&Scratch, &Scratch);
-    let remove: Change = |scratch, _| remove_segment(scratch.segment().id);
-    let removed = (remove, "somebody else has removed segment ");
-    let replaced = (replace as Change, "somebody has replaced the file ");
-    at_once([removed, replaced], |(change, cause)| {
-        let demo = |enter| {
-            let (scratch, other) = (Scratch::new(), Scratch::new());
-            let command = scratch.sigshm(["--step", "--color=never", HELLO]);
-            let mut demo = Program::start_at(command, SENDS);
-            change(&scratch, &other);
-            if enter {
-                demo.enter();
-            }
-            // The listener may be the first to find out, or the sender, which looks once a second.
-            let found = [cause, "there is no message at "];
-            assert_ends_soon(demo, if enter { &found } else { &found[..1] });
+    const REMOVED: &str = "somebody else has removed segment ";
+    const REPLACED: &str = "somebody has replaced the file ";
+    let of = ["the demo at its stop", "the demo after its stop", "two programs"];
+    let rows = [REMOVED, REPLACED].map(|cause| of.map(|of| (cause, of)));
+    at_once(rows.concat(), |(cause, of)| {
+        let (scratch, other) = (Scratch::new(), Scratch::new());
+        let change = || match cause {
+            REMOVED => remove_segment(scratch.segment().id),
+            _ => replace(&scratch, &other),
         };
-        let two_programs = || {
-            let (scratch, other) = (Scratch::new(), Scratch::new());
+        let options = ["--step", "--color=never"];
+        if of == "two programs" {
             let listener = scratch.listen(&[]);
             listener.stop();
-            let command = scratch.sender(listener.pid(), &["--step", "--color=never"], "hi");
-            let mut sender = Program::start_at(command, SENDS);
+            let sender = scratch.sender(listener.pid(), &options, "hi");
+            let mut sender = Program::start_at(sender, SENDS);
             sender.enter();
             wait_until("the signal is sent", || is_pending(listener.pid()));
-            change(&scratch, &other);
+            change();
             assert_ends_soon(sender, &[cause]);
             listener.go_on();
             listener.until_complained("still listening");
-            scratch.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
-        };
-        // At the stop, and right after it.
-        let cases: [&(dyn Fn() + Sync); 3] = [&|| demo(false), &|| demo(true), &two_programs];
-        at_once(cases, |case| case());
+            return scratch.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
+        }
+        let mut demo = Program::start_at(scratch.sigshm(options).arg(HELLO), SENDS);
+        change();
+        let mut causes = vec![cause];
+        if of == "the demo after its stop" {
+            demo.enter();
+            // The sender looks once a second. So the listener may be the first to find out.
+            causes.push("there is no message at ");
+        }
+        assert_ends_soon(demo, &causes);
     });
+}
+
+#[test]
+fn a_segment_that_is_removed_before_the_signal_is_the_cause_even_if_the_timeout_is_short() {
+    let scratch = Scratch::new();
+    let listener = scratch.listen(&[]);
+    listener.stop();
+    let mut sender = scratch.sender(listener.pid(), &["--timeout=.5"], "hi");
+    // It has attached, and looks whether it is alone.
+    let looks = Point::Call(Side::Parent, libc::SYS_shmctl);
+    let frozen = freeze(&mut sender, looks).expect("it looks");
+    remove_segment(scratch.segment().id);
+    let finished = frozen.release().finish(TIMEOUT);
+    finished.assert_failed_with(&["somebody else has removed segment "]);
+    listener.go_on();
+    listener.until_complained("still listening");
+    scratch.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
+}
+
+#[test]
+fn a_segment_that_somebody_else_removes_when_the_message_has_been_read_is_no_error() {
+    let scratch = Scratch::new();
+    let listener = scratch.listen(&[]);
+    let demo = scratch.sigshm(["--step", HELLO]);
+    let pid = listener.pid();
+    let sender = scratch.sender(pid, &["--step"], HELLO);
+    for command in [demo, sender] {
+        // To remove it again is no error as long as it is attached. This is as if it were not.
+        let command = refuse(command, &[Refusal::shmctl(libc::IPC_RMID, Errno::EIDRM)]);
+        let mut run = Program::start_at(command, "the sender removes the segment");
+        remove_segment(scratch.segment().id);
+        run.enter();
+        assert!(run.finish_well().contains("# All done"));
+    }
+    assert_eq!(listener.finish_well(), received(pid, HELLO));
 }
 
 #[test]
@@ -205,7 +236,7 @@ fn a_sender_at_a_stop_whose_listener_has_ended_ends_soon_without_enter() {
 fn assert_ends_soon(program: Program, causes: &[&str]) {
     let since = Instant::now();
     let finished = program.finish();
-    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(10));
     finished.assert_failed_with(&["sigshm: error: "]);
     let is_named = causes.iter().any(|cause| finished.stderr.contains(cause));
     assert!(is_named, "{causes:?} {finished:#?}");
