@@ -6,17 +6,22 @@ use crate::support::told::*;
 use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 
+const HELLO: &str = "Hello, world";
 /// How soon a run must have ended: much earlier than it would give up.
 const SOON: Duration = Duration::from_secs(20);
 
+/// What a run whose printed text this is must have printed.
+fn expected(text: &str) -> String {
+    transcript_via_socket(listener_in(text), HELLO.len(), HELLO)
+}
+
 #[track_caller]
-fn assert_delivered(finished: &Finished, size: usize, shown: &str) {
-    let expected = transcript_via_socket(listener_in(finished.text()), size, shown);
-    assert_eq!(finished.outcome(), (Some(0), "", &*expected));
+fn assert_delivered(finished: &Finished) {
+    assert_eq!(finished.outcome(), (Some(0), "", &*expected(finished.text())));
 }
 
 fn hello(scratch: &Scratch) -> Command {
-    scratch.via_socket(["--timeout=60", "Hello, world"])
+    scratch.via_socket(["--timeout=60", HELLO])
 }
 
 // What it prints.
@@ -26,24 +31,19 @@ fn it_has_a_transcript_of_its_own() {
     let scratch = Scratch::new();
     // No file is needed.
     fs::remove_file(scratch.path()).unwrap();
-    let finished = run(scratch.via_socket(["Hello, world"]));
-    assert_delivered(&finished, 12, "Hello, world");
-    let colourless = run(scratch.via_socket(["--color=never", "Hello, world"]));
-    let listener = listener_in(colourless.text());
-    let expected = plain(&transcript_via_socket(listener, 12, "Hello, world"));
-    assert_eq!(colourless.text(), expected);
-
-    let at_terminal = Program::start_on(Terminal::new(), scratch.via_socket(["Hello, world"]));
+    assert_delivered(&run(scratch.via_socket([HELLO])));
+    let colourless = run(scratch.via_socket(["--color=never", HELLO]));
+    assert_eq!(colourless.text(), plain(&expected(colourless.text())));
+    let at_terminal = Program::start_on(Terminal::new(), scratch.via_socket([HELLO]));
     let shown = at_terminal.finish_well().replace("\r\n", "\n");
-    let expected = transcript_via_socket(listener_in(&shown), 12, "Hello, world");
-    assert_eq!(shown, expected);
+    assert_eq!(shown, expected(&shown));
 }
 
 #[test]
 fn any_message_arrives_as_it_does_through_memory() {
     let scratch = Scratch::new();
     let every_byte: Vec<u8> = (1..=255).collect();
-    let messages = [
+    for message in [
         b"".to_vec(),
         b"x".to_vec(),
         vec![b'x'; 1007],
@@ -52,18 +52,17 @@ fn any_message_arrives_as_it_does_through_memory() {
         "naïve \u{202e}drow\u{2066}".into(),
         b"\x1b[2J\x1b]0;title\x07".to_vec(),
         b"--".to_vec(),
-    ];
-    for message in messages {
-        let argument = OsStr::from_bytes(&message);
+    ] {
         let [finished, through_memory] = [scratch.via_socket(["--"]), scratch.sigshm(["--"])]
-            .map(|mut command| run(command.arg(argument)));
-        let received = |finished: &Finished| {
-            let line = finished.text().lines().find(|line| line.contains("# Received: "));
-            line.expect("it was received").to_owned()
+            .map(|mut command| run(command.arg(OsStr::from_bytes(&message))));
+        let received = |text: &str| {
+            let (_, line) = text.split_once("# Received: ").expect("it was received");
+            line.split_once("\x1b[0m\n").unwrap().0.to_owned()
         };
-        assert_eq!(received(&finished), received(&through_memory));
-        let shown = plain(&received(&finished)).replacen("# Received: ", "", 1);
-        assert_delivered(&finished, message.len(), &shown);
+        let shown = received(finished.text());
+        assert_eq!(shown, received(through_memory.text()));
+        let expected = transcript_via_socket(listener_in(finished.text()), message.len(), &shown);
+        assert_eq!(finished.outcome(), (Some(0), "", &*expected));
     }
 }
 
@@ -105,12 +104,11 @@ fn options_that_it_has_no_use_for_are_bad_usage_with_the_reason() {
 #[test]
 fn sixty_at_once_deliver_sixty_messages_each_its_own() {
     let scratch = Scratch::new();
-    let messages: Vec<String> = (0..60).map(|number| format!("message {number}")).collect();
-    let start = |message| Program::start(scratch.via_socket([message]));
-    let runs: Vec<Program> = messages.iter().map(start).collect();
-    for (run, message) in runs.into_iter().zip(&messages) {
-        assert_delivered(&run.finish(), message.len(), message);
-    }
+    at_once(0..60, |number| {
+        let message = format!("message {number}");
+        let text = Program::start(scratch.via_socket([&message])).finish_well();
+        assert_eq!(text, transcript_via_socket(listener_in(&text), message.len(), &message));
+    });
 }
 
 #[test]
@@ -118,68 +116,60 @@ fn it_has_no_segment_no_lock_and_no_handler() {
     let scratch = Scratch::new();
     let point = Point::Call(Side::Parent, libc::SYS_sendto);
     let frozen = freeze(&mut hello(&scratch), point).expect("it has not ended");
-    for process in [frozen.parent(), frozen.listener().unwrap()] {
-        let caught = signals(process, "SigCgt:");
+    let sender = frozen.parent();
+    for process in [sender, frozen.listener().unwrap()] {
         for signal in ENDING.into_iter().chain([SIGUSR1]) {
-            assert_eq!(caught & bit(signal), 0, "{signal}");
+            assert!(!has_signal(process, "SigCgt:", signal), "{signal}");
         }
         assert_eq!(signals(process, "SigBlk:"), 0);
     }
     assert_eq!(scratch.segments(), []);
-    let created = |segment: &Segment| segment.creator_pid == frozen.parent().as_raw();
-    assert!(!segments().iter().any(created));
+    assert!(!segments().iter().any(|segment| segment.creator_pid == sender.as_raw()));
     let locks = fs::read_to_string("/proc/locks").unwrap();
-    let sender = frozen.parent().to_string();
-    assert!(!locks.split_whitespace().any(|word| word == sender));
-    assert_delivered(&frozen.release().finish(TIMEOUT), 12, "Hello, world");
+    assert!(!locks.split_whitespace().any(|word| word == sender.to_string()));
+    assert_delivered(&frozen.release().finish(TIMEOUT));
 }
 
 // What goes wrong.
 
-/// Sends the signal at every step of one side, to the parent or to the listener, if that is there.
-/// Returns how often it came in time to end the run.
-fn end_at_every_step(side: Side, to_parent: bool, signal: Signal) -> usize {
-    let scratch = Scratch::new();
-    let mut deaths = 0;
-    for step in 0.. {
-        let Ok(frozen) = freeze(&mut hello(&scratch), Point::Step(side, step)) else {
-            break;
-        };
-        let (parent, listener) = (frozen.parent(), frozen.living_listener());
-        let target = if to_parent { Some(parent) } else { listener };
-        let in_time = target.is_some_and(|target| {
-            kill(target, signal).unwrap();
-            !frozen.is_ending(target) || signal == SIGKILL
-        });
-        let finished = frozen.release().finish_after(&[signal], SOON);
-        let context = format!("{signal} at {side:?} {step}: {finished:#?}");
-        match (in_time, to_parent, signal) {
-            (false, ..) => assert_delivered(&finished, 12, "Hello, world"),
-            (_, false, SIGKILL) => {
-                let listener = format!("the listener (PID {})", listener.unwrap());
-                let line = format!("sigshm: error: {listener} was killed by SIGKILL\n");
-                let outcome = (finished.code, finished.stderr.as_str());
-                assert_eq!(outcome, (Some(1), &*line), "{context}");
-            }
-            _ => {
-                // Whoever gets it: in the end the parent dies of it, and nobody says a word.
-                let outcome = (finished.signal, finished.stderr.as_str());
-                assert_eq!(outcome, (Some(signal as i32), ""), "{context}");
-            }
-        }
-        deaths += usize::from(in_time);
-    }
-    deaths
-}
-
 #[test]
 fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
-    let sides = [Side::Parent, Side::Child].into_iter();
-    let targets = sides.flat_map(|side| [(side, true), (side, false)]);
-    let rows = targets.flat_map(|target| [(target, SIGKILL), (target, SIGTERM)]);
-    at_once(rows, |((side, to_parent), signal)| {
-        let deaths = end_at_every_step(side, to_parent, signal);
-        assert!(deaths > 5, "{side:?} {to_parent} {signal}: {deaths}");
+    let rows = [Side::Parent, Side::Child].map(|side| {
+        let targets = [Side::Parent, Side::Child].map(|target| (side, target));
+        targets.map(|(side, target)| [SIGKILL, SIGTERM].map(|signal| (side, target, signal)))
+    });
+    at_once(rows.concat().concat(), |(side, target, signal)| {
+        let scratch = Scratch::new();
+        let mut deaths = 0;
+        for step in 0.. {
+            let Ok(frozen) = freeze(&mut hello(&scratch), Point::Step(side, step)) else {
+                break;
+            };
+            let listener = frozen.living_listener();
+            let target = if target == Side::Parent { Some(frozen.parent()) } else { listener };
+            // Whether it comes in time to end the run.
+            let in_time = target.is_some_and(|target| {
+                kill(target, signal).unwrap();
+                !frozen.is_ending(target) || signal == SIGKILL
+            });
+            let finished = frozen.release().finish_after(&[signal], SOON);
+            if !in_time {
+                assert_delivered(&finished);
+                continue;
+            }
+            deaths += 1;
+            let ended = (finished.code, finished.signal, &*finished.stderr);
+            let line = target.map(|it| {
+                format!("sigshm: error: the listener (PID {it}) was killed by SIGKILL\n")
+            });
+            // Whoever gets another signal: in the end the parent dies of it, and nobody says a word.
+            let expected = match target == listener && signal == SIGKILL {
+                true => (Some(1), None, &*line.unwrap()),
+                false => (None, Some(signal as i32), ""),
+            };
+            assert_eq!(ended, expected, "at {side:?} {step}: {finished:#?}");
+        }
+        assert!(deaths > 5, "{side:?} {target:?} {signal}: {deaths}");
     });
 }
 
@@ -190,7 +180,7 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
     // How long a run takes by itself, with all that this test does to start it.
     let time = |_| {
         let begun = Instant::now();
-        assert_delivered(&run(hello(&scratch)), 12, "Hello, world");
+        assert_delivered(&run(hello(&scratch)));
         begun.elapsed()
     };
     let whole = (0..5).map(time).min().unwrap();
@@ -203,8 +193,7 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
         random ^= random << 17;
         let moment = whole.mul_f64((random % 1000) as f64 / 1000.0);
         let started = Instant::now();
-        let mut command = hello(&scratch);
-        let running = Program::start(command.process_group(0));
+        let running = Program::start(hello(&scratch).process_group(0));
         while started.elapsed() < moment {
             std::hint::spin_loop();
         }
@@ -222,8 +211,8 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
         // Whatever was printed is the beginning of the transcript.
         let text = finished.text();
         let listener = if text.contains("PID=") { listener_in(text) } else { 0 };
-        let expected = transcript_via_socket(listener, 12, "Hello, world");
-        assert!(expected.starts_with(text), "{finished:#?}");
+        let whole = transcript_via_socket(listener, HELLO.len(), HELLO);
+        assert!(whole.starts_with(text), "{finished:#?}");
         assert!(finished.stderr.lines().count() <= 1, "{finished:#?}");
     }
     assert!(cut_short > KILLS / 5, "{cut_short}");
@@ -232,10 +221,8 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
 #[test]
 fn a_run_that_may_open_no_more_files_says_so() {
     let scratch = Scratch::new();
-    let mut command = hello(&scratch);
     // Four files: the three standard ones, and the first socket.
-    command.in_child(|| setrlimit(Resource::RLIMIT_NOFILE, 4, 4));
-    let finished = run(&mut command);
+    let finished = run(hello(&scratch).in_child(|| setrlimit(Resource::RLIMIT_NOFILE, 4, 4)));
     finished.assert_failed_with(&["socketpair(AF_UNIX, ", "EMFILE", "RLIMIT_NOFILE"]);
 }
 
@@ -243,7 +230,7 @@ fn a_run_that_may_open_no_more_files_says_so() {
 fn a_listener_that_is_stopped_is_given_up_in_time() {
     at_once([libc::SYS_write, libc::SYS_recvfrom], |call| {
         let scratch = Scratch::new();
-        let mut command = scratch.via_socket(["--timeout=0.3", "Hello, world"]);
+        let mut command = scratch.via_socket(["--timeout=0.3", HELLO]);
         let frozen = freeze(&mut command, Point::Call(Side::Child, call)).expect("it runs");
         kill(frozen.listener().unwrap(), SIGSTOP).unwrap();
         let finished = frozen.release().finish(SOON);
@@ -283,10 +270,9 @@ fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener
 #[test]
 fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
     let scratch = Scratch::new();
-    let text = Program::start(scratch.via_socket(["--explain", "Hello, world"])).finish_well();
+    let text = Program::start(scratch.via_socket(["--explain", HELLO])).finish_well();
     let listener = listener_in(&text);
-    let expected = transcript_via_socket(listener, 12, "Hello, world");
-    assert_eq!(without_explanations(&text), expected);
+    assert_eq!(without_explanations(&text), expected(&text));
     for line in explanations(&text) {
         assert!(line.chars().count() <= 80, "{line:?}");
     }
@@ -306,20 +292,19 @@ fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
     for other in ["segment of", "ftok(", "SIGUSR1", "flock("] {
         assert!(!words.contains(other), "{other:?} is in {words}");
     }
-    let told = events(&text);
-    let told: Vec<_> = told.iter().map(|it| (it.1, &*it.2, &*it.3)).collect();
-    let (forks, reaps) = (format!("fork() = {listener}"), format!("waitpid() = {listener}"));
+    let event = |(_, who, what, crosses)| format!("{who}|{what}|{crosses}");
+    let told: Vec<_> = events(&text).into_iter().map(event).collect();
     assert_eq!(
         told,
         [
-            ("sender", &*forks, "fork ->"),
-            ("listener", "fork() = 0", ""),
-            ("listener", "says: ready", "<- ready"),
-            ("sender", "reads: ready", ""),
-            ("sender", "sends the message", "message ->"),
-            ("listener", "receives the message", ""),
-            ("listener", "ends", ""),
-            ("sender", &*reaps, "<- exit status 0"),
+            &*format!("sender|fork() = {listener}|fork ->"),
+            "listener|fork() = 0|",
+            "listener|says: ready|<- ready",
+            "sender|reads: ready|",
+            "sender|sends the message|message ->",
+            "listener|receives the message|",
+            "listener|ends|",
+            &*format!("sender|waitpid() = {listener}|<- exit status 0"),
         ]
     );
 }
@@ -327,26 +312,22 @@ fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
 #[test]
 fn step_stops_before_each_step_and_what_it_suggests_is_true() {
     let scratch = Scratch::new();
-    let command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
-    let mut run = Program::start_stepping(command);
+    let options = ["--step", "--color=never", HELLO];
+    let mut run = Program::start_stepping(scratch.via_socket(options));
     let sender = run.pid();
     // Goes on to this stop, and types what it suggests that begins so.
     let typed_at = |run: &mut Program, next: &str, start: &str| {
         run.step_to(next);
-        let suggested = suggestions(&run.printed());
-        let is_it = |(command, _): &&(String, String)| command.starts_with(start);
-        let (command, _) = suggested.iter().find(is_it).expect(start);
-        let output = Command::new("sh").args(["-c", command]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
+        let mut suggested = suggestions(&run.printed()).into_iter();
+        let (command, _) = suggested.find(|it| it.0.starts_with(start)).expect(start);
+        self::run(Command::new("sh").args(["-c", &command])).text().to_owned()
     };
     let lines = typed_at(&mut run, "the sender makes two connected sockets", "ps ");
     assert_eq!(children(sender), []);
     assert!(lines.contains(&format!("{sender} ")), "{lines}");
 
     let lines = typed_at(&mut run, "the listener tells its PID", "ls ");
-    let [listener] = children(sender)[..] else {
-        panic!("{:?}", children(sender));
-    };
+    let [listener] = children(sender)[..] else { panic!("{:?}", children(sender)) };
     assert_eq!(lines.matches("socket:[").count(), 1, "{lines}");
 
     run.step_to("the listener waits at its socket");
@@ -357,23 +338,20 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
 
     let lines = typed_at(&mut run, "the listener tells what it has read", "ipcs");
     assert!(lines.contains("Segments"), "{lines}");
-    let created = |segment: &Segment| segment.creator_pid == sender.as_raw();
-    assert!(!segments().iter().any(created));
+    assert!(!segments().iter().any(|segment| segment.creator_pid == sender.as_raw()));
 
     let lines = typed_at(&mut run, "the sender ends", "ps ");
     assert_eq!(lines.lines().count(), 1, "{lines}");
     run.enter();
     let text = run.finish_well();
-    let expected = plain(&transcript_via_socket(listener_in(&text), 12, "Hello, world"));
-    assert_eq!(without_explanations(&text), expected);
+    assert_eq!(without_explanations(&text), plain(&expected(&text)));
 }
 
 #[test]
 fn a_step_ends_with_the_other_process() {
     at_once(["the sender sends the message", "the listener waits at"], |next| {
         let scratch = Scratch::new();
-        let command = scratch.via_socket(["--step", "--color=never", "Hello, world"]);
-        let run = Program::start_at(command, next);
+        let run = Program::start_at(scratch.via_socket(["--step", "--color=never", HELLO]), next);
         kill(children(run.pid())[0], SIGKILL).unwrap();
         run.finish().assert_failed_with(&["the listener", "was killed by SIGKILL"]);
     });
