@@ -10,20 +10,19 @@ use crate::support::terminal::Terminal;
 use crate::support::told::*;
 use crate::support::*;
 
-/// What each stop is before, in the order of the story, and who stands there.
-const STOPS: [(&str, Side); 10] = [
-    ("measures its argument", Side::Sender),
-    ("fills in the struct", Side::Sender),
-    ("forks", Side::Sender),
-    ("registers its handler", Side::Listener),
-    ("handler is in place", Side::Listener),
-    ("creates the segment", Side::Sender),
-    ("sends the signal", Side::Sender),
-    ("tells of the signal", Side::Listener),
-    ("tells what it has read", Side::Listener),
-    ("removes the segment", Side::Sender),
+/// What each stop is before, in the order of the story.
+const STOPS: [&str; 10] = [
+    "measures its argument",
+    "fills in the struct",
+    "forks",
+    "registers its handler",
+    "handler is in place",
+    "creates the segment",
+    "sends the signal",
+    "tells of the signal",
+    "tells what it has read",
+    "removes the segment",
 ];
-
 const FORKS: usize = 2;
 const REGISTERS: usize = 3;
 const IN_PLACE: usize = 4;
@@ -32,18 +31,10 @@ const SENDS: usize = 6;
 const TELLS: usize = 7;
 const READ: usize = 8;
 const REMOVES: usize = 9;
-
 /// The stops at which there are two processes.
 const OF_TWO: std::ops::RangeInclusive<usize> = REGISTERS..=READ;
-
 /// The last line of a stop.
 const WAITS: &str = "[Enter goes on]";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Sender,
-    Listener,
-}
 
 #[test]
 fn at_each_stop_the_system_shows_what_is_promised_whatever_the_signal_is() {
@@ -53,7 +44,6 @@ fn at_each_stop_the_system_shows_what_is_promised_whatever_the_signal_is() {
         let mut run =
             Program::start_on(Terminal::new(), stepping(&scratch).args(["--signal", name]));
         let sender = run.pid();
-        let user = Uid::effective().as_raw();
         let mut known = Known::of(&scratch, signal, sender);
         let mut from_sender = Vec::new();
         for number in 0..STOPS.len() {
@@ -89,18 +79,12 @@ fn at_each_stop_the_system_shows_what_is_promised_whatever_the_signal_is() {
             let Some(id) = known.segment else { continue };
             // The listener has taken a copy and detached before it stops.
             let last = if number == SENDS { sender } else { listener };
-            let expected = Segment {
-                key: scratch.key(),
-                id,
-                mode: 0o600,
-                size: 1024,
-                creator_pid: sender.as_raw(),
-                last_pid: last.as_raw(),
-                attached: 1,
-                owner: user,
-                creator: user,
-            };
-            assert_eq!(segments, [expected], "{case}");
+            let segment = &segments[0];
+            let status = (segment.mode, segment.size, segment.attached);
+            assert_eq!(status, (0o600, 1024, 1), "{case}");
+            let pids = [segment.creator_pid, segment.last_pid];
+            assert_eq!(pids, [sender, last].map(Pid::as_raw), "{case}");
+            assert_eq!([segment.owner, segment.creator], [Uid::effective().as_raw(); 2]);
             let mut calls = Vec::new();
             if number == SENDS {
                 from_sender = mappings(sender, id);
@@ -115,7 +99,7 @@ fn at_each_stop_the_system_shows_what_is_promised_whatever_the_signal_is() {
                 assert_suggests(&text, &format!("grep SYSV /proc/{sender}/maps"));
             } else if number < REMOVES {
                 calls.push(format!("listener  shmat({id}, NULL, SHM_RDONLY) = 0x"));
-                calls.push("listener  shmdt(0x".to_owned());
+                calls.push("listener  shmdt(0x".into());
             }
             for call in calls {
                 assert!(text.contains(&call), "{call:?} is not in {case}");
@@ -145,17 +129,16 @@ fn at_each_stop_of_two_programs_the_system_shows_what_is_promised() {
         known.listener = Some(listener.pid());
         known.left = is_left.then(|| leave_behind(&scratch).id);
         for next in [REGISTERS, IN_PLACE] {
-            listener.step_to(STOPS[next].0);
+            listener.step_to(STOPS[next]);
             known.assert_true(&listener.printed());
         }
         listener.enter();
         listener.until_printed("# Registering");
-
         let sender = scratch.sender(listener.pid(), &options, "Hello, world");
         let mut sender = Program::start_stepping(sender);
         known.sender = sender.pid();
         for next in [0, 1, CREATES, SENDS] {
-            sender.step_to(STOPS[next].0);
+            sender.step_to(STOPS[next]);
             if next == SENDS {
                 known.segment = Some(scratch.segments()[0].id);
                 known.left = None;
@@ -168,10 +151,10 @@ fn at_each_stop_of_two_programs_the_system_shows_what_is_promised() {
         // What is suggested there: the message lies there, so the listener takes it.
         send_stray_of(signal, listener.pid());
         for next in [TELLS, READ] {
-            listener.step_to(STOPS[next].0);
+            listener.step_to(STOPS[next]);
             known.assert_true(&listener.printed());
         }
-        sender.step_to(STOPS[REMOVES].0);
+        sender.step_to(STOPS[REMOVES]);
         known.assert_true(&sender.printed());
         sender.enter();
         listener.enter();
@@ -268,8 +251,6 @@ fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call(
     }
 }
 
-// A signal from a second terminal.
-
 #[test]
 fn a_stray_sigusr1_at_a_stop_changes_nothing() {
     at_once([REGISTERS, IN_PLACE, CREATES, TELLS, READ], |number| {
@@ -324,8 +305,6 @@ fn a_stray_sigusr1_when_the_message_lies_there_makes_the_listener_take_it_withou
     assert!(text.contains(&format!("kill({listener}, SIGUSR1) = 0")), "{text}");
 }
 
-// Ctrl-C, Ctrl-D, and the end of input.
-
 #[test]
 fn ctrl_c_at_any_stop_ends_both_processes_and_leaves_nothing() {
     at_once(0..STOPS.len(), |number| {
@@ -365,8 +344,8 @@ const SETTINGS: [(&str, Set); 9] = [
     }),
 ];
 
-/// Starts a shell at a terminal that is set so, and in it a run, which comes to the stop with this
-/// number: each Enter is this key. Tells also how the terminal was set before the run.
+/// A shell at a terminal that is set so, and in it a run, which comes to the stop with this number:
+/// each Enter is this key. Also how the terminal was set before the run.
 #[track_caller]
 fn in_shell_at(scratch: &Scratch, set: Set, number: usize, enter: &str) -> (Program, Termios) {
     let terminal = Terminal::new();
@@ -378,8 +357,7 @@ fn in_shell_at(scratch: &Scratch, set: Set, number: usize, enter: &str) -> (Prog
     let before = terminal.settings();
     let program = stepping(scratch);
     let mut shell = Command::new("sh");
-    // It is interrupted too, and goes on. In the end it waits, since its own end would reset the
-    // terminal.
+    // It is interrupted too, and goes on. Its own end would reset the terminal.
     shell.args(["-c", "trap : INT; \"$@\"; echo \"sh: $?\"; exec sleep 600", "sh"]);
     shell.arg(program.get_program()).args(program.get_args()).env_remove("NO_COLOR");
     with_default_signals(&mut shell);
@@ -404,7 +382,7 @@ fn end_in_shell(run: &Program, scratch: &Scratch) -> (String, String) {
 }
 
 #[test]
-fn enter_goes_on_however_the_terminal_is_set_and_that_is_left_as_it_was() {
+fn enter_goes_on_and_the_interrupt_character_ends_the_run_however_the_terminal_is_set() {
     at_once(SETTINGS, |(name, set)| {
         for enter in ["\r", "\n"] {
             let case = format!("{name}, {enter:?}");
@@ -415,6 +393,16 @@ fn enter_goes_on_however_the_terminal_is_set_and_that_is_left_as_it_was() {
             assert_eq!(status, "0", "{case}: {text}");
             assert_is_transcript(&text, SIGUSR1, STOPS.len());
             assert_eq!(run.terminal().settings(), before, "{case}");
+        }
+        // Alone, and then each of the two while the other one waits for it.
+        for number in [0, IN_PLACE, SENDS, READ] {
+            let scratch = Scratch::new();
+            let (mut run, _) = in_shell_at(&scratch, set, number, "\r");
+            run.press("\x03");
+            let (text, status) = end_in_shell(&run, &scratch);
+            assert_eq!(status, "130", "{name}, stop {number}: {text}");
+            // Not a word more.
+            assert!(text.trim_end().ends_with(WAITS), "{name}, stop {number}: {text}");
         }
     });
 }
@@ -434,22 +422,6 @@ fn enter_goes_on_although_a_shell_has_set_the_terminal_anew_during_a_stop() {
 }
 
 #[test]
-fn the_interrupt_character_ends_the_run_however_the_terminal_is_set() {
-    at_once(SETTINGS, |(name, set)| {
-        // Alone, and then each of the two while the other one waits for it.
-        for number in [0, IN_PLACE, SENDS, READ] {
-            let scratch = Scratch::new();
-            let (mut run, _) = in_shell_at(&scratch, set, number, "\r");
-            run.press("\x03");
-            let (text, status) = end_in_shell(&run, &scratch);
-            assert_eq!(status, "130", "{name}, stop {number}: {text}");
-            // Not a word more.
-            assert!(text.trim_end().ends_with(WAITS), "{name}, stop {number}: {text}");
-        }
-    });
-}
-
-#[test]
 fn without_standard_input_it_does_not_wait() {
     let scratch = Scratch::new();
     assert_stopped_and_delivered(Program::start(stepping(&scratch)), SIGUSR1, 1);
@@ -461,8 +433,7 @@ fn without_standard_input_it_does_not_wait() {
 
 #[test]
 fn a_pipe_gives_as_many_enters_as_it_has_lines() {
-    // With exactly as many lines as there are stops, and with more, it stops everywhere. At the end
-    // of fewer it stops once more to find that there are none.
+    // At the end of fewer lines it stops once more to find that there are none.
     at_once(0..=STOPS.len() + 2, |lines| {
         let scratch = Scratch::new();
         for line in ["\n", "next, please\n"] {
@@ -476,8 +447,7 @@ fn a_pipe_gives_as_many_enters_as_it_has_lines() {
 
 #[test]
 fn the_end_of_input_at_any_stop_lets_the_run_go_on_without_stopping() {
-    // A terminal tells it once, to the one that stands there: before the fork, after it, or before
-    // its end. From then on the other one must not stop either.
+    // A terminal tells it once, to the one that stands there. The other one must not stop either.
     at_once(0..STOPS.len(), |number| {
         let scratch = Scratch::new();
         let (mut by_ctrl_d, _) = on_terminal_at(&scratch, number);
@@ -497,8 +467,6 @@ fn what_is_typed_without_enter_does_not_go_on() {
     let mut run = Program::start_stepping(stepping(&scratch));
     walk_to(&mut run, SENDS);
     run.press("not yet");
-    // It has been read when there is nothing left in the pipe, and then the sender stands at its
-    // stop as before.
     wait_until("what was typed is read", || unread(run.child.stdin.as_ref().unwrap()) == 0);
     wait_until("the sender sleeps again", || state(run.pid()) == Some('S'));
     assert_eq!(scratch.segment().attached, 1, "the listener has been signalled");
@@ -509,8 +477,7 @@ fn what_is_typed_without_enter_does_not_go_on() {
 
 #[test]
 fn timeouts_do_not_apply_while_a_class_looks() {
-    // At these, one process waits for the other, and would not for long if it had a timeout. That
-    // nothing happens cannot be waited for, so each is held for several times as long.
+    // That nothing happens cannot be waited for, so each is held for several times the timeout.
     at_once(OF_TWO, |number| {
         let scratch = Scratch::new();
         let mut run = Program::start_stepping(stepping(&scratch).arg("--timeout=0.05"));
@@ -522,21 +489,19 @@ fn timeouts_do_not_apply_while_a_class_looks() {
     });
 }
 
-// One of the two is killed.
-
 #[test]
 fn when_one_of_two_is_killed_at_a_stop_the_other_ends_by_itself_whoever_stands_there() {
-    let rows = [Side::Sender, Side::Listener].map(|it| OF_TWO.map(move |number| (number, it)));
+    let rows = ["sender", "listener"].map(|killed| OF_TWO.map(move |number| (number, killed)));
     at_once(rows.into_iter().flatten(), |(number, killed)| {
         let scratch = Scratch::new();
         let mut stepped = Program::start_stepping(stepping(&scratch));
         walk_to(&mut stepped, number);
         let (sender, listener) = (stepped.pid(), children(stepped.pid())[0]);
         let (victim, survivor) = match killed {
-            Side::Sender => (sender, listener),
-            Side::Listener => (listener, sender),
+            "sender" => (sender, listener),
+            _ => (listener, sender),
         };
-        let case = format!("at stop {number} ({:?}'s) {killed:?} is killed", STOPS[number].1);
+        let case = format!("the {killed} is killed before {:?}", STOPS[number]);
         kill(victim, SIGKILL).unwrap();
         let since = Instant::now();
         wait_until(&case, || matches!(state(survivor), None | Some('Z')));
@@ -545,7 +510,7 @@ fn when_one_of_two_is_killed_at_a_stop_the_other_ends_by_itself_whoever_stands_t
         let case = format!("{case}: {finished:#?}");
         // Within two seconds, and without Enter, which never comes.
         assert!(took < Duration::from_secs(2), "{took:?}, {case}");
-        if killed == Side::Sender {
+        if killed == "sender" {
             // The listener is killed with its parent.
             let outcome = (finished.signal, &*finished.stderr);
             assert_eq!(outcome, (Some(libc::SIGKILL), ""), "{case}");
@@ -560,8 +525,7 @@ fn when_one_of_two_is_killed_at_a_stop_the_other_ends_by_itself_whoever_stands_t
     });
 }
 
-/// The attachments of this segment, which `/proc/PID/maps` lists under its key, with its identifier
-/// as the inode: their addresses and permissions.
+/// The attachments of this segment: addresses and permissions. (Its id is listed as the inode.)
 fn mappings(pid: Pid, id: i32) -> Vec<(u64, String)> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let columns = maps.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -595,20 +559,18 @@ impl Known {
         Self { signal, key: scratch.key(), sender, listener: None, segment: None, left: None }
     }
 
-    /// What the last stop in the text says is true just now, and no number is in its commands but
-    /// the real ones.
+    /// What the last stop in the text says is true just now, and its commands have the real numbers.
     #[track_caller]
     fn assert_true(&self, text: &str) {
         let suggestions = suggestions(text);
         assert!(!suggestions.is_empty(), "nothing to type: {text}");
         let [sender, listener] = [Some(self.sender), self.listener].map(|it| it.map(Pid::as_raw));
+        let is_real = |number| [sender, listener, self.segment].contains(&Some(number));
         for (command, shows) in suggestions {
             // The 1 of -USR1 is no number, since it follows a letter.
-            let words = command.split(|character: char| !character.is_ascii_alphanumeric());
-            for number in words.filter_map(|word| word.parse::<i32>().ok()) {
-                let is_real = [sender, listener, self.segment].contains(&Some(number));
-                assert!(is_real, "{number} in {command:?}");
-            }
+            let words = command.split(|it: char| !it.is_ascii_alphanumeric());
+            let mut numbers = words.filter_map(|word| word.parse().ok());
+            assert!(numbers.all(is_real), "{command:?}");
             // What a signal does is another test's.
             if !command.starts_with("kill ") {
                 self.assert_shows(&command, &shows);
@@ -678,8 +640,7 @@ fn stepping(scratch: &Scratch) -> Command {
     scratch.sigshm(["--step", "--color", "never", "Hello, world"])
 }
 
-/// A run at a terminal that shows what is typed, as in a classroom, and at the stop with this
-/// number; and its listener if there is one.
+/// A run at a terminal, as in a classroom, that stands at this stop; and its listener if any.
 #[track_caller]
 fn on_terminal_at(scratch: &Scratch, number: usize) -> (Program, Option<Pid>) {
     let mut run = Program::start_on(Terminal::new(), stepping(scratch));
@@ -689,12 +650,11 @@ fn on_terminal_at(scratch: &Scratch, number: usize) -> (Program, Option<Pid>) {
     (run, listeners.first().copied())
 }
 
-/// Presses Enter at each stop until the run stands at the one with this number. Each must be the
-/// next one.
+/// Presses Enter until the run stands at the stop with this number. Each must be the next one.
 #[track_caller]
 fn walk_to(run: &mut Program, number: usize) {
     let here = stops(&run.printed()).saturating_sub(1);
-    for (next, (name, _)) in STOPS.iter().enumerate().take(number + 1).skip(here) {
+    for (next, name) in STOPS.iter().enumerate().take(number + 1).skip(here) {
         run.step_to(name);
         assert_stands_at(run, next, next);
     }
@@ -711,7 +671,7 @@ fn assert_stands_at(run: &Program, number: usize, others: usize) {
     let (before, stop) = text.rsplit_once("[next: ").unwrap();
     assert_eq!(before.matches("[next: ").count(), others, "{text}");
     let heading: Vec<_> = stop.split(']').next().unwrap().split_whitespace().collect();
-    let (heading, next) = (heading.join(" "), STOPS[number].0);
+    let (heading, next) = (heading.join(" "), STOPS[number]);
     assert!(heading.contains(next), "{next:?} is not in {heading:?}");
 }
 
@@ -737,7 +697,7 @@ fn send_stray_at(number: usize, listener: Pid) {
     until_sleeps(listener);
 }
 
-/// Waits for the end, which must come without another Enter. What was printed.
+/// The run ends without another Enter. What was printed.
 #[track_caller]
 fn assert_stopped_and_delivered(run: Program, signal: Signal, stops: usize) -> String {
     let text = run.finish_well();
