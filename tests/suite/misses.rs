@@ -11,8 +11,8 @@ const NO_SEGMENT: &str = "ENOENT); no segment is at this key: ";
 /// The sender's stop at which the segment is there and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";
 
-/// As an editor does it, which writes a new file and renames it: the path is the same, the key is
-/// not. (The new file is another folder's, so that nobody else uses its key.)
+/// As an editor does it: the path is the same, the key is not. (The new file is another folder's, so
+/// that nobody else uses its key.)
 fn replace(scratch: &Scratch, by: &Scratch) {
     fs::rename(by.path(), scratch.path()).unwrap();
 }
@@ -225,8 +225,8 @@ fn a_segment_that_somebody_else_removes_when_the_message_has_been_read_is_no_err
 fn a_sender_at_a_stop_whose_listener_has_ended_ends_soon_without_enter() {
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
-    let command = scratch.sender(listener.pid(), &["--step", "--color=never"], "hi");
-    let sender = Program::start_at(command, SENDS);
+    let sender = scratch.sender(listener.pid(), &["--step", "--color=never"], "hi");
+    let sender = Program::start_at(sender, SENDS);
     drop(listener);
     assert_ends_soon(sender, &["ended before it had read the message"]);
 }

@@ -1,6 +1,8 @@
 //! The same story through a pair of sockets: the same messages, the same faults, the same ends. And
 //! nothing is left, whatever is killed.
 
+use std::hash::{BuildHasher, RandomState};
+
 use crate::support::terminal::Terminal;
 use crate::support::told::*;
 use crate::support::tracer::{Point, Side, freeze};
@@ -23,8 +25,6 @@ fn assert_delivered(finished: &Finished) {
 fn hello(scratch: &Scratch) -> Command {
     scratch.via_socket(["--timeout=60", HELLO])
 }
-
-// What it prints.
 
 #[test]
 fn it_has_a_transcript_of_its_own() {
@@ -67,16 +67,11 @@ fn any_message_arrives_as_it_does_through_memory() {
 }
 
 #[test]
-fn a_message_that_is_too_long_is_bad_usage() {
+fn options_that_it_has_no_use_for_and_a_message_that_is_too_long_are_bad_usage_with_the_reason() {
     let scratch = Scratch::new();
     let long = "x".repeat(1008);
     let [socket, memory] = [run(scratch.via_socket([&long])), run(scratch.sigshm([&long]))];
     assert_eq!(socket.outcome(), (Some(2), &*memory.stderr, ""));
-}
-
-#[test]
-fn options_that_it_has_no_use_for_are_bad_usage_with_the_reason() {
-    let scratch = Scratch::new();
     for (arguments, option, reason) in [
         (&["--listen"][..], "--listen", "only a parent and its child"),
         (&["--to", "1", "hi"], "--to", "only a parent and its child"),
@@ -130,8 +125,6 @@ fn it_has_no_segment_no_lock_and_no_handler() {
     assert_delivered(&frozen.release().finish(TIMEOUT));
 }
 
-// What goes wrong.
-
 #[test]
 fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
     let rows = [Side::Parent, Side::Child].map(|side| {
@@ -184,13 +177,9 @@ fn a_hundred_and_fifty_kills_at_random_moments_leave_nothing() {
         begun.elapsed()
     };
     let whole = (0..5).map(time).min().unwrap();
-    // xorshift, from Marsaglia's "Xorshift RNGs".
-    let mut random = u64::from(std::process::id()) << 20 | 1;
     let mut cut_short = 0;
     for number in 0..KILLS {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+        let random = RandomState::new().hash_one(number);
         let moment = whole.mul_f64((random % 1000) as f64 / 1000.0);
         let started = Instant::now();
         let running = Program::start(hello(&scratch).process_group(0));
@@ -242,30 +231,21 @@ fn a_listener_that_is_stopped_is_given_up_in_time() {
 fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener() {
     // Several at once, because two things end the listener, and either may come first: the kernel
     // closes the parent's socket, and a little later it sends the signal at the parent's death.
-    let scratch = Scratch::new();
-    let start = |_| {
+    at_once(0..20, |_| {
+        let scratch = Scratch::new();
         // The listener is about to print its first line.
         let frozen = freeze(&mut hello(&scratch), Point::Line(3)).expect("it has not ended");
         kill(frozen.parent(), SIGSTOP).unwrap();
-        frozen.release()
-    };
-    let runs: Vec<_> = (0..20).map(start).collect();
-    for run in &runs {
+        let run = frozen.release();
         wait_until("the listener waits, and its parent is stopped", || {
             is_blocked_in(run.listener().unwrap(), libc::SYS_recvfrom)
                 && state(run.parent()) == Some('T')
         });
-    }
-    for run in &runs {
         kill(run.parent(), SIGKILL).unwrap();
-    }
-    for run in runs {
         let finished = run.finish(SOON);
         assert_eq!((finished.signal, &*finished.stderr), (Some(9), ""));
-    }
+    });
 }
-
-// What is told of it.
 
 #[test]
 fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
@@ -357,8 +337,6 @@ fn a_step_ends_with_the_other_process() {
     });
 }
 
-// What the lesson says of both ways.
-
 #[test]
 fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -401,8 +379,8 @@ fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
 }
 
 /// The fewest system calls that the program and its child make in ten runs: a listener that has to
-/// sleep after it has spun makes more. (fcntl(2) is how a debug build looks at a descriptor before
-/// it is closed.) `None` if there is no strace(1).
+/// sleep makes more. (A debug build calls fcntl(2) to look at a descriptor before it closes it.)
+/// `None` if there is no strace(1).
 fn count_calls(scratch: &Scratch, program: &Command) -> Option<usize> {
     let log = scratch.dir().join("calls");
     let count = || {

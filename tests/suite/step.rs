@@ -170,10 +170,9 @@ fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_
     let whole = run(scratch.sigshm(["--explain", "--color", "never", "Hello, world"]));
     let mut run = Program::start_stepping(stepping(&scratch));
     // Whether a process has to wait, and how, differs from run to run.
-    let names_told = |text: &str, who| {
-        let mut names = names_told(text, who);
-        names.retain(|name| !WAIT.contains(&name.as_str()));
-        names
+    let names_told = |text: &str, who| -> Vec<String> {
+        let names = names_told(text, who).into_iter();
+        names.filter(|name| !WAIT.contains(&&**name)).collect()
     };
     // What each process has told when it stands at a stop. The result of the call that lets the
     // other one go (fork, ready, kill) it tells when it speaks again.
