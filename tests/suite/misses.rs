@@ -66,7 +66,6 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
     finished.assert_failed_with(&[&who, "run both as one user"]);
     assert_eq!(finished.text(), "", "nothing has begun");
     assert_eq!(scratch.segments(), []);
-
     // Another sender does not look before.
     for (mode, reason) in [(0o600, "is another user's (shmctl("), (0o666, ": it is another user's")]
     {
@@ -100,12 +99,14 @@ fn a_file_that_is_replaced_while_the_listener_has_not_looked_is_named_on_both_si
 
 #[test]
 fn a_segment_of_another_size_at_the_key_is_named_on_both_sides() {
-    let scratch = Scratch::new();
     for (size, reason) in [
         (512, "EINVAL); the segment at this key is smaller"),
         (2048, "its size is not that of a message"),
     ] {
-        let planted = Planted::empty(&scratch, size, 0o600);
+        let scratch = Scratch::new();
+        let mut bytes = message_bytes(1, 12, HELLO.as_bytes());
+        bytes.resize(size, 0);
+        let planted = Planted::new(&scratch, &bytes);
         let listener = scratch.listen(&[]);
         send_stray(listener.pid());
         let finished = run(scratch.sender(listener.pid(), &["--timeout=.2"], HELLO));
@@ -187,20 +188,33 @@ fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_s
 }
 
 #[test]
-fn a_segment_that_is_removed_before_the_signal_is_the_cause_even_if_the_timeout_is_short() {
-    let scratch = Scratch::new();
-    let listener = scratch.listen(&[]);
-    listener.stop();
-    let mut sender = scratch.sender(listener.pid(), &["--timeout=.5"], "hi");
-    // It has attached, and looks whether it is alone.
-    let looks = Point::Call(Side::Parent, libc::SYS_shmctl);
-    let frozen = freeze(&mut sender, looks).expect("it looks");
-    remove_segment(scratch.segment().id);
-    let finished = frozen.release().finish(TIMEOUT);
-    finished.assert_failed_with(&["somebody else has removed segment "]);
-    listener.go_on();
-    listener.until_complained("still listening");
-    scratch.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
+fn a_sender_whose_listener_does_not_read_gives_up_with_the_cause_and_the_listener_is_unharmed() {
+    for is_removed in [false, true] {
+        let scratch = Scratch::new();
+        let listener = scratch.listen(&[]);
+        let pid = listener.pid();
+        listener.stop();
+        let mut sender = scratch.sender(pid, &["--timeout=0.3"], HELLO);
+        // It has attached, and looks whether it is alone.
+        let looks = Point::Call(Side::Parent, libc::SYS_shmctl);
+        let frozen = freeze(&mut sender, looks).expect("it looks");
+        let mut cause = format!(
+            "PID {pid} has not read the message within 0.3 seconds: \
+             a signal has stopped PID {pid}; let it go on (fg, kill -CONT)"
+        );
+        if is_removed {
+            remove_segment(scratch.segment().id);
+            cause = "somebody else has removed segment ".into();
+        }
+        let finished = frozen.release().finish(TIMEOUT);
+        finished.assert_failed_with(&[&cause]);
+        assert!(!finished.text().contains("# All done"), "{finished:#?}");
+        assert_eq!(scratch.segments(), []);
+        // It finds a signal, and no message.
+        listener.go_on();
+        listener.until_complained("still listening");
+        scratch.assert_delivers("next", listener, &[NO_SEGMENT]);
+    }
 }
 
 #[test]

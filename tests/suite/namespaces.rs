@@ -246,11 +246,7 @@ fn a_sender_may_end_right_after_it_has_sent_the_signal() {
         sender.in_child(move || {
             let attached = Attached::new(create_segment(key, 1024, 0o600)?, 0)?;
             attached.write(0, &message);
-            if detaches {
-                drop(attached);
-            } else {
-                mem::forget(attached);
-            }
+            mem::forget(Some(attached).filter(|_| !detaches));
             kill(pid, SIGUSR1)
         });
         assert_eq!(run(sender).code, Some(0));

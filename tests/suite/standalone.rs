@@ -56,7 +56,6 @@ fn a_listener_gives_up_only_if_it_is_given_a_timeout() {
     finished.assert_failed_with(&["no message", "0.2 seconds", "--timeout"]);
     assert_eq!(finished.text(), registered(pid));
     assert_eq!(scratch.segments(), []);
-
     // The other one is still there when the message comes. It looks once a second: all that is told
     // as one sleep, which the signal ends.
     let pid = without.pid();
@@ -159,7 +158,6 @@ fn somebody_elses_process_is_refused_and_left_alone() {
     assert_eq!((finished.text(), scratch.segments()), ("", vec![]));
     assert!(!is_pending(listener.pid()));
     scratch.assert_delivers(HELLO, listener, &[]);
-
     // It was the process that was in the way: that user's own listener gets its message.
     let listener = Program::start(theirs(&["--listen"]));
     listener.until_printed("# Registering");
@@ -261,9 +259,8 @@ fn step_by_step_each_stops_until_enter_and_the_segment_can_be_looked_at_meanwhil
     assert_eq!((segment.creator_pid, segment.last_pid), (by, by));
     assert_eq!(told(&listener), registered(pid), "nobody has notified it");
     sender.enter();
-
-    // The listener has a copy and has detached before it says a word. It takes no more for the
-    // sender to go on; but the segment stays until the sender has had its Enter.
+    // The listener has a copy and has detached before it says a word. But the segment stays until
+    // the sender has had its Enter.
     let detached = Segment { attached: 1, last_pid: pid.as_raw(), ..segment };
     listener.step_to("the listener, woken, tells of the signal");
     assert_eq!(scratch.segment(), detached);
@@ -361,7 +358,7 @@ fn of_a_hundred_listeners_only_the_one_that_is_named_prints_the_message_each_its
     while !listeners.is_empty() {
         let named = listeners.remove(listeners.len() / 2);
         scratch.assert_delivers(&format!("message {}", listeners.len()), named, &[]);
-        for other in &listeners {
+        for other in listeners.iter().step_by(20) {
             assert!(other.is_alive() && !is_pending(other.pid()));
             assert_eq!(other.printed(), registered(other.pid()));
         }
@@ -449,21 +446,6 @@ fn a_sender_whose_listener_is_killed_says_so_at_once() {
 }
 
 #[test]
-fn a_sender_whose_listener_does_not_read_gives_up_and_the_listener_is_unharmed() {
-    let scratch = Scratch::new();
-    let listener = scratch.listen(&[]);
-    listener.stop();
-    let finished = run(scratch.sender(listener.pid(), &["--timeout=0.3"], HELLO));
-    let named = format!("a signal has stopped PID {}", listener.pid());
-    finished.assert_failed_with(&[&named, "0.3 seconds", "kill -CONT"]);
-    assert!(!finished.text().contains("# All done"), "{finished:#?}");
-    assert_eq!(scratch.segments(), []);
-    listener.go_on();
-    listener.until_complained("still listening");
-    scratch.assert_delivers("next", listener, &[NO_SEGMENT]);
-}
-
-#[test]
 fn who_is_interrupted_dies_of_the_signal_and_a_sender_takes_its_message_along() {
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
@@ -491,19 +473,13 @@ fn who_is_interrupted_dies_of_the_signal_and_a_sender_takes_its_message_along() 
 
 #[test]
 fn a_signal_without_a_message_is_not_a_message() {
-    let too_small = &message_bytes(1, 12, HELLO.as_bytes())[..512];
-    let smaller = "EINVAL); the segment at this key is smaller";
-    for (bytes, reason) in [(None, NO_SEGMENT), (Some(too_small), smaller)] {
-        let scratch = Scratch::new();
-        let listener = scratch.listen(&[]);
-        let planted = bytes.map(|bytes| Planted::new(&scratch, bytes));
-        for _ in 0..10 {
-            send_stray(listener.pid());
-        }
-        assert_eq!(listener.printed(), registered(listener.pid()));
-        drop(planted);
-        scratch.assert_delivers(HELLO, listener, &[reason]);
+    let scratch = Scratch::new();
+    let listener = scratch.listen(&[]);
+    for _ in 0..10 {
+        send_stray(listener.pid());
     }
+    assert_eq!(listener.printed(), registered(listener.pid()));
+    scratch.assert_delivers(HELLO, listener, &[NO_SEGMENT]);
 }
 
 #[test]

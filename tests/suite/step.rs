@@ -59,7 +59,6 @@ fn at_each_stop_the_system_shows_what_is_promised_whatever_the_signal_is() {
             known.listener = known.listener.or(children.first().copied());
             known.segment = segments.first().map(|it| it.id);
             known.assert_true(&text);
-
             let Some(listener) = known.listener else {
                 // Other signals mean what they always do, until the fork.
                 let is_blocked = has_signal(sender, "SigBlk:", signal);
@@ -225,7 +224,6 @@ fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call(
     sender.args(["--to", &listener.pid().to_string()]);
     texts.push(Program::start_with_enters(sender).finish_well());
     texts.push(listener.finish_well());
-
     for text in &texts {
         let told = told_pages(text);
         for who in ["sender", "listener"] {
@@ -240,13 +238,10 @@ fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call(
         }
     }
     // Each names its own: what the other one has named since the fork is not left out.
-    let [by_sender, by_listener] = ["sender", "listener"].map(|who| {
-        let told = told_pages(&texts[0]).into_iter().filter(|it| it.who == who);
-        told.filter_map(|it| it.named).collect::<HashSet<_>>()
-    });
+    let told = told_pages(&texts[0]);
     for page in ["ftok(3)", "shmget(2)", "shmat(2)", "shmctl(2)", "shmdt(2)"] {
-        let by_both = by_sender.contains(page) && by_listener.contains(page);
-        assert!(by_both, "{page}: {}", texts[0]);
+        let names = |who| told.iter().any(|it| it.who == who && it.named.as_deref() == Some(page));
+        assert!(names("sender") && names("listener"), "{page}: {}", texts[0]);
     }
 }
 
@@ -424,7 +419,6 @@ fn enter_goes_on_although_a_shell_has_set_the_terminal_anew_during_a_stop() {
 fn without_standard_input_it_does_not_wait() {
     let scratch = Scratch::new();
     assert_stopped_and_delivered(Program::start(stepping(&scratch)), SIGUSR1, 1);
-
     let coloured = run(scratch.sigshm(["--step", "Hello, world"]));
     let expected = transcript(listener_in(coloured.text()), 12, "Hello, world");
     assert_eq!(without_explanations(coloured.text()), expected);
@@ -452,7 +446,6 @@ fn the_end_of_input_at_any_stop_lets_the_run_go_on_without_stopping() {
         let (mut by_ctrl_d, _) = on_terminal_at(&scratch, number);
         by_ctrl_d.press("\x04");
         assert_stopped_and_delivered(by_ctrl_d, SIGUSR1, number + 1);
-
         let mut by_a_closed_pipe = Program::start_stepping(stepping(&scratch));
         walk_to(&mut by_a_closed_pipe, number);
         by_a_closed_pipe.enter_for_ever();
@@ -466,7 +459,13 @@ fn what_is_typed_without_enter_does_not_go_on() {
     let mut run = Program::start_stepping(stepping(&scratch));
     walk_to(&mut run, SENDS);
     run.press("not yet");
-    wait_until("what was typed is read", || unread(run.child.stdin.as_ref().unwrap()) == 0);
+    let pipe = run.child.stdin.as_ref().unwrap().as_raw_fd();
+    wait_until("what was typed is read", || {
+        let mut unread = 0;
+        // SAFETY: FIONREAD writes one number to where it is told, and `unread` is there for it.
+        let done = unsafe { libc::ioctl(pipe, libc::FIONREAD, &raw mut unread) };
+        (done, unread) == (0, 0)
+    });
     wait_until("the sender sleeps again", || state(run.pid()) == Some('S'));
     assert_eq!(scratch.segment().attached, 1, "the listener has been signalled");
     walk_to(&mut run, TELLS);
@@ -531,15 +530,6 @@ fn mappings(pid: Pid, id: i32) -> Vec<(u64, String)> {
     let is_it = |it: &Vec<&str>| it.len() > 5 && it[5].contains("/SYSV") && it[4] == id.to_string();
     let address = |it: &str| u64::from_str_radix(it.split('-').next().unwrap(), 16).unwrap();
     columns.filter(is_it).map(|it| (address(it[0]), it[1].to_owned())).collect()
-}
-
-/// How many bytes are in a pipe.
-fn unread(pipe: &impl AsRawFd) -> libc::c_int {
-    let mut unread = 0;
-    // SAFETY: FIONREAD writes one number to where it is told, and `unread` is there for it.
-    let done = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut unread) };
-    Errno::result(done).unwrap();
-    unread
 }
 
 /// What there is when the sender or the listener stops.
