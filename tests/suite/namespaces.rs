@@ -118,7 +118,7 @@ fn a_living_creator_is_no_zombie_because_one_of_that_pid_is_elsewhere() {
     );
     let Some(finished) = run_in(PID, &scratch, &script) else { return };
     assert!(finished.text().ends_with(&format!("\n1 {pid}\n")), "{finished:#?}");
-    // (Out there, its program would be another one.)
+    // Its program is not named: out there, that of the same PID is another one.
     let said = format!("its creator is alive, or another process has its PID: PID {pid}; ");
     assert!(finished.stderr.contains(&said), "{finished:#?}");
     // It was not removed.
@@ -145,8 +145,7 @@ fn a_process_that_has_got_the_listeners_pid_at_a_stop_is_not_signalled() {
 #[test]
 fn a_sender_that_is_pid_1_does_not_take_itself_for_the_listener() {
     let scratch = Scratch::new();
-    let script = "exec $S --to 1 hi";
-    let Some(finished) = run_in(PID_AND_PROC, &scratch, script) else { return };
+    let Some(finished) = run_in(PID_AND_PROC, &scratch, "exec $S --to 1 hi") else { return };
     finished.assert_failed_with(&["PID 1 is this process itself", "start a listener"]);
     assert_eq!(finished.text(), "");
 }
@@ -181,8 +180,7 @@ fn where_user_ids_do_not_tell_a_segment_that_others_may_read_is_another_users() 
          until grep -qs still listener; do sleep .02; done; cat listener; kill $L $C
          ipcrm --all=shm"
     );
-    let options = format!("-i {PID_AND_PROC}");
-    let Some(finished) = run_in(&options, &scratch, &script) else { return };
+    let Some(finished) = run_in(&format!("-i {PID_AND_PROC}"), &scratch, &script) else { return };
     let text = finished.text();
     assert!(text.contains("it is another user's: still listening"), "{finished:#?}");
     assert!(!text.contains("Received"), "{finished:#?}");
@@ -205,8 +203,7 @@ fn a_demo_whose_child_is_in_another_pid_namespace_delivers() {
         let script = format!("exec $S {option} hi");
         // Without -f, this process stays in its namespace, and its child is the first of a new one.
         let Some(finished) = run_in("-p", &scratch, &script) else { return };
-        let shown = without_explanations(finished.text());
-        assert_eq!(shown, plain(&transcript(1, 2, "hi")));
+        assert_eq!(without_explanations(finished.text()), plain(&transcript(1, 2, "hi")));
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
     }
 }

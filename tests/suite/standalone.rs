@@ -69,40 +69,31 @@ fn a_listener_gives_up_only_if_it_is_given_a_timeout() {
 }
 
 #[test]
-fn options_that_exclude_each_other_and_numbers_that_are_no_pid_are_bad_usage() {
+fn bad_usage_is_refused_with_its_reason_and_the_listener_goes_on() {
     let scratch = Scratch::new();
-    let target = sleep(|| Ok(()));
-    let pid = target.pid().to_string();
+    let listener = scratch.listen(&[]);
+    let (pid, long) = (listener.pid().to_string(), "x".repeat(1008));
     for (arguments, named) in [
+        // Options that exclude each other.
         (&["--listen", HELLO][..], "--listen"),
         (&["--listen", ""], "--listen"),
         (&["--listen", "--to", &pid], "--to"),
         (&["--listen", "--to", &pid, HELLO], "--listen"),
         (&["--to", &pid], "<MESSAGE>"),
+        // Numbers that are no PID.
         (&["--to", "0", HELLO], "--to <PID>"),
         (&["--to=-1", HELLO], "--to <PID>"),
         (&["--to", "-1", HELLO], "-1"),
         (&["--to", "abc", HELLO], "--to <PID>"),
         (&["--to", "", HELLO], "--to <PID>"),
         (&["--to", "2147483648", HELLO], "--to <PID>"),
+        (&["--to", &pid, &long], "is 1008 bytes long, and 1007 is the limit"),
     ] {
         let finished = run(scratch.sigshm(arguments));
         assert_eq!((finished.code, finished.text()), (Some(2), ""), "{arguments:?}: {finished:#?}");
         assert!(finished.stderr.contains(named), "{finished:#?}");
         assert_eq!(scratch.segments(), [], "{arguments:?}");
     }
-    assert!(target.is_alive());
-}
-
-#[test]
-fn a_message_that_is_too_long_is_refused_and_the_listener_goes_on() {
-    let scratch = Scratch::new();
-    let listener = scratch.listen(&[]);
-    let finished = run(scratch.sender(listener.pid(), &[], "x".repeat(1008)));
-    assert_eq!((finished.code, finished.text()), (Some(2), ""), "{finished:#?}");
-    let has_both = ["1008", "1007"].iter().all(|number| finished.stderr.contains(number));
-    assert!(has_both, "{finished:#?}");
-    assert_eq!(scratch.segments(), []);
     scratch.assert_delivers(HELLO, listener, &[]);
 }
 
@@ -141,17 +132,15 @@ fn a_process_without_a_handler_is_refused_is_sent_nothing_and_lives_on() {
 
 #[test]
 fn somebody_elses_process_is_refused_and_left_alone() {
-    const NOBODY: u32 = 65534;
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
     let theirs = |arguments: &[&str]| {
-        let mut command = scratch.copy_as(NOBODY);
+        let mut command = scratch.copy_as(65534);
         command.arg("--path").arg(scratch.path()).args(arguments);
         command
     };
-    let is_root = Uid::effective().is_root();
     // If this is not root, PID 1 is somebody else's process.
-    let target = if is_root { listener.pid() } else { Pid::from_raw(1) };
+    let target = if Uid::effective().is_root() { listener.pid() } else { Pid::from_raw(1) };
     let finished = run(theirs(&["--to", &target.to_string(), HELLO]));
     let call = format!("kill({target}, 0)");
     finished.assert_failed_with(&[&call, "EPERM", "another user's: run both as one user"]);

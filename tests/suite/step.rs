@@ -61,13 +61,15 @@ fn at_each_stop_the_system_shows_what_is_promised_whatever_the_signal_is() {
             known.assert_true(&text);
             let Some(listener) = known.listener else {
                 // Other signals mean what they always do, until the fork.
-                let is_blocked = has_signal(sender, "SigBlk:", signal);
-                assert_eq!(is_blocked, name.starts_with("USR"), "{case}");
+                assert_eq!(
+                    has_signal(sender, "SigBlk:", signal),
+                    name.starts_with("USR"),
+                    "{case}"
+                );
                 continue;
             };
             if number < REMOVES {
-                let is_caught = has_signal(listener, "SigCgt:", signal);
-                assert_eq!(is_caught, number > REGISTERS, "{case}");
+                assert_eq!(has_signal(listener, "SigCgt:", signal), number > REGISTERS, "{case}");
             }
             if [REGISTERS, CREATES, SENDS].contains(&number) {
                 assert_suggests(&text, &format!("kill -{name} {listener}"));
@@ -78,12 +80,10 @@ fn at_each_stop_the_system_shows_what_is_promised_whatever_the_signal_is() {
             let Some(id) = known.segment else { continue };
             // The listener has taken a copy and detached before it stops.
             let last = if number == SENDS { sender } else { listener };
-            let segment = &segments[0];
-            let status = (segment.mode, segment.size, segment.attached);
-            assert_eq!(status, (0o600, 1024, 1), "{case}");
-            let pids = [segment.creator_pid, segment.last_pid];
-            assert_eq!(pids, [sender, last].map(Pid::as_raw), "{case}");
-            assert_eq!([segment.owner, segment.creator], [Uid::effective().as_raw(); 2]);
+            let it = &segments[0];
+            assert_eq!((it.mode, it.size, it.attached), (0o600, 1024, 1), "{case}");
+            assert_eq!([it.creator_pid, it.last_pid], [sender, last].map(Pid::as_raw), "{case}");
+            assert_eq!([it.owner, it.creator], [Uid::effective().as_raw(); 2], "{case}");
             let mut calls = Vec::new();
             if number == SENDS {
                 from_sender = mappings(sender, id);
@@ -204,8 +204,7 @@ fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_
         // (When the listener spins is a matter of chance.)
         let events = events(text).into_iter().filter(|it| !it.2.starts_with("spins "));
         let digitless = |text: String| text.replace(|it: char| it.is_ascii_digit(), "");
-        let events = events.map(|it| (it.1, digitless(it.2), digitless(it.3)));
-        events.collect::<Vec<_>>()
+        events.map(|it| (it.1, digitless(it.2), digitless(it.3))).collect::<Vec<_>>()
     });
     assert_eq!(steps, all);
 }
@@ -214,15 +213,14 @@ fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_
 fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call() {
     let scratch = Scratch::new();
     let through_a_socket = scratch.via_socket(["--step", "--color", "never", "Hello, world"]);
-    let mut texts = [stepping(&scratch), through_a_socket]
-        .map(|demo| Program::start_with_enters(demo).finish_well())
-        .to_vec();
+    let to_end = |command| Program::start_with_enters(command).finish_well();
+    let mut texts = vec![to_end(stepping(&scratch)), to_end(through_a_socket)];
     let listener = scratch.sigshm(["--step", "--color", "never", "--listen"]);
     let listener = Program::start_with_enters(listener);
     listener.until_printed("# Registering");
     let mut sender = stepping(&scratch);
     sender.args(["--to", &listener.pid().to_string()]);
-    texts.push(Program::start_with_enters(sender).finish_well());
+    texts.push(to_end(sender));
     texts.push(listener.finish_well());
     for text in &texts {
         let told = told_pages(text);
@@ -495,10 +493,8 @@ fn when_one_of_two_is_killed_at_a_stop_the_other_ends_by_itself_whoever_stands_t
         let mut stepped = Program::start_stepping(stepping(&scratch));
         walk_to(&mut stepped, number);
         let (sender, listener) = (stepped.pid(), children(stepped.pid())[0]);
-        let (victim, survivor) = match killed {
-            "sender" => (sender, listener),
-            _ => (listener, sender),
-        };
+        let both = [sender, listener];
+        let [victim, survivor] = if killed == "sender" { both } else { [listener, sender] };
         let case = format!("the {killed} is killed before {:?}", STOPS[number]);
         kill(victim, SIGKILL).unwrap();
         let since = Instant::now();
@@ -510,8 +506,7 @@ fn when_one_of_two_is_killed_at_a_stop_the_other_ends_by_itself_whoever_stands_t
         assert!(took < Duration::from_secs(2), "{took:?}, {case}");
         if killed == "sender" {
             // The listener is killed with its parent.
-            let outcome = (finished.signal, &*finished.stderr);
-            assert_eq!(outcome, (Some(libc::SIGKILL), ""), "{case}");
+            assert_eq!((finished.signal, &*finished.stderr), (Some(libc::SIGKILL), ""), "{case}");
         } else {
             finished.assert_failed_with(&[&format!("PID {victim}")]);
             assert!(finished.stderr.starts_with("sigshm: error: "), "{case}");
