@@ -89,10 +89,8 @@ fn options_that_it_has_no_use_for_and_a_message_that_is_too_long_are_bad_usage_w
     for way in ["pipe", "", "SOCKET"] {
         let finished = run(sigshm().args(["--via", way, "hi"]));
         assert_eq!((finished.code, finished.text()), (Some(2), ""));
-        assert!(
-            ["memory", "socket"].iter().all(|it| finished.stderr.contains(it)),
-            "{finished:#?}"
-        );
+        let names_both = ["memory", "socket"].iter().all(|it| finished.stderr.contains(it));
+        assert!(names_both, "{finished:#?}");
     }
     // What is so anyway may be said.
     run(scratch.sigshm(["--via=memory", "hi"])).assert_delivered(2, "hi");

@@ -293,7 +293,6 @@ fn a_signal_that_comes_before_the_listener_waits_for_it_is_in_the_timeline_too()
     wait_until("the signal is sent", || {
         matches!(scratch.segments()[..], [Segment { attached: 1, .. }])
             && sender.printed().contains("text:")
-            // It is let in at once, or stays pending until the listener waits for it.
             && (is_pending(pid) || state(from) == Some('S'))
     });
     listener.enter_for_ever();
@@ -315,7 +314,6 @@ fn a_listener_woken_early_while_the_sender_stops_has_read_the_message() {
     assert_eq!(without_explanations(&sender.finish_well()), sent(12, HELLO));
 }
 
-/// All that the listener has to print is still to come then: it has a copy.
 #[test]
 fn a_listener_prints_the_message_even_if_the_segment_was_removed_when_it_had_detached() {
     for option in ["--color=always", "--explain"] {
@@ -327,7 +325,7 @@ fn a_listener_prints_the_message_even_if_the_segment_was_removed_when_it_had_det
         let pid = listener.pid();
         terminal.until_shown("# Registering", 1);
         wait_until("it sleeps", || is_blocked_in(pid, libc::SYS_pselect6));
-        // What it prints from now on does not come out, and it waits.
+        // From now on it cannot print. All that it has to print is still to come: it has a copy.
         terminal.stop();
         scratch.assert_sends(pid, HELLO);
         assert_eq!(scratch.segments(), []);
@@ -650,8 +648,7 @@ const ATTACHES: Point = Point::Call(Side::Parent, libc::SYS_shmat);
 const LISTENERS_EVENTS: [&str; 4] =
     ["registers its handler", "the handler stores it", "copies the message out", "ends"];
 
-/// The timeline names both processes and has these events in this order, none at an earlier time
-/// than the one before.
+/// The timeline names both processes, and has these events in this order and in that of their times.
 #[track_caller]
 fn assert_timeline(text: &str, (sender, listener): (Pid, Pid), expected: &[&str]) {
     let rows = timeline(text);
