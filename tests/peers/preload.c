@@ -2,14 +2,11 @@
    -DFAKE_USER: geteuid(2) and its like say 0, as under fakeroot(1)
    -DCHANGING_INODES: each look at a file finds another inode number, as with some FUSE file systems
    -DTWO_INODES: a look at a path finds another one than a look at the open file, and always the same
-   -DTHREAD: a thread of its own, which sleeps and has no signal blocked, as a profiler's has
-   -DATTACHED: it attaches the segment whose id is in the environment, in SEGMENT */
+   -DTHREAD: a thread of its own, which sleeps and has no signal blocked, as a profiler's has */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/shm.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,12 +53,5 @@ __attribute__((constructor)) static void start(void)
     pthread_sigmask(SIG_SETMASK, &none, &before);
     pthread_create(&thread, NULL, sleep_for_ever, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-#endif
-
-#ifdef ATTACHED
-__attribute__((constructor)) static void attach(void)
-{
-    shmat(atoi(getenv("SEGMENT")), NULL, SHM_RDONLY);
 }
 #endif

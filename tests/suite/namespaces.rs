@@ -238,15 +238,13 @@ fn a_sender_may_end_right_after_it_has_sent_the_signal() {
         // The signal waits until the sender has certainly ended.
         listener.stop();
         let (pid, key) = (listener.pid(), scratch.key());
-        let message = message_bytes(1, 5, b"quick");
-        let mut sender = Command::new("true");
-        sender.in_child(move || {
+        let send = || {
             let attached = Attached::new(create_segment(key, 1024, 0o600)?, 0)?;
-            attached.write(0, &message);
+            attached.write(0, &message_bytes(1, 5, b"quick"));
             mem::forget(Some(attached).filter(|_| !detaches));
             kill(pid, SIGUSR1)
-        });
-        assert_eq!(run(sender).code, Some(0));
+        };
+        drop(Helper::doing(send).unwrap());
         listener.go_on();
         assert_eq!(listener.finish_well(), received(pid, "quick"), "{detaches}");
         remove_segment(scratch.segment().id);

@@ -1,8 +1,6 @@
 //! The listener (`--listen`) and the sender (`--to`) as programs of their own, which share nothing
 //! but a path.
 
-use nix::unistd::{ForkResult, fork, getppid};
-
 use crate::support::terminal::Terminal;
 use crate::support::told::*;
 use crate::support::tracer::{Point, Side, freeze};
@@ -587,12 +585,9 @@ fn a_sender_that_is_not_alone_does_not_say_that_it_is_the_one_who_stays_attached
     let listener = scratch.listen(&[]);
     let mut sender = scratch.sender(listener.pid(), &["--timeout=0.3"], HELLO);
     let frozen = freeze(&mut sender, ATTACHES).expect("it attaches");
-    // By a process of its own: what this one attaches, the children of other tests inherit.
-    let id = scratch.segment().id.to_string();
-    let mut other = Command::new("sleep");
-    preload(other.arg("600").env("SEGMENT", &id), "ATTACHED");
-    let other = Program::start(other);
-    wait_until("it is attached", || scratch.segment().attached == 1);
+    let id = scratch.segment().id;
+    let attach = || Attached::new(id, libc::SHM_RDONLY).map(mem::forget);
+    let other = Helper::doing(attach).unwrap();
     let finished = frozen.release().finish(TIMEOUT);
     let cause = format!("others are attached to segment {id}: 1");
     let error =
@@ -600,21 +595,6 @@ fn a_sender_that_is_not_alone_does_not_say_that_it_is_the_one_who_stays_attached
     assert_eq!((finished.code, finished.stderr), (Some(1), error));
     drop(other);
     scratch.assert_delivers("next", listener, &[]);
-}
-
-/// The process will find that a signal has come, before its handler was in place, from one that has
-/// created a segment at the key and has ended. Whose signal it is, its segment may be taken.
-fn with_signal_of_creator(command: &mut Command, key: i32) {
-    command.in_child(move || {
-        SigSet::from(SIGUSR1).thread_block()?;
-        // SAFETY: the new process makes a few system calls and ends. They touch no memory.
-        if let ForkResult::Parent { child } = unsafe { fork() }? {
-            return waitpid(child, None).map(drop);
-        }
-        let _ = create_segment(key, 1024, 0o600).and_then(|_| kill(getppid(), SIGUSR1));
-        // SAFETY: this ends the process at once.
-        unsafe { libc::_exit(0) }
-    });
 }
 
 #[test]
@@ -627,9 +607,17 @@ fn a_listener_whose_segment_somebody_removes_while_it_looks_goes_on_listening() 
         (libc::SYS_shmdt, "it holds no message"),
     ] {
         let scratch = Scratch::new();
-        let mut command = scratch.sigshm(["--listen"]);
-        with_signal_of_creator(&mut command, scratch.key());
-        let frozen = freeze(&mut command, Point::Call(Side::Parent, step)).expect("it listens");
+        let listens = |pid: &i32| has_signal(Pid::from_raw(*pid), "SigCgt:", SIGUSR1);
+        let listener = || scratch.processes().into_iter().find(listens);
+        // Whose signal it is, its segment may be taken.
+        let creator = Helper::start(|| {
+            wait_until("it listens", || listener().is_some());
+            create_segment(scratch.key(), 1024, 0o600)?;
+            kill(Pid::from_raw(listener().unwrap()), SIGUSR1)
+        });
+        let looks = Point::Call(Side::Parent, step);
+        let frozen = freeze(&mut scratch.sigshm(["--listen"]), looks).expect("it listens");
+        drop(creator);
         let pid = frozen.parent();
         remove_segment(scratch.segment().id);
         let listener = frozen.release();
