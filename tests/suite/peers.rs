@@ -1,8 +1,6 @@
 //! Peers in other languages: a program that knows the path and the struct can take part, in any
 //! pairing.
 
-use std::sync::LazyLock;
-
 use sigshm::message::LONGEST_TEXT;
 use sigshm::output::escape::Escaped;
 

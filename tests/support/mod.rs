@@ -34,9 +34,9 @@ pub use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream}
 pub use std::os::unix::process::{CommandExt, ExitStatusExt};
 pub use std::path::{Path, PathBuf};
 pub use std::process::{Child, Command, Stdio};
-pub use std::sync::Arc;
 pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use std::sync::mpsc;
+pub use std::sync::{Arc, LazyLock};
 pub use std::thread;
 pub use std::time::{Duration, Instant};
 pub use std::{iter, mem, ptr};

@@ -53,12 +53,22 @@ impl InChild for Command {
 }
 
 /// The command will have the signals as a terminal's shell leaves them: each with its default
-/// disposition, and none blocked. It leaves no core file if one ends it.
+/// disposition, and none blocked. And it leaves no core file.
 pub fn with_default_signals(command: &mut Command) {
+    static AS_A_SHELL_LEAVES_THEM: LazyLock<bool> = LazyLock::new(|| {
+        setrlimit(Resource::RLIMIT_CORE, 0, 0).unwrap(); // for all that is started from now on
+        let own = Pid::this();
+        // SIGPIPE is ignored by each program in Rust, which sets it back for what it starts.
+        signals(own, "SigIgn:") & !bit(SIGPIPE) == 0 && signals(own, "SigBlk:") == 0
+    });
+    // With something to do in the child, it would be a fork of the whole test process each time,
+    // and not the cheaper vfork(2).
+    if *AS_A_SHELL_LEAVES_THEM {
+        return;
+    }
     command.in_child(|| {
         let catchable = |it: &Signal| !matches!(it, SIGKILL | SIGSTOP);
         Signal::iterator().filter(catchable).try_for_each(|it| set(it, SigHandler::SigDfl))?;
-        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         SigSet::empty().thread_set_mask()
     });
 }
