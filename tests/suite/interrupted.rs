@@ -54,13 +54,12 @@ fn end(frozen: Frozen, target: Target, signal: Signal) -> bool {
 /// well as exits of system calls. Returns at how many steps the run died.
 fn end_at(
     side: Side,
-    steps: impl IntoIterator<Item = usize>,
-    command: impl Fn(&Scratch) -> Command,
+    steps: impl Iterator<Item = usize> + Send,
+    command: impl Fn(&Scratch) -> Command + Sync,
     target: Target,
     first: usize,
 ) -> usize {
-    let mut signals = ENDING.into_iter().cycle().skip(first);
-    let act = |_, frozen| end(frozen, target, signals.next().unwrap());
+    let act = |step, _, frozen| end(frozen, target, ENDING[(first + step) % ENDING.len()]);
     at_steps(side, steps, command, act).into_iter().filter(|&died| died).count()
 }
 
@@ -340,7 +339,7 @@ fn ignore_all() -> nix::Result<()> {
 fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
     // All of them at once, so that every third step is enough.
     for side in [Side::Parent, Side::Child] {
-        at_steps(side, (0..).step_by(3), hello_after(ignore_all), |_, frozen| {
+        at_steps(side, (0..).step_by(3), hello_after(ignore_all), |_, _, frozen| {
             ENDING.iter().for_each(|&signal| killpg(frozen.parent(), signal).unwrap());
             frozen.release().finish_hello();
         });

@@ -19,10 +19,10 @@ fn hello(scratch: &Scratch) -> Command {
 /// Returns at how many steps somebody was killed, and at how many a segment was left.
 fn kill_at(
     side: Side,
-    steps: impl IntoIterator<Item = usize>,
+    steps: impl Iterator<Item = usize> + Send,
     killed: &[Target],
 ) -> (usize, usize) {
-    let was_left = at_steps(side, steps, hello, |scratch, frozen| {
+    let was_left = at_steps(side, steps, hello, |_, scratch, frozen| {
         let (parent, listener) = (frozen.parent(), frozen.living_listener());
         if killed.contains(&Target::Listener) && listener.is_none() {
             frozen.release().finish_hello();

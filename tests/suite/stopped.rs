@@ -23,19 +23,19 @@ fn hello(scratch: &Scratch, timeout: &str) -> Command {
 /// Runs whose listeners are stopped, and nobody else, at these steps of a side. Where there is no
 /// listener, or it is just making its last system call, the run delivers. Returns what `act` has
 /// returned for the others.
-fn with_stopped_listener<R>(
+fn with_stopped_listener<R: Send>(
     timeout: &str,
     side: Side,
-    steps: impl IntoIterator<Item = usize>,
-    mut act: impl FnMut(Scratch, Released) -> R,
+    steps: impl Iterator<Item = usize> + Send,
+    act: impl Fn(usize, Scratch, Released) -> R + Sync,
 ) -> Vec<R> {
     let command = |scratch: &Scratch| hello(scratch, timeout);
-    let runs = at_steps(side, steps, command, |scratch, frozen| {
+    let runs = at_steps(side, steps, command, |step, scratch, frozen| {
         let listener = frozen.living_listener();
         listener.inspect(|&listener| kill(listener, SIGSTOP).unwrap());
         let released = frozen.release();
         if listener.is_some_and(is_stopped) {
-            return Some(act(scratch, released));
+            return Some(act(step, scratch, released));
         }
         released.finish_hello();
         None
@@ -47,7 +47,7 @@ fn with_stopped_listener<R>(
 fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
     // All the parents wait at the same time. Of the parent's steps every third is enough: the step
     // at which the listener is stopped then is a matter of chance.
-    let both = |scratch, released| (scratch, released);
+    let both = |_, scratch, released| (scratch, released);
     let of_listener = with_stopped_listener("1", Side::Child, 0.., both);
     let of_parent = with_stopped_listener("1", Side::Parent, (0..).step_by(3), both);
     assert!(of_listener.len() > 10 && of_parent.len() > 10);
@@ -67,9 +67,8 @@ fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
 
 #[test]
 fn a_parent_whose_listener_is_stopped_at_any_step_dies_of_an_ending_signal() {
-    let mut signals = ENDING.into_iter().cycle();
-    let runs = with_stopped_listener("60", Side::Child, 0.., |_scratch, released| {
-        let signal = signals.next().unwrap();
+    let runs = with_stopped_listener("60", Side::Child, 0.., |step, _, released| {
+        let signal = ENDING[step % ENDING.len()];
         kill(released.parent(), signal).unwrap();
         let finished = released.finish(LIMIT);
         assert_eq!((finished.signal, &*finished.stderr), (Some(signal as i32), ""));
@@ -79,7 +78,12 @@ fn a_parent_whose_listener_is_stopped_at_any_step_dies_of_an_ending_signal() {
 
 #[test]
 fn a_stopped_listener_does_not_outlive_its_parent() {
-    let runs = with_stopped_listener("60", Side::Child, 0.., |scratch, released| {
+    // From its third step on: at the first two it has not yet asked to be killed with its parent.
+    let runs = with_stopped_listener("60", Side::Child, 2.., |_, scratch, released| {
+        // A group whose other members have all ended is orphaned, and the kernel ends what is
+        // stopped in it. So another one is needed in the group of this run.
+        let mut other = Command::new("sleep");
+        let _other = Program::start(other.arg("600").process_group(released.parent().as_raw()));
         kill(released.parent(), SIGKILL).unwrap();
         assert_eq!(released.finish(LIMIT).stderr, "");
         run(scratch.sigshm(["second"])).assert_delivered(6, "second");
@@ -91,7 +95,7 @@ fn a_stopped_listener_does_not_outlive_its_parent() {
 fn a_parent_or_a_listener_stopped_and_continued_at_any_step_of_its_own_delivers() {
     for side in [Side::Parent, Side::Child] {
         let command = |scratch: &Scratch| scratch.sigshm(["Hello, world"]);
-        at_steps(side, 0.., command, |_scratch, frozen| {
+        at_steps(side, 0.., command, |_, _, frozen| {
             let pid = match side {
                 Side::Parent => frozen.parent(),
                 Side::Child => frozen.listener().unwrap(),
@@ -123,7 +127,7 @@ fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delive
             side,
             steps,
             |scratch| hello(scratch, "1"),
-            |scratch, frozen| {
+            |_, scratch, frozen| {
                 target.send(signal, frozen.parent(), None).unwrap();
                 (scratch, frozen.release())
             },

@@ -21,7 +21,7 @@ fn stray_signals_at_any_step_do_nothing_and_are_not_taken_for_the_message() {
         (&harmless, Target::Group, Side::Child, 3),
     ] {
         println!("{signals:?} to the {target:?}:"); // Shown if the test fails.
-        at_steps(side, (0..).step_by(stride), hello, |_scratch, frozen| {
+        at_steps(side, (0..).step_by(stride), hello, |_, _, frozen| {
             for &signal in signals {
                 target.send(signal, frozen.parent(), frozen.living_listener());
             }

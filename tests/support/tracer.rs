@@ -103,30 +103,38 @@ pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
     Tracer { run, child: ChildState::None, child_is_in_sleep: false }.drive(point)
 }
 
-/// Does something to a run at each of these steps of one side, one after the other, as far as there
-/// are such. Each is a run of its own. The one that has no such step any more delivers.
+/// Does something to a run at each of these steps of one side, as far as there are such. Each is a
+/// run of its own; a few go side by side, since each of them waits now and then. The one that has
+/// no such step any more delivers.
 ///
-/// `command` is the run of `Hello, world`. Returns what `act` has returned for each step.
-pub fn at_steps<R>(
+/// `command` is the run of `Hello, world`. Returns what `act` has returned for the steps, in order.
+pub fn at_steps<R: Send>(
     side: Side,
-    steps: impl IntoIterator<Item = usize>,
-    command: impl Fn(&Scratch) -> Command,
-    mut act: impl FnMut(Scratch, Frozen) -> R,
+    steps: impl Iterator<Item = usize> + Send,
+    command: impl Fn(&Scratch) -> Command + Sync,
+    act: impl Fn(usize, Scratch, Frozen) -> R + Sync,
 ) -> Vec<R> {
-    let mut results = Vec::new();
-    for step in steps {
-        let scratch = Scratch::new();
-        println!("Step {step} of the {side:?}:"); // Shown if the test fails.
-        match freeze(&mut command(&scratch), Point::Step(side, step)) {
-            Ok(frozen) => results.push(act(scratch, frozen)),
-            Err(finished) => {
-                finished.assert_hello();
-                assert!(step > 30, "{side:?} has only {step} steps");
-                return results;
+    let (steps, is_over) = (Mutex::new(steps), AtomicBool::new(false));
+    let results = at_once(0..3, |_| {
+        let mut results = Vec::new();
+        while !is_over.load(Ordering::Relaxed) {
+            let step = steps.lock().unwrap().next().expect("one more step than there are");
+            let scratch = Scratch::new();
+            println!("Step {step} of the {side:?}:"); // Shown if the test fails.
+            match freeze(&mut command(&scratch), Point::Step(side, step)) {
+                Ok(frozen) => results.push((step, act(step, scratch, frozen))),
+                Err(finished) => {
+                    is_over.store(true, Ordering::Relaxed);
+                    finished.assert_hello();
+                    assert!(step > 30, "{side:?} has only {step} steps");
+                }
             }
         }
-    }
-    panic!("{side:?} has more steps than these");
+        results
+    });
+    let mut results: Vec<_> = results.into_iter().flatten().collect();
+    results.sort_by_key(|&(step, _)| step);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Freezes a run at each step of one side (or at each `stride`-th of them) and hands it to `then`,
