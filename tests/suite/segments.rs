@@ -7,7 +7,7 @@ use std::slice;
 use nix::unistd::setuid;
 use sigshm::sys::{Error, Key, OwnedSegment};
 
-use crate::support::tracer::{Frozen, Point, Side, freeze};
+use crate::support::tracer::{Frozen, Point, Side, at_steps, freeze};
 use crate::support::*;
 
 /// The size of our segments, in bytes.
@@ -260,32 +260,28 @@ fn go_on_as(pid: i32) -> nix::Result<()> {
 /// A run finds a segment that was left behind, and somebody else changes that at one of its steps,
 /// for each of them. It must deliver all the same. `change` is given the segment, if it is still
 /// there. It must be at seven steps or more that the run is about to look, or has looked.
-fn change_at_every_step(change: impl Fn(&Scratch, &Segment)) {
-    let mut looked = 0;
-    for step in 0.. {
-        let scratch = Scratch::new();
-        let left = leave_behind(&scratch);
-        let mut command = scratch.sigshm(["--timeout=60", "Hello, world"]);
-        let frozen = match freeze(&mut command, Point::Step(Side::Parent, step)) {
-            Ok(frozen) => frozen,
-            Err(finished) => {
-                finished.assert_delivered(12, "Hello, world");
-                assert!(step > 60, "{step}");
-                break;
-            }
-        };
-        if scratch.segments() == [left.clone()] {
-            // Having said what it writes, it asks for the segment.
-            looked += usize::from(frozen.printed().contains("text:"));
+fn change_at_every_step(change: impl Fn(&Scratch, &Segment) + Sync) {
+    let command = |scratch: &Scratch| {
+        leave_behind(scratch);
+        scratch.sigshm(["--timeout=60", "Hello, world"])
+    };
+    let has_looked = at_steps(Side::Parent, 0.., command, |_, scratch, frozen| {
+        let left =
+            scratch.segments().into_iter().find(|it| it.creator_pid != frozen.parent().as_raw());
+        // Having said what it writes, it asks for the segment.
+        let has_looked = left.is_some() && frozen.printed().contains("text:");
+        if let Some(left) = left {
             change(&scratch, &left);
         }
         let finished = frozen.release().finish(TIMEOUT);
         finished.assert_delivered(12, "Hello, world");
         let mut notes = finished.stderr.lines();
         assert!(notes.all(|it| it.starts_with("sigshm: reclaimed segment ")));
-    }
+        has_looked
+    });
     // It cannot create its own, finds this one, looks at it, and is about to remove it: each is a
     // call, with an entry and, but for the last, an exit.
+    let looked = has_looked.iter().filter(|&&it| it).count();
     assert!(looked >= 7, "{looked}");
 }
 

@@ -13,7 +13,11 @@ pub fn sigshm() -> Command {
 /// The same, from this file.
 pub fn sigshm_from(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env_remove("NO_COLOR").env_remove("TERM").stdin(Stdio::null());
+    command
+        .env_remove("NO_COLOR")
+        .env_remove("LD_LIBRARY_PATH")
+        .env_remove("TERM")
+        .stdin(Stdio::null());
     with_default_signals(&mut command);
     command
 }

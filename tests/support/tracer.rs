@@ -125,7 +125,7 @@ pub fn at_steps<R: Send>(
                 Ok(frozen) => results.push((step, act(step, scratch, frozen))),
                 Err(finished) => {
                     is_over.store(true, Ordering::Relaxed);
-                    finished.assert_hello();
+                    finished.assert_delivered(12, "Hello, world");
                     assert!(step > 30, "{side:?} has only {step} steps");
                 }
             }
