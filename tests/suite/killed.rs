@@ -125,6 +125,19 @@ fn when_the_parent_of_a_listener_that_sleeps_is_killed_the_listener_ends_and_say
 }
 
 #[test]
+fn when_the_parent_of_an_explained_run_is_killed_nothing_is_told_and_the_listener_ends() {
+    let explained = |scratch: &Scratch| scratch.sigshm(["--explain", "--timeout=60", HELLO]);
+    for (scratch, released) in start_asleep(1, explained) {
+        let parent = released.parent();
+        kill(parent, SIGKILL).unwrap();
+        let finished = released.finish(SOON);
+        assert_nobody_says_anything(&finished);
+        assert_eq!(finished.text(), "");
+        the_next_run_delivers(scratch, parent);
+    }
+}
+
+#[test]
 fn when_a_listener_that_sleeps_is_killed_the_parent_says_so() {
     for (scratch, released) in start_asleep(1, hello) {
         let (parent, listener) = (released.parent(), released.listener().unwrap());

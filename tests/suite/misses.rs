@@ -81,6 +81,18 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
 }
 
 #[test]
+fn at_two_names_of_one_file_the_listener_and_the_sender_do_not_miss_each_other() {
+    let scratch = Scratch::new();
+    let other_name = scratch.dir().join("other name");
+    fs::hard_link(scratch.path(), &other_name).unwrap();
+    let listener = Program::start(sigshm_at(other_name, ["--listen"]));
+    listener.until_printed("# Registering");
+    let pid = listener.pid();
+    scratch.assert_sends(pid, HELLO);
+    assert_eq!(listener.finish_well(), received(pid, HELLO));
+}
+
+#[test]
 fn a_file_that_is_replaced_while_the_listener_has_not_looked_is_named_on_both_sides() {
     let (scratch, other) = (Scratch::new(), Scratch::new());
     let listener = scratch.listen(&[]);

@@ -88,6 +88,19 @@ fn a_line_has_its_own_colour_and_reset_or_no_escape_at_all() {
 }
 
 #[test]
+fn two_programs_are_coloured_each_as_its_own_color_says() {
+    let scratch = Scratch::new();
+    for [of_listener, of_sender] in [["always", "never"], ["never", "always"]] {
+        let listener = scratch.listen(&["--color", of_listener]);
+        let pid = listener.pid();
+        let sender = Program::start(scratch.sender(pid, &["--color", of_sender], HELLO));
+        let as_asked = |color, text: String| if color == "never" { plain(&text) } else { text };
+        assert_eq!(sender.finish_well(), as_asked(of_sender, sent(12, HELLO)));
+        assert_eq!(listener.finish_well(), as_asked(of_listener, received(pid, HELLO)));
+    }
+}
+
+#[test]
 fn each_line_is_one_write() {
     let scratch = Scratch::new();
     // A socket of packets keeps the bounds between writes: what one write puts in, one read takes
