@@ -3,8 +3,6 @@
 use crate::support::*;
 use std::env;
 
-const HELLO: &str = "Hello, world";
-
 #[test]
 fn built_for_coverage_the_demo_is_the_same_and_the_profile_counts_what_both_processes_ran() {
     let scratch = Scratch::new();

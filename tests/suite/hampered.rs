@@ -28,8 +28,6 @@ const WAIT: [Refusal; 4] = [
     Refusal::of(libc::SYS_clock_nanosleep, EPERM),
 ];
 
-const HELLO: &str = "Hello, world";
-
 const PLAIN: &[&str] = &["--color=always"];
 const EXPLAINED: &[&str] = &["--explain"];
 const SOCKET: &[&str] = &["--via=socket"];

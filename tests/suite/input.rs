@@ -3,8 +3,6 @@
 
 use crate::support::*;
 
-const HELLO: &str = "Hello, world";
-
 const LONGEST: usize = 1007;
 
 // Good input.

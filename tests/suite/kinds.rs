@@ -10,8 +10,6 @@ use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, stat, utimensa
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::unistd::mkfifo;
 
-const HELLO: &str = "Hello, world";
-
 /// Every command that uses the path refuses it, and says what it is. `stdin` makes its standard
 /// input, and `check` says whether all is still as it should be.
 #[track_caller]

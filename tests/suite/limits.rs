@@ -12,8 +12,6 @@ use crate::support::refusal::{Refusal, refuse};
 use crate::support::tracer::{Point, Side, freeze, start_and_stop_parent};
 use crate::support::*;
 
-const HELLO: &str = "Hello, world";
-
 /// What is said when there may be no more segments.
 const SEGMENTS: &[&str] = &["shmget(", "ENOSPC", "kernel.shmmni", "kernel.shmall", "ipcrm"];
 

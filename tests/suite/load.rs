@@ -4,8 +4,6 @@
 use crate::support::*;
 use nix::sys::signal::{SigmaskHow, sigprocmask};
 
-const HELLO: &str = "Hello, world";
-
 /// What a run says when it has to wait.
 fn note(scratch: &Scratch) -> String {
     format!("sigshm: waiting: {} has locked the file {:?}\n", holder(), scratch.path())

@@ -6,7 +6,6 @@ use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 use nix::sched::{CloneFlags, unshare};
 
-const HELLO: &str = "Hello, world";
 const NO_SEGMENT: &str = "ENOENT); no segment is at this key: ";
 /// The sender's stop at which the segment is there and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";

@@ -6,8 +6,6 @@ use crate::support::terminal::Terminal;
 use crate::support::tracer::{Point, freeze};
 use crate::support::*;
 
-const HELLO: &str = "Hello, world";
-
 /// How many lines the transcript has.
 const LINES: usize = 11;
 

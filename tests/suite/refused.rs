@@ -7,8 +7,6 @@ use nix::errno::Errno::{EACCES, ENOSYS, EPERM};
 use crate::support::refusal::{Refusal, SYS_POLL, confine, refuse};
 use crate::support::*;
 
-const HELLO: &str = "Hello, world";
-
 /// Calls that a policy refuses: each with what the error names it, and how it is refused.
 type Calls = Vec<(&'static str, Refusal)>;
 

@@ -8,7 +8,6 @@ use crate::support::told::*;
 use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 
-const HELLO: &str = "Hello, world";
 /// How soon a run must have ended: much earlier than it would give up.
 const SOON: Duration = Duration::from_secs(20);
 

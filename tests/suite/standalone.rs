@@ -6,8 +6,6 @@ use crate::support::told::*;
 use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 
-const HELLO: &str = "Hello, world";
-
 #[test]
 fn a_listener_and_a_sender_each_print_their_lines_of_the_transcript() {
     let longest = "x".repeat(1007);

@@ -12,8 +12,6 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::close;
 
 const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-const HELLO: &str = "Hello, world";
-
 /// The arguments of each command. `--to` is also told to whom, when that process has been started.
 const COMMANDS: [&[&str]; 8] = [
     &[HELLO],

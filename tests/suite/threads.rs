@@ -5,8 +5,6 @@
 use crate::support::told::*;
 use crate::support::*;
 
-const HELLO: &str = "Hello, world";
-
 /// A listener that sleeps, and that has such a thread, which sleeps too. `None`, and it says NOT
 /// TESTED, if the program loads no library.
 fn listener_with_thread(scratch: &Scratch, options: &[&str]) -> Option<(Program, Pid)> {

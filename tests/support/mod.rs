@@ -1,5 +1,13 @@
-//! What the tests share. `use crate::support::*` brings it all, and what most tests need of the
-//! libraries.
+//! What the tests share. `use crate::support::*` brings it, and what most tests need of the
+//! libraries. Which helper when:
+//!
+//! - the demo: [`Scratch::sigshm`] makes its command, [`run`] runs it to its end, and
+//!   [`Finished::assert_delivered`] compares all that it printed;
+//! - two programs: [`Scratch::listen`], [`Scratch::sender`], [`Scratch::assert_delivers`];
+//! - a program that is looked at while it runs, or that stops at its steps: [`Program`].
+//!
+//! These have a `use` of their own: `tracer` (a run held at an exact step), `told` (what an
+//! explained run tells, read back), `strace`, `refusal` (calls that the kernel refuses), `terminal`.
 
 #![allow(unsafe_code)] // For system calls that nobody wraps, and for what a child does before exec.
 
@@ -64,7 +72,7 @@ pub const HELLO: &str = "Hello, world";
 /// Longer than anything here takes on a busy machine. A wait that reaches it has failed.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The signals that end a run and are not the notification signal, as DESIGN lists them.
+/// The signals that end a run and are not the notification signal.
 pub const ENDING: [Signal; 13] = [
     SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGALRM, SIGTERM, SIGUSR2, SIGVTALRM, SIGPROF, SIGXCPU,
     SIGSTKFLT, SIGIO, SIGPWR,

@@ -361,7 +361,8 @@ impl Finished {
         (self.code, &self.stderr, self.text())
     }
 
-    /// The run delivered `shown` (the message as it is printed), and said nothing else.
+    /// The run delivered `shown` (the message as it is printed), and printed nothing else.
+    /// (What it said on standard error is not looked at.)
     pub fn assert_delivered(&self, size: usize, shown: &str) {
         assert_eq!(self.text(), transcript(listener_in(self.text()), size, shown), "{self:#?}");
         assert_eq!((self.code, self.signal), (Some(0), None), "{self:#?}");

@@ -137,8 +137,8 @@ impl Drop for Planted {
     }
 }
 
-/// A process of the test's own, which has done something and now stands still, so that it lives until
-/// this is dropped.
+/// A process of the test's own, which has done something and now stands still, so that it lives
+/// until this is dropped.
 ///
 /// Whatever attaches a segment does it in such a process. Every process that another test starts in
 /// the meantime would otherwise inherit the attachment for a moment, and the kernel would count it.

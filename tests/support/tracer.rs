@@ -179,14 +179,15 @@ pub fn start_and_stop_parent(command: &mut Command) -> Released {
     start_and_stop(command, Point::Call(Side::Parent, libc::SYS_shmget))
 }
 
-/// Starts the command, and stops the process that comes to this point right after the call.
+/// Starts the command, and stops the process that comes to this point right after the call. It
+/// comes back before that can be seen.
 pub fn start_and_stop(command: &mut Command, point: Point) -> Released {
     let frozen = freeze(command, point).expect("the run has not ended");
     kill(frozen.stopped, SIGSTOP).unwrap();
     frozen.release()
 }
 
-/// Runs whose listeners sleep, all at the same time, and whose parents are stopped.
+/// Demos whose listeners sleep, all at the same time, and whose parents are stopped before that.
 pub fn start_asleep(
     count: usize,
     command: impl Fn(&Scratch) -> Command,

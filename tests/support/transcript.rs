@@ -1,14 +1,14 @@
-//! What a run prints when it goes well, as DESIGN gives it.
+//! What a run prints when it goes well, with its colours; [`plain`] takes them away.
 
 use super::*;
 
-/// The colours of the transcript: the sender's, the listener's, and the listener's once the signal has
-/// come.
+/// The colours of the transcript: the sender's, the listener's, and the listener's once the signal
+/// has come.
 pub const SENDER: &str = "\x1b[36m";
 pub const LISTENER: &str = "\x1b[35m";
 pub const RECEIVER: &str = "\x1b[33m";
 
-/// The whole coloured transcript, as DESIGN gives it.
+/// The whole coloured transcript.
 pub fn transcript(listener: i32, size: usize, shown: &str) -> String {
     transcript_with(SIGUSR1, listener, size, shown)
 }
