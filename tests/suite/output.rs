@@ -150,7 +150,7 @@ fn a_nonblocking_pipe_that_is_read_slowly_gets_every_line_whole() {
     let running = Program::start_into(writer, scratch.sigshm(["--timeout=60", HELLO]));
     let (mut reader, mut packet, mut text) = (File::from(reader), [0; 4096], String::new());
     while let length @ 1.. = reader.read(&mut packet).unwrap() {
-        let line = str::from_utf8(&packet[..length]).unwrap();
+        let line = std::str::from_utf8(&packet[..length]).unwrap();
         assert!(line.ends_with('\n'), "{line:?}");
         text += line;
     }
