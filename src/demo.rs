@@ -15,7 +15,7 @@ use crate::sys::{RunLock, signal};
 ///
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
-    signal::prepare(run.signal)?; // whatever the shell has left; SIGUSR1 is blocked from here on
+    signal::prepare(run.signal)?; // undoes what our starter did; SIGUSR1 is blocked from here on
     // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
     // both processes have closed the file.
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
@@ -33,8 +33,8 @@ pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
             child.wait_until_ready(run.timeout)?;
             let pid = child.pid();
             let shared = sender(message, pid, run)?;
-            // waitpid(2). A child that has failed is an error here. At the timeout, the closure
-            // checks that the child can still find the segment.
+            // waitpid(2). A child that has failed is an error here. When the time is over (with
+            // --step: once a second), it checks that the child can still find the segment.
             child.wait(run.timeout, || shared.segment.ensure_reachable(pid))?;
             run.tell(Step::AllDone)?;
             shared.free()

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use nix::unistd::Pid;
 
 /// The signal that came; 0 if none has. (The handler interrupts the thread that reads this, so
-/// Relaxed is enough. For one that ran in another thread see sys::signal::sleep.)
+/// Relaxed is enough. If it ran in another thread: see sys::signal::count_arrival.)
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// The PID of the process that sent it.

@@ -12,7 +12,7 @@ use sigshm::transcript::Transcript;
 use sigshm::{socket, standalone};
 
 fn main() {
-    // PID 1 of a container would be deaf to the signals that end a program.
+    // PID 1 of a container does not get the signals that end a program, unless it has a handler.
     let prepared = cleanup::install_if_first().map_err(Into::into);
     let Options { command, path, signal, wait, timeout, telling, colored } = cli::parse();
     let (who, via) = match command {
@@ -42,7 +42,7 @@ fn status(outcome: Result<()>, run: &mut Run) -> i32 {
         }
         _ => {}
     }
-    // A run that has failed is told too, as far as it came.
+    // With --explain, a run that has failed is told too, as far as it came.
     let Err(error) = outcome.and(run.transcript.finish()) else { return 0 };
     // If the child has failed, it has said itself why.
     if !matches!(error.downcast_ref(), Some(Error::Failed(_))) {

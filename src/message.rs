@@ -40,7 +40,7 @@ crate::self_contained! {
     pub struct Message {
         /// Always [`MESSAGE_ID`]. It is written last: a reader that finds it finds the rest.
         pub id: c_int,
-        /// The C compiler leaves the same gap.
+        /// The C compiler leaves the same padding.
         pub padding: [u8; size_of::<size_t>() - size_of::<c_int>()],
         /// How many bytes of text there are.
         pub size: size_t,
@@ -70,7 +70,7 @@ impl Message {
     /// The same message, checked. Fails if these bytes are not a message.
     pub fn checked(&self) -> Result<Checked<'_>> {
         let Self { id, padding, size, text } = self;
-        // (There the size lies where the gap is here.)
+        // A 32-bit program has the size where our padding is.
         let is_32_bit = padding.iter().any(|&byte| byte != 0);
         let hint = if is_32_bit { " (it looks like a 32-bit program's)" } else { "" };
         let what = format!("what the segment holds is not a message{hint}");
@@ -96,7 +96,7 @@ impl<'a> Checked<'a> {
         &self.0.text[..self.0.size]
     }
 
-    /// All its bytes, the gap and what lies behind the text too.
+    /// All its bytes, the padding and what lies behind the text too.
     pub fn message(self) -> &'a Message {
         self.0
     }

@@ -3,7 +3,7 @@
 //!
 //! | | the demo's child | `--listen` |
 //! |---|---|---|
-//! | whose message it takes | its parent's | that of who has sent the signal, or is attached |
+//! | whose message it takes | its parent's | the signal's sender's, or an attached process's |
 //! | what ends its wait | the end of its parent | the timeout, if there is one |
 //! | a signal without a message | is ignored; an error if the parent's | is noted on stderr |
 
@@ -27,7 +27,7 @@ pub enum Peer<'a> {
 }
 
 impl<'a> Peer<'a> {
-    /// The parent, if that is the one. The listener learns of its end.
+    /// The parent, if the listener has one. Its pipe tells the listener of its end.
     pub fn parent(self) -> Option<&'a Parent> {
         if let Self::Parent(parent) = self { Some(parent) } else { None }
     }

@@ -9,7 +9,7 @@ use crate::step::Step;
 use crate::sys::signal::Signal;
 use crate::transcript::Transcript;
 
-/// How long each wait may last by default.
+/// How long a wait may last by default. (`--listen` and `--step` have no such limit.)
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a listener waits.
@@ -22,7 +22,7 @@ pub enum Wait {
 /// A run: where the two processes meet, how long they wait, and where they tell what they do.
 pub struct Run {
     pub path: PathBuf,             // the file from which both make the key
-    pub timeout: Option<Duration>, // of each wait for the other process; none: for ever
+    pub timeout: Option<Duration>, // of each wait for another process; none: for ever
     pub signal: Signal,            // that notifies the listener
     pub wait: Wait,                // how the listener waits
     pub transcript: Transcript,    // what is printed

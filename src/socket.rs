@@ -31,7 +31,7 @@ use crate::sys::signal::{self, SigSet};
 ///
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
-    signal::prepare(SigSet::empty())?; // none notifies anybody
+    signal::prepare(SigSet::empty())?; // no signal notifies anybody here
 
     run.tell(Step::MessageSize(message.size))?;
     run.tell(Step::CreatingMessage)?;

@@ -106,9 +106,9 @@ fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
     }
 }
 
-/// Waits until nobody else is attached, and this process was the last to attach. From then on the
-/// status tells who attaches. Returns whether the listener has looked already, woken by the signal
-/// of somebody else while the message was being written; then it may have read it.
+/// Waits until nobody else is attached, and this process was the last to attach or detach. From
+/// then on the status tells who attaches. Returns whether the listener has attached already: the
+/// signal of another process may have woken it early, and then it may have read the message.
 fn wait_until_alone(shared: &SharedMessage, listener: Pid, run: &Run) -> Result<bool> {
     let (us, mut looked) = (getpid(), false);
     wait_until(shared, listener, "somebody else did not detach", run, |status| {

@@ -17,7 +17,7 @@ pub enum Role {
 /// A line, and its role.
 pub type Line = (Role, String);
 
-/// The line in its colour, which starts and ends with it. A line without a colour has no escape.
+/// The line between the start of its colour and the reset. A line without a colour has neither.
 pub fn paint(role: Role, line: &str, colored: bool) -> String {
     let style = match role {
         Role::Parent | Role::Lesson => Style::new(),

@@ -146,7 +146,8 @@ pub fn die_of(signal: Signal) -> ! {
 }
 
 /// Whether [`install`] catches `signal`: it ends a program and can be caught, and is neither a
-/// fault of the program itself (SIGSEGV and its like) nor a real-time signal; see signal(7).
+/// fault of the program itself (SIGSEGV and its like) nor a real-time signal; see signal(7). This
+/// program ignores SIGPIPE and SIGXFSZ.
 pub fn is_ending(signal: Signal) -> bool {
     let name = signal.as_str(); // Not every system has a constant for each.
     match signal {

@@ -44,7 +44,7 @@ pub fn prepare(notifications: impl Into<SigSet>) -> Result<(), Error> {
     let notifications = notifications.into();
     let among = |signals: [Signal; 2]| signals.into_iter().filter(|&it| notifications.contains(it));
     for signal in among([Signal::SIGKILL, Signal::SIGSTOP]) {
-        // Every kernel refuses to ignore them. (FreeBSD lets one say what they do anyway.)
+        // This must fail, and the error is what we want. (FreeBSD accepts SIG_DFL for them.)
         set_disposition(signal, SigHandler::SigIgn, libc::SIG_IGN)?;
     }
     change_mask(SigmaskHow::SIG_SETMASK, among([Signal::SIGUSR1, Signal::SIGUSR2]).collect())?;
