@@ -339,7 +339,7 @@ fn strace_sees_the_calls_that_are_told_and_no_others_and_those_of_a_plain_run() 
     assert_story(explained.finished.text(), explained.sender.pid, &scratch, &[]);
     assert_eq!(explained.listener.as_ref().unwrap().signals().len(), 1);
     let length = explained.outline().iter().position(|it| it == "LISTENER:");
-    assert!(length > Some(30), "{length:?}");
+    assert!(length > Some(31), "{length:?}");
 }
 
 /// Watches a plain run and an explained one. Both make the same calls, and what the explained one

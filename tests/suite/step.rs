@@ -165,12 +165,12 @@ fn at_each_stop_of_two_programs_the_system_shows_what_is_promised() {
 #[test]
 fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_once() {
     let scratch = Scratch::new();
-    let whole = run(scratch.sigshm(["--explain", "--color", "never", "Hello, world"]));
+    let whole = run(scratch.sigshm(["--explain", "--color", "never", HELLO]));
     let mut run = Program::start_stepping(stepping(&scratch));
-    // Whether a process has to wait, and how, differs from run to run.
+    // Whether the listener has to wait, and how, differs from run to run.
     let names_told = |text: &str, who| -> Vec<String> {
         let names = names_told(text, who).into_iter();
-        names.filter(|name| !WAIT.contains(&&**name)).collect()
+        names.filter(|name| who == "sender" || !WAIT.contains(&&**name)).collect()
     };
     // What each process has told when it stands at a stop. The result of the call that lets the
     // other one go (fork, ready, kill) it tells when it speaks again.
@@ -211,7 +211,7 @@ fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_
 #[test]
 fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call() {
     let scratch = Scratch::new();
-    let through_a_socket = scratch.via_socket(["--step", "--color", "never", "Hello, world"]);
+    let through_a_socket = scratch.via_socket(["--step", "--color", "never", HELLO]);
     let to_end = |command| Program::start_with_enters(command).finish_well();
     let mut texts = vec![to_end(stepping(&scratch)), to_end(through_a_socket)];
     let listener = scratch.sigshm(["--step", "--color", "never", "--listen"]);
@@ -416,8 +416,8 @@ fn enter_goes_on_although_a_shell_has_set_the_terminal_anew_during_a_stop() {
 fn without_standard_input_it_does_not_wait() {
     let scratch = Scratch::new();
     assert_stopped_and_delivered(Program::start(stepping(&scratch)), SIGUSR1, 1);
-    let coloured = run(scratch.sigshm(["--step", "Hello, world"]));
-    let expected = transcript(listener_in(coloured.text()), 12, "Hello, world");
+    let coloured = run(scratch.sigshm(["--step", HELLO]));
+    let expected = transcript(listener_in(coloured.text()), 12, HELLO);
     assert_eq!(without_explanations(coloured.text()), expected);
 }
 
@@ -513,7 +513,7 @@ fn when_one_of_two_is_killed_at_a_stop_the_other_ends_by_itself_whoever_stands_t
             scratch.assert_nothing_left();
         }
         // What the killed one could not clean up is gone after the next run.
-        run(scratch.sigshm(["Hello, world"])).assert_delivered(12, "Hello, world");
+        run(scratch.sigshm([HELLO])).assert_delivered(12, HELLO);
     });
 }
 
@@ -542,7 +542,7 @@ impl Known {
         Self { signal, key: scratch.key(), sender, listener: None, segment: None, left: None }
     }
 
-    /// What the last stop in the text says is true just now, and its commands have the real numbers.
+    /// What the last stop in the text says is true now, and its commands have the real numbers.
     #[track_caller]
     fn assert_true(&self, text: &str) {
         let suggestions = suggestions(text);
@@ -620,7 +620,7 @@ fn assert_suggests(text: &str, command: &str) {
 }
 
 fn stepping(scratch: &Scratch) -> Command {
-    scratch.sigshm(["--step", "--color", "never", "Hello, world"])
+    scratch.sigshm(["--step", "--color", "never", HELLO])
 }
 
 /// A run at a terminal, as in a classroom, that stands at this stop; and its listener if any.
@@ -690,7 +690,7 @@ fn assert_stopped_and_delivered(run: Program, signal: Signal, stops: usize) -> S
 
 #[track_caller]
 fn assert_is_transcript(text: &str, signal: Signal, stops: usize) {
-    let expected = plain(&transcript_with(signal, listener_in(text), 12, "Hello, world"));
+    let expected = plain(&transcript_with(signal, listener_in(text), 12, HELLO));
     // A terminal shows Enter as an empty line.
     let text = text.replace('\r', "").replace("\n\n", "\n");
     assert_eq!(without_explanations(&text), expected);
