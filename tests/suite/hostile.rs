@@ -92,7 +92,7 @@ fn any_segment(random: &mut Random) -> Generated<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What the bytes mean, worked out from the definition of the struct: a text, or what the error says.
+/// What the bytes mean, by the definition of the struct: a text, or what the error says.
 fn meaning(bytes: &[u8]) -> Result<&[u8], String> {
     let id = i32::from_ne_bytes(bytes[..size_of::<i32>()].try_into().unwrap());
     let size = usize::from_ne_bytes(bytes[SIZE_AT..TEXT_AT].try_into().unwrap());

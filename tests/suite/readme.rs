@@ -71,7 +71,7 @@ fn each_file_that_is_linked_or_named_is_there() {
         let words = words.map(|it| it.trim_end_matches(['.', '!', '?']));
         let endings = ["/", ".rs", ".c", ".h", ".py", ".md", ".svg", ".txt"];
         for file in words.filter(|word| endings.iter().any(|it| word.ends_with(it))) {
-            // The guarantees name the files of tests/suite/, and the README shows a file by its name.
+            // The guarantees name files of tests/suite/, and the README shows a file by its name.
             let folders =
                 ["", "tests", "tests/suite", "tests/peers", "src/output", "src/sys", "src"];
             let is_there = folders.iter().any(|it| root.join(it).join(file).exists());

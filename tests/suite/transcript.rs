@@ -7,14 +7,8 @@ use crate::support::*;
 const COLOURS: [[&str; 5]; 18] = [
     // Colours are on by default, and what a terminal is called does not change that.
     ["", "", "coloured", "coloured", "it is the coloured transcript"],
-    ["", "TERM=dumb", "coloured", "coloured", "a dumb terminal is coloured unless it is auto"],
-    [
-        "always",
-        "TERM=dumb",
-        "coloured",
-        "coloured",
-        "a dumb terminal is coloured unless it is auto",
-    ],
+    ["", "TERM=dumb", "coloured", "coloured", "by default a dumb terminal is coloured too"],
+    ["always", "TERM=dumb", "coloured", "coloured", "always colours a dumb terminal"],
     ["always", "", "coloured", "coloured", "always colours a pipe and a terminal"],
     ["never", "", "plain", "plain", "never colours neither a pipe nor a terminal"],
     ["auto", "", "plain", "coloured", "auto colours a terminal and not a pipe"],

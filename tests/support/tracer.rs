@@ -44,7 +44,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Sends the signal to the run of this parent. `None` if it is for a listener that is not there.
+    /// Sends the signal to the run of this parent. `None` if there is no such listener.
     pub fn send(self, signal: Signal, parent: Pid, listener: Option<Pid>) -> Option<()> {
         match self {
             Self::Parent => kill(parent, signal),
@@ -125,7 +125,7 @@ pub fn at_steps<R: Send>(
                 Ok(frozen) => results.push((step, act(step, scratch, frozen))),
                 Err(finished) => {
                     is_over.store(true, Ordering::Relaxed);
-                    finished.assert_delivered(12, "Hello, world");
+                    finished.assert_delivered(12, HELLO);
                     assert!(step > 30, "{side:?} has only {step} steps");
                 }
             }
@@ -146,8 +146,8 @@ pub fn at_each_step(
     then: impl Fn(&Scratch, usize, Frozen) -> bool + Sync,
 ) {
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
-    // As many as there are processors run under the tracer. All the others wait for their ends, so
-    // that none is late because there are so many.
+    // Two at a time run under the tracer. All the others wait for their ends, so that none is late
+    // because there are so many.
     let tracing = [Mutex::new(()), Mutex::new(())];
     at_once(0..48, |worker| {
         loop {
