@@ -285,7 +285,7 @@ fn a_stray_sigusr1_when_the_message_lies_there_makes_the_listener_take_it_withou
     let scratch = Scratch::new();
     let (mut run, listener) = on_terminal_at(&scratch, SENDS);
     let listener = listener.unwrap();
-    kill(listener, SIGUSR1).unwrap();
+    type_kill(listener);
     wait_until("the listener has ended", || is_gone(listener));
     // The sender's stop ends with the listener, without Enter. Its next one is its own.
     assert_stands_at(&run, REMOVES, SENDS + 1);
@@ -664,18 +664,25 @@ fn until_sleeps(pid: Pid) {
     wait_until("it sleeps", || !is_pending(pid) && state(pid) == Some('S'));
 }
 
+/// Types what a stop suggests.
+#[track_caller]
+fn type_kill(listener: Pid) {
+    let sent = run(Command::new("sh").args(["-c", &format!("kill -USR1 {listener}")]));
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+}
+
 /// Sends the listener a SIGUSR1 at this stop, and waits until that has had its effect.
 #[track_caller]
 fn send_stray_at(number: usize, listener: Pid) {
     if number != CREATES {
-        kill(listener, SIGUSR1).unwrap();
+        type_kill(listener);
         return assert!(is_pending(listener), "nobody waits for it, so it waits");
     }
     // Whatever came before, it has looked.
     until_sleeps(listener);
     let looks = || status(listener, "voluntary_ctxt_switches:").parse::<u64>().unwrap();
     let before = looks();
-    kill(listener, SIGUSR1).unwrap();
+    type_kill(listener);
     wait_until("the listener has looked", || looks() > before);
     until_sleeps(listener);
 }
