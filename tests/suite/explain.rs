@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Mutex;
 
 use nix::fcntl::open;
 use nix::sched::{CloneFlags, unshare};
@@ -17,7 +16,7 @@ use sigshm::step::Who;
 
 use crate::support::strace::{Process, Strace, Watched, call_at_hand, inject};
 use crate::support::told::*;
-use crate::support::tracer::{Point, Side, at_each_step, freeze};
+use crate::support::tracer::{Point, Side, at_steps, freeze};
 use crate::support::*;
 
 // What is added, and how it looks.
@@ -737,24 +736,28 @@ fn a_listener_stopped_or_killed_at_any_step_ends_the_run_which_is_told_as_far_as
         (SIGSTOP, 2, "--timeout=1", &["the listener (PID ", "1 second:", "--timeout"][..]),
         (SIGKILL, 3, "--timeout=60", &["the listener (PID ", "SIGKILL"]),
     ] {
-        let begun = Mutex::new(BTreeSet::new());
-        let command =
-            |scratch: &Scratch| scratch.sigshm(["--explain", "--color=never", timeout, HELLO]);
-        at_each_step(Side::Child, stride, command, |scratch, step, frozen| {
+        let command = |scratch: &Scratch| scratch.sigshm(["--explain", timeout, HELLO]);
+        let steps = (0..).step_by(stride);
+        let runs = at_steps(Side::Child, steps, command, |step, scratch, frozen| {
             let listener = frozen.listener().unwrap();
             let call = call_at_hand(listener);
             kill(listener, signal).unwrap();
-            let finished = frozen.release().finish(TIMEOUT);
+            (step, call, scratch, frozen.release())
+        });
+        // All the parents have waited at the same time.
+        let mut begun = BTreeSet::new();
+        for (step, call, scratch, released) in runs {
+            let finished = released.finish(TIMEOUT);
             let text = finished.text();
             if finished.code == Some(0) {
                 assert_eq!(call, Some("_exit"), "step {step}: {text}");
-                return true;
+                continue;
             }
             finished.assert_failed_with(error);
             assert!(!text.contains("# All done"), "step {step}: {text}");
             // The first lines do not name the listener.
             let listener = if text.contains("# Listening") { listener_in(text) } else { 0 };
-            let transcript = plain(&transcript(listener, 12, HELLO));
+            let transcript = transcript(listener, 12, HELLO);
             assert!(transcript.starts_with(&without_explanations(text)), "step {step}: {text}");
             assert_eq!(scratch.segments(), [], "step {step}");
 
@@ -766,11 +769,9 @@ fn a_listener_stopped_or_killed_at_any_step_ends_the_run_which_is_told_as_far_as
             if let Some(call) = call.filter(|call| *call != "_exit" && !is_last(call)) {
                 let next = whole.get(names.len()).map(String::as_str);
                 assert_eq!(next, Some(call), "step {step}: {names:?}");
-                begun.lock().unwrap().insert(call);
+                begun.insert(call);
             }
-            true
-        });
-        let begun = begun.into_inner().unwrap();
+        }
         assert!(begun.len() >= 2, "{begun:?}");
     }
 }
@@ -785,31 +786,36 @@ fn listener_names(text: &str) -> Vec<String> {
 #[test]
 fn a_run_that_is_interrupted_tells_nothing() {
     for (side, stride) in [(Side::Parent, 5), (Side::Child, 6)] {
-        let interrupted = AtomicUsize::new(0);
-        at_each_step(side, stride, explained_command, |scratch, step, frozen| {
+        let command = |scratch: &Scratch| scratch.sigshm(["--explain", HELLO]);
+        let steps = (0..).step_by(stride);
+        let interrupted = at_steps(side, steps, command, |step, scratch, frozen| {
             let (parent, listener) = (frozen.parent(), frozen.listener());
-            match side {
+            let is_too_late = match side {
                 // From here on the run is over, and what it tells is cut off somewhere.
-                Side::Parent if frozen.call() == Some(libc::SYS_write) => return false,
-                Side::Parent if !frozen.printed().is_empty() => return false,
+                Side::Parent => {
+                    frozen.call() == Some(libc::SYS_write) || !frozen.printed().is_empty()
+                }
+                // Its exit status is what its parent sees.
+                Side::Child => call_at_hand(listener.unwrap()) == Some("_exit"),
+            };
+            if is_too_late {
+                assert_eq!(frozen.release().finish(TIMEOUT).code, Some(0));
+                return false;
+            }
+            match side {
                 // Ctrl-C sends the signal to both processes. And one of them may get it alone.
                 Side::Parent if step / stride % 2 == 0 => killpg(parent, SIGINT).unwrap(),
                 Side::Parent => kill(parent, SIGINT).unwrap(),
-                Side::Child if call_at_hand(listener.unwrap()) == Some("_exit") => {
-                    // Too late: its exit status is what its parent sees.
-                    assert_eq!(frozen.release().finish(TIMEOUT).code, Some(0));
-                    return true;
-                }
                 Side::Child => kill(listener.unwrap(), SIGINT).unwrap(),
             }
             let finished = frozen.release().finish(TIMEOUT);
             let outcome = (finished.signal, finished.text(), finished.stderr.as_str());
             assert_eq!(outcome, (Some(libc::SIGINT), "", ""), "{side:?}, step {step}");
             assert_eq!(scratch.segments(), [], "{side:?}, step {step}");
-            interrupted.fetch_add(1, Ordering::Relaxed);
             true
         });
-        assert!(interrupted.into_inner() > if side == Side::Parent { 20 } else { 0 });
+        let interrupted = interrupted.into_iter().filter(|&it| it).count();
+        assert!(interrupted > if side == Side::Parent { 20 } else { 0 }, "{interrupted}");
     }
 }
 

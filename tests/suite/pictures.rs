@@ -50,7 +50,7 @@ fn each_text_in_a_picture_has_a_contrast_of_9_or_more_and_8_if_it_is_dim() {
 }
 
 #[test]
-#[should_panic(expected = "draw is not told a shade for .fg-blue { fill: #0000AA }")]
+#[should_panic(expected = "no shade is set for .fg-blue { fill: #0000AA }")]
 fn a_colour_for_which_there_is_no_shade_is_not_drawn() {
     draw("\x1b[34mblue\x1b[0m");
 }
@@ -220,7 +220,7 @@ fn draw(text: &str) -> String {
     let (style, _) = svg.split_once("</style>").unwrap();
     for color in style.lines().filter(|line| line.contains('#')) {
         let is_told = shades.iter().any(|shade| color.contains(shade));
-        assert!(is_told, "draw is not told a shade for {}", color.trim());
+        assert!(is_told, "no shade is set for {}", color.trim());
     }
     // In an SVG, `opacity` has no effect on a part of a text. And 0.4 would be hard to read.
     svg.replace(".dimmed { opacity: 0.4; }", ".dimmed { fill-opacity: 0.7; }")

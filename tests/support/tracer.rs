@@ -26,6 +26,7 @@ use std::sync::Mutex;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::told::without_explanations;
 use super::*;
 
 /// One of the two processes of a run.
@@ -107,7 +108,7 @@ pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
 /// run of its own; a few go side by side, since each of them waits now and then. The one that has
 /// no such step any more delivers.
 ///
-/// `command` is the run of `Hello, world`. Returns what `act` has returned for the steps, in order.
+/// `command` is the run of `Hello, world`, explained or not. Returns what `act` has returned for the steps, in order.
 pub fn at_steps<R: Send>(
     side: Side,
     steps: impl Iterator<Item = usize> + Send,
@@ -125,7 +126,9 @@ pub fn at_steps<R: Send>(
                 Ok(frozen) => results.push((step, act(step, scratch, frozen))),
                 Err(finished) => {
                     is_over.store(true, Ordering::Relaxed);
-                    finished.assert_delivered(12, HELLO);
+                    let text = without_explanations(finished.text());
+                    assert_eq!(text, transcript(listener_in(&text), 12, HELLO));
+                    assert_eq!(finished.code, Some(0), "{finished:#?}");
                     assert!(step > 30, "{side:?} has only {step} steps");
                 }
             }
@@ -135,42 +138,6 @@ pub fn at_steps<R: Send>(
     let mut results: Vec<_> = results.into_iter().flatten().collect();
     results.sort_by_key(|&(step, _)| step);
     results.into_iter().map(|(_, result)| result).collect()
-}
-
-/// Freezes a run at each step of one side (or at each `stride`-th of them) and hands it to `then`,
-/// until `then` says that it is enough or there are no more steps. The runs go side by side.
-pub fn at_each_step(
-    side: Side,
-    stride: usize,
-    command: impl Fn(&Scratch) -> Command + Sync,
-    then: impl Fn(&Scratch, usize, Frozen) -> bool + Sync,
-) {
-    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
-    // Two at a time run under the tracer. All the others wait for their ends, so that none is late
-    // because there are so many.
-    let tracing = [Mutex::new(()), Mutex::new(())];
-    at_once(0..48, |worker| {
-        loop {
-            let scratch = Scratch::new();
-            let mut command = command(&scratch);
-            let tracing = tracing[worker % tracing.len()].lock().unwrap();
-            if is_over.load(Ordering::Relaxed) {
-                break;
-            }
-            // No step is left out: those before it are under way.
-            let step = next.fetch_add(stride, Ordering::Relaxed);
-            let frozen = freeze(&mut command, Point::Step(side, step));
-            drop(tracing);
-            let goes_on = match frozen {
-                Ok(frozen) => then(&scratch, step, frozen),
-                Err(finished) => {
-                    assert_eq!(finished.code, Some(0), "{finished:#?}");
-                    false
-                }
-            };
-            is_over.fetch_or(!goes_on, Ordering::Relaxed);
-        }
-    });
 }
 
 /// Starts the command, and stops its parent right after it has made the segment. The listener spins
