@@ -390,14 +390,12 @@ fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
 
 // As the first process of a container.
 
-/// The program as PID 1 of a PID namespace of its own. `None` if this user may not make one, or if
-/// there is no unshare(1); that is said aloud, past the test harness, which would keep it to
-/// itself.
+/// The program as PID 1 of a PID namespace of its own. `None`, and it says NOT TESTED, if this user
+/// may not make one, or if there is no unshare(1).
 fn as_pid_1(scratch: &Scratch, arguments: &[&str]) -> Option<Command> {
     let unshare = |program: &Command| {
         let mut unshare = Command::new("unshare");
-        unshare.args(["-p", "-f", "--mount-proc", "--kill-child"]);
-        unshare.arg(program.get_program()).args(program.get_args());
+        unshare.args(["-p", "-f", "--mount-proc", "--kill-child"]).args(whole(program));
         with_default_signals(&mut unshare);
         unshare.stdin(Stdio::null()).env_remove("NO_COLOR");
         unshare

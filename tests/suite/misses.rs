@@ -6,7 +6,6 @@ use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 use nix::sched::{CloneFlags, unshare};
 
-const NO_SEGMENT: &str = "ENOENT); no segment is at this key: ";
 /// The sender's stop at which the segment is there and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";
 
@@ -56,8 +55,7 @@ fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
     }
     let scratch = Scratch::new();
     fs::set_permissions(scratch.path(), Permissions::from_mode(0o666)).unwrap();
-    let mut command = scratch.copy_as(65534);
-    let listener = Program::start(command.arg("--path").arg(scratch.path()).arg("--listen"));
+    let listener = Program::start(scratch.sigshm_as(65534, &["--listen"]));
     let pid = listener.pid();
     listener.until_printed("# Registering");
     let finished = run(scratch.sender(pid, &[], HELLO));

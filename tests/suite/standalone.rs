@@ -130,11 +130,7 @@ fn a_process_without_a_handler_is_refused_is_sent_nothing_and_lives_on() {
 fn somebody_elses_process_is_refused_and_left_alone() {
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
-    let theirs = |arguments: &[&str]| {
-        let mut command = scratch.copy_as(65534);
-        command.arg("--path").arg(scratch.path()).args(arguments);
-        command
-    };
+    let theirs = |arguments: &[&str]| scratch.sigshm_as(65534, arguments);
     // If this is not root, PID 1 is somebody else's process.
     let target = if Uid::effective().is_root() { listener.pid() } else { Pid::from_raw(1) };
     let finished = run(theirs(&["--to", &target.to_string(), HELLO]));
@@ -429,7 +425,7 @@ fn a_sender_whose_listener_is_killed_says_so_at_once() {
 }
 
 #[test]
-fn who_is_interrupted_dies_of_the_signal_and_a_sender_takes_its_message_along() {
+fn whoever_is_interrupted_dies_of_the_signal_and_a_sender_takes_its_message_along() {
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -627,7 +623,6 @@ fn a_listener_whose_segment_somebody_removes_while_it_looks_goes_on_listening() 
     }
 }
 
-const NO_SEGMENT: &str = "ENOENT); no segment is at this key";
 /// When a sender has created its segment, and has not attached it.
 const ATTACHES: Point = Point::Call(Side::Parent, libc::SYS_shmat);
 /// What the listener's timeline has.

@@ -77,7 +77,7 @@ fn where_a_processor_is_idle_the_demo_receives_without_a_sleep() {
         let log = scratch.dir().join("log");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "trace=pselect6", "-o"]).arg(&log);
-        strace.arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
+        strace.args(whole(&program)).stdin(Stdio::null());
         let Ok(output) = strace.output() else {
             return skip("there is no strace");
         };

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Why there is no message, where nobody has created a segment.
+pub const NO_SEGMENT: &str = "ENOENT); no segment is at this key: ";
+
 /// A folder of the test's own with a `shared_path` in it, and so a key that nobody else uses.
 pub struct Scratch {
     dir: TempDir,
@@ -230,5 +233,5 @@ pub fn leave_behind(scratch: &Scratch) -> Segment {
     let mut command = Command::new("true");
     command.in_child(move || create_segment(key, 1024, 0o600).map(drop));
     assert_eq!(run(command).code, Some(0));
-    scratch.segments().remove(0)
+    scratch.segment()
 }
