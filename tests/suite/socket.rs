@@ -154,7 +154,8 @@ fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
                 let pid = listener.unwrap();
                 let line =
                     format!("sigshm: error: the listener (PID {pid}) was killed by SIGKILL\n");
-                finished.assert_failed_with(&[&line]);
+                let ended = (finished.code, &*finished.stderr);
+                assert_eq!(ended, (Some(1), &*line), "at {side:?} {step}");
             } else {
                 // Whoever gets it: in the end the parent dies of it, and nobody says a word.
                 let ended = (finished.signal, &*finished.stderr);
@@ -378,7 +379,7 @@ fn count_calls(scratch: &Scratch, program: &Command) -> Option<usize> {
     let count = || {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=!fcntl", "-o"]);
-        strace.arg(&log).arg(program.get_program()).args(program.get_args());
+        strace.arg(&log).args(whole(program));
         strace.current_dir(scratch.dir()).stdin(Stdio::null());
         let output = strace.output().ok()?;
         assert!(output.status.success(), "{output:?}");
