@@ -129,7 +129,7 @@ fn a_signal_that_cannot_notify_is_bad_usage() {
     }
 }
 
-// One after the other, in the demo.
+// In the demo.
 
 #[test]
 fn every_signal_that_can_be_caught_notifies_a_listener_that_spins_or_sleeps() {

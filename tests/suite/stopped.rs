@@ -122,16 +122,11 @@ fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delive
         (Side::Parent, 0, 3, Target::Group, SIGTSTP),
         (Side::Parent, 1, 3, Target::Parent, SIGSTOP),
     ] {
-        let steps = (first..).step_by(stride);
-        let runs = at_steps(
-            side,
-            steps,
-            |scratch| hello(scratch, "1"),
-            |_, scratch, frozen| {
-                target.send(signal, frozen.parent(), None).unwrap();
-                (scratch, frozen.release())
-            },
-        );
+        let command = |scratch: &Scratch| hello(scratch, "1");
+        let runs = at_steps(side, (first..).step_by(stride), command, |_, scratch, frozen| {
+            target.send(signal, frozen.parent(), None).unwrap();
+            (scratch, frozen.release())
+        });
         assert!(runs.len() > 10, "{side:?} {}", runs.len());
         suspended.extend(runs);
     }

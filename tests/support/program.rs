@@ -363,6 +363,7 @@ impl Finished {
 
     /// The run delivered `shown` (the message as it is printed), and printed nothing else.
     /// (What it said on standard error is not looked at.)
+    #[track_caller]
     pub fn assert_delivered(&self, size: usize, shown: &str) {
         assert_eq!(self.text(), transcript(listener_in(self.text()), size, shown), "{self:#?}");
         assert_eq!((self.code, self.signal), (Some(0), None), "{self:#?}");
@@ -376,6 +377,7 @@ impl Finished {
     }
 
     /// The run failed with status 1 and one line on standard error that has each of `parts`.
+    #[track_caller]
     pub fn assert_failed_with(&self, parts: &[&str]) {
         assert_eq!((self.code, self.signal), (Some(1), None), "{self:#?}");
         assert_eq!(self.stderr.lines().count(), 1, "{self:#?}");
