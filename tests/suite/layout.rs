@@ -3,7 +3,6 @@
 use std::mem::offset_of;
 use std::slice;
 
-use crate::peers::{assert_no_traces, peers, python};
 use crate::support::*;
 use libc::{c_int, size_t};
 use sigshm::message::{LONGEST_TEXT, MESSAGE_ID, MESSAGE_SIZE, Message};

@@ -156,11 +156,6 @@ impl Language {
     }
 }
 
-/// Where the peers' sources are.
-pub fn peers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
-}
-
 fn program<S: AsRef<OsStr>>(program: PathBuf, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
@@ -172,37 +167,4 @@ fn script<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -
     let mut command = python(name).expect("whoever asks has found it");
     command.arg(peers().join(name)).args(arguments);
     command
-}
-
-/// The interpreter itself, in case `python3` is a script that looks for it: what we start is then
-/// what listens.
-static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-    let mut command = Command::new("python3");
-    command.args(["-c", "import sys; print(sys.executable)"]);
-    let output = match command.stdin(Stdio::null()).output() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        output => output.unwrap(),
-    };
-    assert!(output.status.success(), "python3 fails: {output:?}");
-    let executable = String::from_utf8(output.stdout).unwrap();
-    Some(PathBuf::from(executable.trim_end()))
-});
-
-/// Python, told to leave no compiled modules behind. If there is none, it is said aloud that `what`
-/// is not tested.
-pub fn python(what: &str) -> Option<Command> {
-    let Some(python) = &*PYTHON else {
-        not_tested(what, "there is no python3 here");
-        return None;
-    };
-    let mut command = Command::new(python);
-    command.arg("-B").stdin(Stdio::null());
-    Some(command)
-}
-
-/// No compiled modules lie beside the peers.
-#[track_caller]
-pub fn assert_no_traces() {
-    let cache = peers().join("__pycache__");
-    assert!(!cache.exists(), "{} is left", cache.display());
 }

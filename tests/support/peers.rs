@@ -1,8 +1,13 @@
-//! The programs below `tests/peers/` that must be compiled, and a library that is preloaded.
+//! The programs below `tests/peers/`: what compiles them, Python, and a library that is preloaded.
 
 use super::*;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Where the peers' sources are.
+pub fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
+}
 
 /// Compiles one of the C peers and returns where it is.
 pub fn compile_peer(name: &str) -> PathBuf {
@@ -23,9 +28,9 @@ pub fn preload(command: &mut Command, what: &str) {
 }
 
 fn compile(name: &str, flags: &[String]) -> PathBuf {
-    let source = format!("{}/tests/peers/{name}.c", env!("CARGO_MANIFEST_DIR"));
+    let source = peers().join(name).with_extension("c");
     // Kept for the next time, under a name that is another one if the source has changed.
-    let header = fs::read(Path::new(&source).with_file_name("message.h")).unwrap();
+    let header = fs::read(source.with_file_name("message.h")).unwrap();
     let mut hasher = DefaultHasher::new();
     (fs::read(&source).unwrap(), header).hash(&mut hasher);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -41,4 +46,37 @@ fn compile(name: &str, flags: &[String]) -> PathBuf {
         unfinished.persist(&binary).unwrap();
     }
     binary
+}
+
+/// The interpreter itself, in case `python3` is a script that looks for it: what we start is then
+/// what listens.
+static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+    let mut command = Command::new("python3");
+    command.args(["-c", "import sys; print(sys.executable)"]);
+    let output = match command.stdin(Stdio::null()).output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        output => output.unwrap(),
+    };
+    assert!(output.status.success(), "python3 fails: {output:?}");
+    let executable = String::from_utf8(output.stdout).unwrap();
+    Some(PathBuf::from(executable.trim_end()))
+});
+
+/// Python, told to leave no compiled modules behind. If there is none, it is said aloud that `what`
+/// is not tested.
+pub fn python(what: &str) -> Option<Command> {
+    let Some(python) = &*PYTHON else {
+        not_tested(what, "there is no python3 here");
+        return None;
+    };
+    let mut command = Command::new(python);
+    command.arg("-B").stdin(Stdio::null());
+    Some(command)
+}
+
+/// No compiled modules lie beside the peers.
+#[track_caller]
+pub fn assert_no_traces() {
+    let cache = peers().join("__pycache__");
+    assert!(!cache.exists(), "{} is left", cache.display());
 }
