@@ -99,11 +99,7 @@ impl Occupant {
 
     /// It has another owner since, as its creator may decide; who created it stays as it was.
     fn given_to(self, owner: u32, scratch: &Scratch) -> Self {
-        let mut status = segment_status(self.segment.id).unwrap();
-        status.shm_perm.uid = owner;
-        // SAFETY: IPC_SET reads one shmid_ds, and `status` is one.
-        let set = unsafe { libc::shmctl(self.segment.id, libc::IPC_SET, &mut status) };
-        Errno::result(set).unwrap();
+        change_segment(self.segment.id, |it| it.uid = owner);
         Self::at_the_key_of(scratch, self.content)
     }
 
@@ -434,14 +430,9 @@ fn a_segment_that_is_not_ours_is_left_alone_at_once() {
         assert_eq!((occupant.segment.owner, occupant.segment.creator), (owner, creator));
 
         // It does not wait for its timeout, which is longer than a test may take.
-        let mut command = scratch.sigshm(["--timeout=1000", "Hello, world"]);
-        if comer != us {
-            fs::set_permissions(scratch.path(), Permissions::from_mode(0o644)).unwrap();
-            let mut theirs = Command::new(scratch.copy_for_anybody());
-            theirs.uid(comer).gid(comer).env_remove("NO_COLOR").args(command.get_args());
-            command = theirs;
-        }
-        occupant.assert_left_alone(&scratch, &run(command), reason);
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o644)).unwrap();
+        let finished = run(scratch.sigshm_as(comer, &["--timeout=1000", HELLO]));
+        occupant.assert_left_alone(&scratch, &finished, reason);
     }
 }
 

@@ -60,6 +60,15 @@ pub fn segment_status(id: i32) -> nix::Result<libc::shmid_ds> {
     Ok(status)
 }
 
+/// Changes the owner or the mode of the segment, as its owner and its creator may; see shmctl(2).
+#[track_caller]
+pub fn change_segment(id: i32, change: impl FnOnce(&mut libc::ipc_perm)) {
+    let mut status = segment_status(id).unwrap();
+    change(&mut status.shm_perm);
+    // SAFETY: IPC_SET reads one such struct.
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_SET, &mut status) }).unwrap();
+}
+
 /// A process attaches the segment; see shmat(2).
 pub struct Attached {
     address: *mut u8,
