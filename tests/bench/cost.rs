@@ -182,8 +182,7 @@ fn system_calls(programs: &Programs, runs: usize) {
 /// The number of system calls that the program and its children make, as strace(1) counts them.
 fn count_calls(command: &Command, log: &Path) -> f64 {
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-c", "-o"]).arg(log).stdin(Stdio::null());
-    strace.arg(command.get_program()).args(command.get_args());
+    strace.args(["-f", "-c", "-o"]).arg(log).args(whole(command)).stdin(Stdio::null());
     assert_eq!(run(&mut strace).code, Some(0), "{strace:?}");
     let table = fs::read_to_string(log).unwrap();
     // Percentage, seconds, microseconds a call, calls, maybe errors, and the name.

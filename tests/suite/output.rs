@@ -56,8 +56,8 @@ fn blocked_at(line: usize, scratch: &Scratch, timeout: &str) -> (Program, File) 
     let command = scratch.sigshm([timeout, HELLO]);
     let (run, reader) = Program::start_with_room_for(room, command);
     wait_until("the run is blocked", || {
-        let mut everybody = iter::once(run.pid()).chain(children(run.pid()));
-        everybody.any(is_blocked_in_write) || (line > LINES && !run.is_alive())
+        let is_blocked = descendants(run.pid()).into_iter().any(is_blocked_in_write);
+        is_blocked || (line > LINES && !run.is_alive())
     });
     (run, reader.into())
 }
@@ -93,9 +93,8 @@ fn a_connection_that_is_reset_before_any_line_is_no_error_and_the_message_is_del
 fn piped_into_head_the_pipeline_shows_the_first_line_and_the_message_is_delivered() {
     let scratch = Scratch::new();
     let script = "{ \"$@\"; echo \"status $?\" >&2; } | head -1";
-    let program = scratch.sigshm([HELLO]);
     let mut shell = Command::new("sh");
-    shell.args(["-c", script, "sh"]).arg(program.get_program()).args(program.get_args());
+    shell.args(["-c", script, "sh"]).args(whole(&scratch.sigshm([HELLO])));
     let said = (Some(0), "status 0\n", "# Message size is: 12\n");
     assert_eq!(run(shell).outcome(), said);
 }

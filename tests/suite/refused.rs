@@ -263,7 +263,7 @@ fn a_listener_of_another_user_may_not_be_signalled_and_no_policy_is_blamed() {
     assert_says(&finished, &["kill(", "EPERM", "policy"], &["user"]);
     // Root of a namespace may not, and where users have no number nobody can tell.
     for (option, part) in [("-r", "run both as one user"), ("-U", "or a policy")] {
-        if run(Command::new("unshare").args([option, "true"])).code != Some(0) {
+        if run(Command::new("sh").args(["-c", r#"unshare "$0" true"#, option])).code != Some(0) {
             not_tested("root of a user namespace", "there are none");
             continue;
         }
@@ -294,13 +294,7 @@ fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
         (12345, &hidden, 0o600, 54321, "policy", "its mode"),
         (0, &hidden, 0o600, 54321, "policy", "its mode"),
     ] {
-        // SAFETY: IPC_STAT writes one shmid_ds to where it is told, and IPC_SET reads it.
-        unsafe {
-            let mut status: libc::shmid_ds = mem::zeroed();
-            assert_eq!(libc::shmctl(id, libc::IPC_STAT, &raw mut status), 0);
-            (status.shm_perm.mode, status.shm_perm.uid) = (mode, owner);
-            assert_eq!(libc::shmctl(id, libc::IPC_SET, &raw mut status), 0);
-        }
+        change_segment(id, |it| (it.mode, it.uid) = (mode, owner));
         let next = run(refuse(scratch.sigshm_as(user, &[HELLO]), refusals));
         assert_says(&next, &[&format!("segment {id} "), cause], &["it is another user", others]);
     }
