@@ -24,8 +24,6 @@ use support::told::events;
 use support::tracer::{Point, Side, freeze};
 use support::*;
 
-const MESSAGE: &str = "Hello, world";
-
 fn main() {
     end_after(600);
     let whole = std::env::args().any(|argument| argument == "--bench");
@@ -33,7 +31,7 @@ fn main() {
     let programs = Programs::new(&scratch);
     // What is compared does the same.
     for command in programs.commands().into_iter().take(2) {
-        run(command).assert_delivered(MESSAGE.len(), MESSAGE);
+        run(command).assert_delivered(HELLO.len(), HELLO);
     }
     let (warm_up, pairs, memory_runs) = if whole { (20, 400, 15) } else { (1, 2, 1) };
     time_and_memory(&programs, warm_up, pairs, memory_runs);
@@ -75,8 +73,8 @@ impl<'a> Programs<'a> {
         let mut commands =
             [sigshm(), Command::new(&self.careful), sigshm(), Command::new(&self.hello)];
         let path = self.scratch.path();
-        commands[0].arg("--path").arg(&path).arg(MESSAGE);
-        commands[1].arg(MESSAGE).arg(&path);
+        commands[0].arg("--path").arg(&path).arg(HELLO);
+        commands[1].arg(HELLO).arg(&path);
         commands[2].arg("--version");
         for command in &mut commands {
             command.env_remove("NO_COLOR").stdin(Stdio::null());

@@ -64,7 +64,7 @@ fn a_sender_in_another_language_takes_no_pid_that_means_several_processes() {
             let scratch = Scratch::new();
             // To kill(2), 0 is everybody in its process group, so it gets one of its own. (-1 would
             // be everybody on the machine, which is not for a test to try.)
-            let mut command = language.sender(&scratch, pid, OsStr::new("Hello, world"));
+            let mut command = language.sender(&scratch, pid, OsStr::new(HELLO));
             let finished = run(command.process_group(0));
             let outcome = (finished.code.is_some_and(|code| code > 0), finished.signal);
             assert_eq!(outcome, (true, None), "{language:?}, {pid}: {finished:#?}");

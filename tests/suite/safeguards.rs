@@ -60,8 +60,8 @@ fn without_each_safeguard_something_goes_wrong() {
     assert_the_lesson_shows_this_table();
     // Without INLINE_TEXT, a copy of the parent still has a copy of the text.
     let without = compile_peer_without("careful", &["INLINE_TEXT"]);
-    let finished = run(command(&without, &Scratch::new(), MESSAGE));
-    assert_eq!(judge(&finished, MESSAGE, false), Right);
+    let finished = run(command(&without, &Scratch::new(), HELLO));
+    assert_eq!(judge(&finished, HELLO, false), Right);
     let whole = compile_peer("careful");
     println!("\nHow often something goes wrong: without the safeguard, and in the whole program.");
     println!("{}", line(["left out", "runs", "how", "what goes wrong", "without", "whole"]));
@@ -114,8 +114,6 @@ fn line([left_out, runs, how, wrong, without, whole]: [&str; 6]) -> String {
     line
 }
 
-const MESSAGE: &str = "Hello, world";
-
 fn command(program: &Path, scratch: &Scratch, message: &str) -> Command {
     let mut command = Command::new(program);
     command.arg(message).arg(scratch.path()).stdin(Stdio::null());
@@ -144,8 +142,8 @@ fn has_received(finished: &Finished, message: &str) -> bool {
 /// READY: the signal kills the child. REAP: the segment is gone before the child has looked.
 fn plain(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
     let one = || {
-        let finished = run(command(program, scratch, MESSAGE));
-        judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))
+        let finished = run(command(program, scratch, HELLO));
+        judge(&finished, HELLO, !has_received(&finished, HELLO))
     };
     iter::repeat_with(one).take(20).collect()
 }
@@ -158,7 +156,7 @@ fn signal_just_before_the_sleep(program: &Path, scratch: &Scratch) -> Vec<Outcom
     #[cfg(not(target_arch = "x86_64"))]
     const PAUSE: libc::c_long = libc::SYS_ppoll;
 
-    let mut command = command(program, scratch, MESSAGE);
+    let mut command = command(program, scratch, HELLO);
     let mut run = freeze(&mut command, Point::Ready).expect("it has not ended");
     if run.step_to_next_call().is_none() {
         return vec![NotTested("it is not known which instruction makes a system call here")];
@@ -171,13 +169,13 @@ fn signal_just_before_the_sleep(program: &Path, scratch: &Scratch) -> Vec<Outcom
         wait_until("the parent waits", || is_blocked_in(run.parent(), libc::SYS_wait4));
         return vec![Wrong];
     }
-    vec![judge(&run.release().finish(TIMEOUT), MESSAGE, false)]
+    vec![judge(&run.release().finish(TIMEOUT), HELLO, false)]
 }
 
 /// INLINE_TEXT. A program of its own has no copy of the text.
 fn second_exec(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
-    let finished = run(command(program, scratch, MESSAGE).arg("exec"));
-    vec![judge(&finished, MESSAGE, !has_received(&finished, MESSAGE))]
+    let finished = run(command(program, scratch, HELLO).arg("exec"));
+    vec![judge(&finished, HELLO, !has_received(&finished, HELLO))]
 }
 
 /// EXCLUSIVE. A segment that is there already belongs to somebody else. The program must not write
@@ -188,7 +186,7 @@ fn somebody_elses_segment(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
     let theirs = vec![b'x'; segment.size];
     attached.write(0, &theirs);
 
-    let finished = run(command(program, scratch, MESSAGE));
+    let finished = run(command(program, scratch, HELLO));
     let refuses = finished.code == Some(1) && finished.stderr.contains("File exists");
     vec![match (attached.bytes() != theirs, scratch.segments().is_empty(), refuses) {
         (false, false, true) => Right,
@@ -226,7 +224,7 @@ fn twenty_at_once(
 
 /// REAP: the listener is stopped when it has said that it is ready. "All done" would not be true.
 fn stopped_listener(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
-    let run = start_and_stop(&mut command(program, scratch, MESSAGE), Point::Ready);
+    let run = start_and_stop(&mut command(program, scratch, HELLO), Point::Ready);
     let parent = run.parent();
     wait_until("the parent has ended, or waits", || {
         is_blocked_in(parent, libc::SYS_wait4) || matches!(state(parent), None | Some('Z'))
@@ -241,7 +239,7 @@ fn stopped_listener(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
 
 /// REAP: the parent is stopped when it has removed the segment. After that it only ends.
 fn stopped_parent(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
-    let mut command = command(program, scratch, MESSAGE);
+    let mut command = command(program, scratch, HELLO);
     let run = start_and_stop(&mut command, Point::Call(Side::Parent, libc::SYS_shmctl));
     wait_until("the parent is stopped", || state(run.parent()) == Some('T'));
     let listener = run.listener().unwrap();
@@ -251,18 +249,18 @@ fn stopped_parent(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
 
 /// REMOVE. Each run has a path of its own; at the same one the next run would fail.
 fn segments_left(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
-    let finished = run(command(program, scratch, MESSAGE));
+    let finished = run(command(program, scratch, HELLO));
     match scratch.segments().len() {
-        0 => vec![judge(&finished, MESSAGE, false)],
-        1 if has_received(&finished, MESSAGE) => vec![Wrong],
+        0 => vec![judge(&finished, HELLO, false)],
+        1 if has_received(&finished, HELLO) => vec![Wrong],
         _ => vec![Otherwise(format!("{finished:?}"))],
     }
 }
 
 /// FLUSH.
 fn lines_twice(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
-    let finished = run(command(program, scratch, MESSAGE));
+    let finished = run(command(program, scratch, HELLO));
     let first = ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"];
     let are_twice = first.iter().all(|line| finished.text().matches(line).count() == 2);
-    vec![judge(&finished, MESSAGE, are_twice)]
+    vec![judge(&finished, HELLO, are_twice)]
 }

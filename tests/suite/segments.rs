@@ -135,7 +135,7 @@ impl Occupant {
     /// The run has delivered the message, and has said whose segment was in its way.
     #[track_caller]
     fn assert_reclaimed(&self, run: &Finished) {
-        run.assert_delivered(12, "Hello, world");
+        run.assert_delivered(12, HELLO);
         assert_eq!(run.stderr.lines().count(), 1, "{run:#?}");
         let Segment { id, creator_pid, .. } = self.segment;
         for part in ["reclaimed", &format!("segment {id} "), &format!("PID {creator_pid})")] {
@@ -152,7 +152,7 @@ fn groups_and_times(id: i32) -> String {
 }
 
 fn say_hello(scratch: &Scratch) -> Finished {
-    run(scratch.sigshm(["Hello, world"]))
+    run(scratch.sigshm([HELLO]))
 }
 
 #[track_caller]
@@ -217,7 +217,7 @@ fn a_segment_left_by_a_run_whose_pid_the_new_run_has_got_is_reclaimed() {
     let content = message_bytes(1, 3, b"old");
     let occupant = Occupant::created_by(us(), &scratch, 0o600, content).abandoned();
     let pid = occupant.segment.creator_pid;
-    let mut command = scratch.sigshm(["Hello, world"]);
+    let mut command = scratch.sigshm([HELLO]);
     let captured = Captured::of(&mut command);
     match command.in_child(move || go_on_as(pid)).spawn() {
         Ok(mut first) => first.wait().unwrap(),
@@ -259,7 +259,7 @@ fn go_on_as(pid: i32) -> nix::Result<()> {
 fn change_at_every_step(change: impl Fn(&Scratch, &Segment) + Sync) {
     let command = |scratch: &Scratch| {
         leave_behind(scratch);
-        scratch.sigshm(["--timeout=60", "Hello, world"])
+        scratch.sigshm(["--timeout=60", HELLO])
     };
     let has_looked = at_steps(Side::Parent, 0.., command, |_, scratch, frozen| {
         let left =
@@ -270,7 +270,7 @@ fn change_at_every_step(change: impl Fn(&Scratch, &Segment) + Sync) {
             change(&scratch, &left);
         }
         let finished = frozen.release().finish(TIMEOUT);
-        finished.assert_delivered(12, "Hello, world");
+        finished.assert_delivered(12, HELLO);
         let mut notes = finished.stderr.lines();
         assert!(notes.all(|it| it.starts_with("sigshm: reclaimed segment ")));
         has_looked
@@ -309,7 +309,7 @@ fn a_segment_that_is_in_use_no_longer_before_the_timeout_is_reclaimed_then() {
         println!("{what}");
         let scratch = Scratch::new();
         let mut occupant = occupant(&scratch);
-        let run = Program::start(scratch.sigshm(["--timeout=60", "Hello, world"]));
+        let run = Program::start(scratch.sigshm(["--timeout=60", HELLO]));
         run.until_printed("text:Hello, world.");
         wait_until("it sleeps between two looks", || state(run.pid()) == Some('S'));
         end_use(&mut occupant);
@@ -317,7 +317,7 @@ fn a_segment_that_is_in_use_no_longer_before_the_timeout_is_reclaimed_then() {
         let is_there = |it: &Helper| matches!(state(it.0), Some('Z' | 'T'));
         assert!(occupant.keeper.as_ref().is_none_or(is_there), "nobody has reaped it");
         if what == REMOVED {
-            finished.assert_delivered(12, "Hello, world");
+            finished.assert_delivered(12, HELLO);
             assert_eq!(finished.stderr, "");
         } else {
             occupant.assert_reclaimed(&finished);
@@ -346,7 +346,7 @@ fn a_segment_that_is_in_use_until_the_timeout_is_left_alone() {
         let scratch = Scratch::unchecked();
         let occupant = occupant(&scratch);
         let begun = Instant::now();
-        let finished = run(scratch.sigshm(["--timeout=0.3", "Hello, world"]));
+        let finished = run(scratch.sigshm(["--timeout=0.3", HELLO]));
         assert!(begun.elapsed() >= Duration::from_millis(300), "{finished:#?}");
         let reason = match occupant.segment.attached {
             0 => is_alive(occupant.keeper().0),
@@ -449,7 +449,7 @@ const ATTACH: libc::c_long = libc::SYS_shmat;
 /// take the step; and the segment. Its timeout is longer than a test may take.
 #[track_caller]
 fn hold_at(step: libc::c_long, scratch: &Scratch) -> (Frozen, i32) {
-    let mut command = scratch.sigshm(["--timeout=1000", "Hello, world"]);
+    let mut command = scratch.sigshm(["--timeout=1000", HELLO]);
     let run = freeze(&mut command, Point::Call(Side::Child, step))
         .unwrap_or_else(|run| panic!("the listener has not come to this step: {run:#?}"));
     let Segment { id, creator_pid, .. } = Occupant::at_the_key_of(scratch, Vec::new()).segment;
@@ -481,7 +481,7 @@ fn a_listener_that_is_held_and_let_go_delivers() {
         let (run, id) = hold_at(step, &scratch);
         let written = message_bytes(1, 12, b"Hello, world");
         assert!(holds(id, &written), "the message is there");
-        let_go(run).assert_delivered(12, "Hello, world");
+        let_go(run).assert_delivered(12, HELLO);
     }
 }
 
@@ -496,7 +496,7 @@ fn a_removed_segment_is_an_error_at_once_unless_the_listener_has_found_it_before
         } else {
             // The kernel keeps it for as long as the sender is attached, and does not give its
             // identifier to another.
-            let_go(run).assert_delivered(12, "Hello, world");
+            let_go(run).assert_delivered(12, HELLO);
         }
     }
 }
@@ -528,7 +528,7 @@ fn a_segment_put_in_place_of_the_runs_own_is_neither_delivered_nor_touched() {
                 assert_fails_with(NO_MESSAGE, reason, run);
             } else {
                 // It goes on with the segment that it has found.
-                let_go(run).assert_delivered(12, "Hello, world");
+                let_go(run).assert_delivered(12, HELLO);
             }
             hostile.assert_untouched(&scratch);
             let is_left = segments().iter().any(|segment| segment.id == id);
