@@ -281,6 +281,7 @@ impl Case {
         run_on(self.processors[0]).unwrap();
         let (sides, used) = link.ask(phases);
         let (answers, others_used) = link.report();
+        assert_eq!(sides.len(), answers.len());
         assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "{:?}", self.way);
 
         let [warm_up, back_to_back, idle, wait] = phases.map(|(trips, _)| trips);

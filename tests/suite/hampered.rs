@@ -4,6 +4,9 @@
 use crate::support::refusal::{NO_EFFECT, Refusal, SYS_POLL, refuse};
 use crate::support::tracer::{Point, Released, Side, freeze};
 use crate::support::*;
+
+/// How soon a run must have ended. The longest of its waits takes five seconds.
+const SOON: Duration = Duration::from_secs(20);
 use nix::errno::Errno::{EACCES, EEXIST, EIDRM, EINVAL, ENOSYS, EPERM};
 use nix::unistd::dup2_stderr;
 
@@ -128,14 +131,14 @@ fn a_run_that_cannot_kill_its_listener_gives_up_and_says_whether_that_has_ended(
         let (listener, finished) = match case {
             "stopped" => {
                 let run = with_stopped_listener(command.arg("--timeout=.3"), NOT_READY);
-                (run.listener().unwrap(), run.finish_unreaped(TIMEOUT))
+                (run.listener().unwrap(), run.finish_unreaped(SOON))
             }
             "blocked in a write" => {
                 // No room for its first line, so that it is never ready, nor looks at its pipe.
                 let room = transcript(9_999_999, 12, "").find(LISTENER).unwrap();
                 let (run, _reader) = Program::start_with_room_for(room, command.arg("--timeout=1"));
                 wait_until("there is a listener", || !children(run.pid()).is_empty());
-                (children(run.pid())[0], run.finish())
+                (children(run.pid())[0], run.finish_within(SOON).unwrap())
             }
             _ => {
                 let finished = run(command);
@@ -165,7 +168,7 @@ fn a_run_that_cannot_end_its_stopped_listener_ends_and_after_a_second_if_it_may_
         // seconds that it waits for one that it has killed there are several thousands.
         let sleeps: usize = status(pid, "voluntary_ctxt_switches:").parse().unwrap();
         assert!(sleeps < 2000 || refusal == NO_KILL, "{case}: {sleeps}");
-        let finished = run.finish();
+        let finished = run.finish_within(SOON).unwrap();
         let said = if refusal == KILL { "may still run" } else { NOT_ENDED };
         assert!(finished.stderr.contains(said), "{case}: {finished:#?}");
         assert_eq!(finished.signal, (case == "dies").then_some(libc::SIGTERM), "{finished:#?}");
@@ -181,7 +184,7 @@ fn a_listener_asks_to_be_killed_with_its_parent_before_it_looks_whether_that_is_
     let mut other = Command::new("sleep");
     let _other = Program::start(other.arg("600").process_group(run.parent().as_raw()));
     kill(run.parent(), SIGKILL).unwrap();
-    assert_eq!(run.finish(TIMEOUT).stderr, "");
+    assert_eq!(run.finish(SOON).stderr, "");
 }
 
 // A run that is ended by a signal.
@@ -210,14 +213,14 @@ fn a_run_that_may_not_kill_its_listener_dies_of_an_ending_signal_all_the_same() 
         let finished = if listener == "waits" {
             let (run, _) = before_it_notifies(&scratch, &refusals);
             kill(run.pid(), signal).unwrap();
-            run.finish()
+            run.finish_within(SOON).unwrap()
         } else {
             let (point, segments) =
                 if listener == "not ready" { (NOT_READY, 0) } else { (NOTIFIES, 1) };
             let run = waiting(&mut hampered(&scratch, arguments, &refusals), point);
             assert_eq!(scratch.segments().len(), segments);
             kill(run.parent(), signal).unwrap();
-            run.finish_unreaped(TIMEOUT)
+            run.finish_unreaped(SOON)
         };
         let case = format!("{listener} {arguments:?} {refused} {signal}: {finished:#?}");
         // Through sockets no signal is caught: the signal itself ends the run.
@@ -239,7 +242,7 @@ fn a_sender_that_dies_of_a_signal_says_that_a_segment_is_left_and_does_not_wait_
         let finished = if case == "the demo" {
             let run = waiting(&mut hampered(&scratch, PLAIN, &[RMID]), NOTIFIES);
             kill(run.parent(), SIGTERM).unwrap();
-            run.finish_unreaped(TIMEOUT)
+            run.finish_unreaped(SOON)
         } else {
             let listener = scratch.listen(&[]);
             listener.stop();
@@ -252,7 +255,7 @@ fn a_sender_that_dies_of_a_signal_says_that_a_segment_is_left_and_does_not_wait_
             let sender = Program::start(sender);
             wait_until("it has notified", || is_pending(listener.pid()));
             kill(sender.pid(), SIGTERM).unwrap();
-            sender.finish()
+            sender.finish_within(SOON).unwrap()
         };
         assert_eq!(finished.signal, Some(libc::SIGTERM), "{case}: {finished:#?}");
         assert_eq!(finished.stderr.lines().count(), usize::from(!is_full), "{finished:#?}");
@@ -305,7 +308,7 @@ fn a_run_that_fails_or_dies_does_not_speak_of_a_segment_that_somebody_else_has_r
         if let Some(signal) = signal {
             kill(frozen.parent(), signal).unwrap();
         }
-        let finished = frozen.release().finish(TIMEOUT);
+        let finished = frozen.release().finish(SOON);
         match signal {
             None => finished.assert_failed_with(&["shmat(", "somebody else has removed"]),
             Some(it) => assert_eq!((finished.signal, &*finished.stderr), (Some(it as i32), "")),

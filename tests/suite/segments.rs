@@ -275,6 +275,7 @@ fn change_at_every_step(change: impl Fn(&Scratch, &Segment) + Sync) {
         assert!(notes.all(|it| it.starts_with("sigshm: reclaimed segment ")));
         has_looked
     });
+    assert!(has_looked.len() > 60, "{has_looked:?}");
     // It cannot create its own, finds this one, looks at it, and is about to remove it: each is a
     // call, with an entry and, but for the last, an exit.
     let looked = has_looked.iter().filter(|&&it| it).count();

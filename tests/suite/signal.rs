@@ -133,13 +133,13 @@ fn a_signal_that_cannot_notify_is_bad_usage() {
 
 #[test]
 fn every_signal_that_can_be_caught_notifies_a_listener_that_spins_or_sleeps() {
-    at_once(usable(), |signal| {
-        for way in ["--wait=spin", "--wait=sleep"] {
-            let scratch = Scratch::new();
-            let command = with(signal, &scratch, &[way, "Hello, world"]);
-            assert_delivered(signal, &run(command));
-        }
-    });
+    let deliver = |way, signal| {
+        let scratch = Scratch::new();
+        assert_delivered(signal, &run(with(signal, &scratch, &[way, HELLO])));
+    };
+    // One after the other, so that it need not wait for a processor, and sleep in the end.
+    usable().into_iter().for_each(|signal| deliver("--wait=spin", signal));
+    at_once(usable(), |signal| deliver("--wait=sleep", signal));
 }
 
 /// A run that is frozen when the message lies there, and the sender is about to say so.
