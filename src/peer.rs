@@ -40,19 +40,22 @@ impl<'a> Peer<'a> {
 
     /// Makes sure that the segment's message is for this listener. `signaler` has sent the signal.
     pub fn ensure_sent(self, segment: &Segment<Message>, signaler: Pid) -> Result<(), Error> {
-        segment.reject_if(|status| match self {
-            Self::Parent(parent) => status.why_not_from_parent(parent.pid()),
-            Self::Anybody => status.why_not_from_signaler(signaler, MESSAGE_SIZE),
-        })
+        let status = segment.status()?;
+        match self {
+            Self::Parent(parent) => status.ensure_from_parent(parent.pid()),
+            Self::Anybody => status.ensure_from_signaler(signaler, MESSAGE_SIZE),
+        }
     }
 
     /// A signal has come, and there is no message, for this reason. Anybody may send a signal at
     /// any time, so the listener goes on. But it fails if the parent has sent it, or if it could
-    /// not look.
+    /// not look. (A living parent is attached. If nobody is, it has just been killed, and the next
+    /// wait sees that.)
     pub fn go_on_or_fail(self, why: Error, signaler: Pid, run: &mut Run) -> Result<()> {
         // (It is 0 if the process that sent it cannot be seen from this PID namespace.)
         let is_parents = signaler.as_raw() != 0 && Some(signaler) == self.parent().map(Parent::pid);
-        if is_parents || !why.is_absence() {
+        let is_missing = is_parents && !matches!(why, Error::Unattached(_));
+        if is_missing || !why.is_absence() {
             return Err(why).with_context(|| note::no_message(&run.path));
         }
         run.tell(Step::FoundNothing(&why))?;

@@ -33,6 +33,8 @@ pub enum Error {
     Unreachable(String),
     /// There is a segment, but not one that this reader takes.
     Rejected(String),
+    /// There is a segment, and nobody is attached to it: not yet, or its creator has just ended.
+    Unattached(String),
     /// The other process has ended, too early.
     Exited(String),
     /// The child failed: its exit status is not 0. It has said why itself.
@@ -68,7 +70,8 @@ impl Error {
     /// Whether a reader has found nothing that it may take; something may be there later.
     pub fn is_absence(&self) -> bool {
         let absent = [Errno::ENOENT, Errno::ENOTDIR, Errno::EACCES, Errno::EINVAL, Errno::EIDRM];
-        matches!(self, Self::Rejected(_)) || self.errno().is_some_and(|it| absent.contains(&it))
+        matches!(self, Self::Rejected(_) | Self::Unattached(_))
+            || self.errno().is_some_and(|it| absent.contains(&it))
     }
 
     /// Whether there is no such segment any more: it has been removed.
@@ -103,6 +106,7 @@ impl fmt::Display for Error {
                 write!(f, "{call} failed: {} ({errno:?})", errno.desc())?;
                 cause.as_ref().map_or(Ok(()), |cause| write!(f, "; {cause}"))
             }
+            Self::Unattached(segment) => write!(f, "{segment}: nobody is attached to it yet"),
             Self::Failed(child) => write!(f, "{child} failed"),
             Self::Killed(child, signal) => write!(f, "{child} was killed by {signal}"),
             Self::Occupied { what, .. }
@@ -170,7 +174,9 @@ fn likely_cause(call: &Call, errno: Errno) -> Option<String> {
         {
             "no process may catch SIGKILL or SIGSTOP: use another signal (kill -l)"
         }
-        (Call::Shmat(..), Errno::EINVAL | Errno::EIDRM) => "somebody else has removed the segment",
+        (Call::Shmat(..) | Call::IpcStat(_), Errno::EINVAL | Errno::EIDRM) => {
+            "somebody else has removed the segment"
+        }
         (Call::Shmget(_, _, 0), Errno::ENOENT) => {
             "no segment is at this key: the file is not the sender's or has been replaced, or the \
              segment has been removed, or the sender is in another IPC namespace"

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::unistd::{Pid, getpid};
 
-use super::{Status, proc};
+use super::{Error, Status, proc};
 
 /// Whether this process, or its parent before the fork, has created a segment since it was loaded.
 /// From then on, one that its own PID has created may be a living one.
@@ -35,7 +35,7 @@ impl Status {
             ("its creator cannot be seen from this PID namespace".into(), true)
         } else if !self.creator_has_exited() {
             let process = proc::describe(self.creator_pid);
-            (format!("its creator is alive, or another process has its PID: {process}"), true)
+            (format!("a process has the PID of its creator: {process}"), true)
         } else {
             return None;
         };
@@ -59,35 +59,36 @@ impl Status {
         }
     }
 
-    /// Why a child does not take it, if so: its parent must have created it, and somebody must be
+    /// Makes sure that a child may take it: its parent must have created it, and somebody must be
     /// attached (to that of a dead run, which had the parent's PID, nobody is).
-    pub fn why_not_from_parent(&self, parent: Pid) -> Option<&'static str> {
+    pub fn ensure_from_parent(&self, parent: Pid) -> Result<(), Error> {
         if self.creator_pid != parent {
-            Some("our parent has not created it")
+            Err(Error::Rejected(format!("{self}: our parent has not created it")))
         } else if self.attached == 0 {
-            Some("nobody is attached to it yet")
+            Err(Error::Unattached(self.to_string()))
         } else {
-            None
+            Ok(())
         }
     }
 
-    /// Why a listener that knows no sender does not take it, if so: its creator must have sent the
+    /// Makes sure that a listener that knows no sender may take it: its creator must have sent the
     /// signal (it may have ended since), or be there and attached. Somebody else's signal must not
     /// deliver what a killed run has left.
-    pub fn why_not_from_signaler(&self, signaler: Pid, size: usize) -> Option<&'static str> {
+    pub fn ensure_from_signaler(&self, signaler: Pid, size: usize) -> Result<(), Error> {
         let creator = self.creator_pid;
+        let rejected = |why| Err(Error::Rejected(format!("{self}: {why}")));
         if !self.is_ours() {
-            Some("it is another user's")
+            rejected("it is another user's")
         } else if self.size != size {
-            Some("its size is not that of a message")
+            rejected("its size is not that of a message")
         } else if creator == signaler && creator.as_raw() > 0 && creator != getpid()
             || self.attached > 0 && !self.creator_has_exited()
         {
-            None
+            Ok(())
         } else if self.attached == 0 && creator.as_raw() > 0 && !self.creator_has_exited() {
-            Some("nobody is attached to it yet")
+            Err(Error::Unattached(self.to_string()))
         } else {
-            Some("it was left behind")
+            rejected("it was left behind")
         }
     }
 }

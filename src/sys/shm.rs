@@ -94,12 +94,6 @@ impl<T: SelfContained> Segment<T> {
         }
     }
 
-    /// Asks for the status, and fails with [`Error::Rejected`] if there is a reason not to take the
-    /// segment, or as [`status`](Self::status) does.
-    pub fn reject_if(&self, why: impl Fn(&Status) -> Option<&'static str>) -> Result<(), Error> {
-        why(&self.status()?).map_or(Ok(()), |why| Err(self.rejected(why)))
-    }
-
     /// The error of a reader that does not take what the segment holds.
     pub fn rejected(&self, why: &str) -> Error {
         let segment = status(self.id).map_or_else(|_| describe(self.id), |it| it.to_string());
