@@ -106,9 +106,9 @@ pub struct Origin {
 /// The codes with which a process sends a signal. Only with these is its PID there. (The codes of
 /// the other systems differ. Without a process, the PID is 0 there.)
 const CODES: &[(c_int, &str)] = match () {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(portable)))]
     () => &[(libc::SI_USER, "SI_USER"), (libc::SI_QUEUE, "SI_QUEUE"), (libc::SI_TKILL, "SI_TKILL")],
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), portable))]
     () => &[],
 };
 

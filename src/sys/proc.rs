@@ -15,8 +15,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, getpid};
 
-use super::Error;
 use super::trace::{self, Call};
+use super::{Error, IS_LINUX};
 
 /// Of capabilities(7).
 const CAP_KILL: u32 = 5;
@@ -49,6 +49,9 @@ impl Proc {
     /// `/proc`, if it is that of this PID namespace: it knows us by our PID, and by no other.
     pub fn ours() -> Fact<Self> {
         let another = "there is no /proc of this PID namespace; mount it (unshare --mount-proc)";
+        if !IS_LINUX {
+            return Err(another.to_owned());
+        }
         match fs::read_link("/proc/self") {
             Ok(link) if link.as_os_str() == getpid().to_string().as_str() => {}
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -182,7 +185,10 @@ impl Proc {
     }
 }
 
-fn read(path: &str) -> Fact<String> {
+pub(super) fn read(path: &str) -> Fact<String> {
+    if !IS_LINUX {
+        return Err(format!("this system has no {path}"));
+    }
     let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -302,6 +308,6 @@ pub(super) fn has_capability(capability: u32) -> Fact<bool> {
 
 /// Whether this is no user namespace in which some users have no ID; see user_namespaces(7).
 fn knows_all_users() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").ok();
-    map.is_none_or(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+    let map = read("/proc/self/uid_map");
+    map.map_or(true, |map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }

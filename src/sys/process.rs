@@ -83,7 +83,7 @@ fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork,
     // preloaded library has a thread, the C library keeps its own locks in order, malloc's too.)
     let fork = || {
         let pid = Errno::result(unsafe { libc::fork() })?;
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(portable)))]
         if pid == 0 {
             // First of all: until then it would outlive its parent if it were stopped. SIGKILL
             // also ends a process that is stopped, or blocked in a write that nobody reads.

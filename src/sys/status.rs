@@ -69,7 +69,7 @@ pub(super) fn denial(id: c_int) -> Denial {
 
 /// The status in the list that Linux keeps for everybody to read; see proc_sysvipc(5).
 fn listed(id: c_int) -> Option<Status> {
-    let list = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
+    let list = proc::read("/proc/sysvipc/shm").ok()?;
     // key shmid perms (octal) size cpid lpid nattch uid gid cuid
     let mut lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let columns = lines.find(|columns| columns.get(1) == Some(&&*id.to_string()))?;
