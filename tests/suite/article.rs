@@ -43,7 +43,7 @@ fn captured_its_first_lines_appear_twice() {
     let scratch = Scratch::unchecked();
     // The pipe is full before the sender has said everything, so it waits for a reader. There is
     // none until the listener has its handler in place: this time the message cannot be lost.
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let (reader, writer) = new_pipe();
     let capacity = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     // Twice as long, because some of it stays in the program's own buffer.
     let message = "x".repeat(2 * capacity as usize + 4096);

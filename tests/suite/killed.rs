@@ -154,6 +154,9 @@ const LISTENER_PRINTS: [&str; 4] =
 
 #[test]
 fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stopped() {
+    if !needs_linux("the end of a blocked listener whose parent is killed") {
+        return;
+    }
     for line in LISTENER_PRINTS {
         for is_stopped in [false, true] {
             let scratch = Scratch::new();
@@ -188,6 +191,9 @@ fn a_listener_whose_parent_was_killed_before_it_could_do_anything_does_nothing()
 
 #[test]
 fn what_a_zombie_has_left_is_reclaimed_too() {
+    if !needs_linux("what a zombie has left") {
+        return;
+    }
     let scratch = Scratch::new();
     // The segment is made and written, and nobody has been told.
     let point = Point::Call(Side::Parent, libc::SYS_kill);

@@ -53,7 +53,7 @@ fn each_line_of_each_section_is_told_at_its_step_with_the_real_numbers_and_no_pl
             ("{segment}", segment.map(|call| call.returned.clone()).unwrap_or_default()),
             ("{signal}", "SIGUSR1".to_owned()),
             ("{name}", "USR1".to_owned()),
-            ("{bit}", format!("bit {:#x}", bit(SIGUSR1))),
+            ("{bit}", format!("bit {:#x}", 1 << (SIGUSR1 as u32 - 1))),
             ("{default}", "kills the process".to_owned()),
         ];
         let mut expected = Vec::new();

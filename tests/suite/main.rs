@@ -10,13 +10,12 @@
 
 #![allow(unsafe_code)] // To look at segments and processes without the program's own code.
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 #[path = "../support/mod.rs"]
 mod support;
 
-mod article;
 mod cleanup;
 mod escape;
-mod explain;
 mod hostile;
 mod input;
 mod layout;
@@ -26,12 +25,19 @@ mod peers;
 mod pictures;
 mod readme;
 mod segments;
-mod standalone;
-mod step;
+mod socket;
+mod streams;
 mod transcript;
 
+// These look into /proc, or stop a run at a system call.
+#[cfg(target_os = "linux")]
+mod article;
+#[cfg(target_os = "linux")]
+mod changes;
 #[cfg(target_os = "linux")]
 mod coverage;
+#[cfg(target_os = "linux")]
+mod explain;
 #[cfg(target_os = "linux")]
 mod hampered;
 #[cfg(target_os = "linux")]
@@ -55,13 +61,13 @@ mod safeguards;
 #[cfg(target_os = "linux")]
 mod signal;
 #[cfg(target_os = "linux")]
-mod socket;
+mod standalone;
+#[cfg(target_os = "linux")]
+mod step;
 #[cfg(target_os = "linux")]
 mod stopped;
 #[cfg(target_os = "linux")]
 mod stray;
-#[cfg(target_os = "linux")]
-mod streams;
 #[cfg(target_os = "linux")]
 mod threads;
 #[cfg(target_os = "linux")]

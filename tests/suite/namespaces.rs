@@ -24,8 +24,8 @@ fn run_in(options: &str, scratch: &Scratch, script: &str) -> Option<Finished> {
     if script.contains("python3") && !is_there("python3") {
         return None;
     }
-    let (program, path) = (env!("CARGO_BIN_EXE_sigshm"), scratch.path());
-    let program = format!("{program} --color=never --path {}", path.display());
+    let (program, path) = (program(), scratch.path());
+    let program = format!("{} --color=never --path {}", program.display(), path.display());
     let mut command = Command::new("unshare");
     command.args(options).args(["sh", "-c", script]).stdin(Stdio::null());
     command.env_remove("NO_COLOR").env("S", program).env("KEY", scratch.key().to_string());
@@ -122,7 +122,7 @@ fn a_living_creator_is_no_zombie_because_one_of_that_pid_is_elsewhere() {
     let Some(finished) = run_in(PID, &scratch, &script) else { return };
     assert!(finished.text().ends_with(&format!("\n1 {pid}\n")), "{finished:#?}");
     // Its program is not named: out there, that of the same PID is another one.
-    let said = format!("its creator is alive, or another process has its PID: PID {pid}; ");
+    let said = format!("a process has the PID of its creator: PID {pid}; ");
     assert!(finished.stderr.contains(&said), "{finished:#?}");
     // It was not removed.
     remove_segment(scratch.segment().id);

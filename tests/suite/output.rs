@@ -25,7 +25,7 @@ fn with_standard_error_or_everything_closed_the_message_is_delivered_and_a_failu
 #[test]
 fn a_standard_error_whose_reader_has_left_changes_nothing() {
     let scratch = Scratch::new();
-    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let (reader, writer) = new_pipe();
     drop(reader);
     let status = scratch.sigshm(["x".repeat(1008)]).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(2));
@@ -143,7 +143,7 @@ fn a_nonblocking_pipe_that_is_read_slowly_gets_every_line_whole() {
     let scratch = Scratch::new();
     // It has room for one line: with O_DIRECT each write is a packet, and takes a page.
     let flags = OFlag::O_CLOEXEC | OFlag::O_DIRECT | OFlag::O_NONBLOCK;
-    let (reader, writer) = pipe2(flags).unwrap();
+    let (reader, writer) = nix::unistd::pipe2(flags).unwrap();
     fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap();
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
     let running = Program::start_into(writer, scratch.sigshm(["--timeout=60", HELLO]));
@@ -185,6 +185,9 @@ fn a_standard_error_that_nobody_reads_holds_nothing_up() {
 fn a_run_at_a_terminal_that_stops_at_any_line_can_be_ended_and_nobody_is_left() {
     for line in 1..=LINES {
         for signal in [SIGINT, SIGTERM, SIGALRM, SIGKILL] {
+            if signal == SIGKILL && !uses_linux() {
+                continue; // The listener ends when the terminal takes what it prints.
+            }
             let scratch = Scratch::new().checked_if(signal != SIGKILL);
             let terminal = Terminal::new();
             let mut command = scratch.sigshm(["--timeout=60", HELLO]);

@@ -45,6 +45,7 @@ fn the_careful_program_in_c_prints_the_same_transcript() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_listener_in_another_language_goes_on_after_a_signal_without_a_message() {
     for language in other_languages("stray signals in Python") {

@@ -5,10 +5,12 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::support::terminal::Terminal;
 use crate::support::told::*;
+#[cfg(target_os = "linux")]
 use crate::support::tracer::{Point, Side, freeze};
 use crate::support::*;
 
 /// How soon a run must have ended: much earlier than it would give up.
+#[cfg(target_os = "linux")]
 const SOON: Duration = Duration::from_secs(20);
 
 /// What a run whose printed text this is must have printed.
@@ -105,6 +107,7 @@ fn sixty_at_once_deliver_sixty_messages_each_its_own() {
     });
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn it_has_no_segment_no_lock_and_no_handler() {
     let scratch = Scratch::new();
@@ -124,6 +127,7 @@ fn it_has_no_segment_no_lock_and_no_handler() {
     assert_delivered(&frozen.release().finish(TIMEOUT));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
     let rows = [Side::Parent, Side::Child].map(|side| {
@@ -215,18 +219,21 @@ fn a_run_that_may_open_no_more_files_says_so() {
     finished.assert_failed_with(&["socketpair(AF_UNIX, ", "EMFILE", "RLIMIT_NOFILE"]);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_listener_that_is_stopped_is_given_up_in_time() {
+    let stopped = if uses_linux() { "stopped it" } else { "" };
     at_once([libc::SYS_write, libc::SYS_recvfrom], |call| {
         let scratch = Scratch::new();
         let mut command = scratch.via_socket(["--timeout=0.3", HELLO]);
         let frozen = freeze(&mut command, Point::Call(Side::Child, call)).expect("it runs");
         kill(frozen.listener().unwrap(), SIGSTOP).unwrap();
         let finished = frozen.release().finish(SOON);
-        finished.assert_failed_with(&["the listener (PID ", "within 0.3 seconds", "stopped it"]);
+        finished.assert_failed_with(&["the listener (PID ", "within 0.3 seconds", stopped]);
     });
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener() {
     // Several: the end of the parent's socket or the signal at its death may come first.
@@ -285,6 +292,7 @@ fn an_explained_run_is_the_transcript_with_its_calls_and_its_timeline() {
     );
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn step_stops_before_each_step_and_what_it_suggests_is_true() {
     let scratch = Scratch::new();

@@ -38,7 +38,7 @@ fn a_pipe_and_a_terminal_are_coloured_as_color_and_no_color_and_term_say() {
             command
         };
         let case = format!("{claim}: {color:?} {variable:?}");
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (reader, writer) = new_pipe();
         let run = Program::start_into(writer, command());
         let text = io::read_to_string(File::from(reader)).unwrap();
         assert_eq!(run.finish_well(), "");
@@ -94,6 +94,7 @@ fn two_programs_are_coloured_each_as_its_own_color_says() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn each_line_is_one_write() {
     let scratch = Scratch::new();

@@ -13,6 +13,8 @@
 
 mod peers;
 mod pipes;
+#[cfg(target_os = "linux")]
+mod proc;
 mod process;
 mod program;
 #[cfg(target_os = "linux")]
@@ -35,10 +37,9 @@ pub use std::ffi::OsStr;
 pub use std::fs::{self, File, Permissions};
 pub use std::io::{self, BufRead, BufReader, Read, Write};
 pub use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-pub use std::os::linux::net::SocketAddrExt;
 pub use std::os::unix::ffi::OsStrExt;
 pub use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-pub use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+pub use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 pub use std::os::unix::process::{CommandExt, ExitStatusExt};
 pub use std::path::{Path, PathBuf};
 pub use std::process::{Child, Command, Stdio};
@@ -47,19 +48,22 @@ pub use std::sync::mpsc;
 pub use std::sync::{Arc, LazyLock};
 pub use std::thread;
 pub use std::time::{Duration, Instant};
-pub use std::{iter, mem, ptr};
+pub use std::{env, iter, mem, ptr};
 
 pub use nix::errno::Errno;
 pub use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl};
+#[cfg(target_os = "linux")]
 pub use nix::sys::ptrace;
 pub use nix::sys::resource::{Resource, setrlimit};
 pub use nix::sys::signal::{SigHandler, SigSet, Signal, Signal::*, kill, killpg, signal};
 pub use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-pub use nix::unistd::{Pid, Uid, alarm, pipe2, write};
-pub use tempfile::TempDir;
+pub use nix::unistd::{Pid, Uid, alarm, write};
+pub use tempfile::{NamedTempFile, TempDir};
 
 pub use peers::*;
 pub use pipes::*;
+#[cfg(target_os = "linux")]
+pub use proc::*;
 pub use process::*;
 pub use program::*;
 pub use scratch::*;
@@ -73,6 +77,7 @@ pub const HELLO: &str = "Hello, world";
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The signals that end a run and are not the notification signal.
+#[cfg(target_os = "linux")]
 pub const ENDING: [Signal; 13] = [
     SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGALRM, SIGTERM, SIGUSR2, SIGVTALRM, SIGPROF, SIGXCPU,
     SIGSTKFLT, SIGIO, SIGPWR,

@@ -1,116 +1,63 @@
-//! What the system tells of a process.
+//! What any system tells of a process: Linux in `/proc`, the others by ps(1).
 
 use super::*;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::time::clock_getcpuclockid;
 
 /// The state letter of a process (R, S, T, Z, …), or `None` if there is no such process.
 pub fn state(pid: Pid) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ").unwrap().1.chars().next()
+    if cfg!(target_os = "linux") {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        return stat.rsplit_once(") ").unwrap().1.chars().next();
+    }
+    ps(&["-o", "stat=", "-p", &pid.to_string()]).trim_start().chars().next()
 }
 
-/// The processors on which this process may run.
-pub fn processors() -> Vec<usize> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
-    (0..CpuSet::count()).filter(|&processor| allowed.is_set(processor) == Ok(true)).collect()
+/// The PIDs of all processes.
+pub fn process_ids() -> Vec<i32> {
+    if cfg!(target_os = "linux") {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        return entries.filter_map(|it| it.file_name().to_str()?.parse().ok()).collect();
+    }
+    ps(&["-axo", "pid="]).lines().filter_map(|line| line.trim().parse().ok()).collect()
 }
 
-/// Keeps this process on one of them.
-pub fn run_on(processor: usize) -> nix::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(processor)?;
-    sched_setaffinity(Pid::from_raw(0), &set)
-}
-
-/// The processor time that the process has used, until it is reaped.
-pub fn processor_time(pid: Pid) -> Duration {
-    clock_getcpuclockid(pid).unwrap().now().unwrap().into()
-}
-
-/// The system call in which the process is blocked, if it is; see proc_pid_syscall(5).
-pub fn blocked_in(pid: Pid) -> Option<libc::c_long> {
-    let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    syscall.split(' ').next()?.parse().ok()
-}
-
-pub fn is_blocked_in(pid: Pid, call: libc::c_long) -> bool {
-    blocked_in(pid) == Some(call)
-}
-
-pub fn is_blocked_in_write(pid: Pid) -> bool {
-    is_blocked_in(pid, libc::SYS_write)
+/// The command line of a process, and the folder in which it runs where the system tells.
+pub fn command_line(pid: i32) -> (String, PathBuf) {
+    if cfg!(target_os = "linux") {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let folder = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        return (String::from_utf8_lossy(&line).into_owned(), folder);
+    }
+    (ps(&["-wwo", "args=", "-p", &pid.to_string()]), PathBuf::new())
 }
 
 /// The children of a process that have not been reaped.
 pub fn children(pid: Pid) -> Vec<Pid> {
-    let is_child = |child: &i32| {
-        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
-        parent == Some(pid.to_string().as_str())
+    let parent = |child: i32| {
+        if cfg!(target_os = "linux") {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            return stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok();
+        }
+        ps(&["-o", "ppid=", "-p", &child.to_string()]).trim().parse().ok()
     };
-    process_ids().filter(is_child).map(Pid::from_raw).collect()
+    let is_child = |child: &i32| parent(*child) == Some(pid.as_raw());
+    process_ids().into_iter().filter(is_child).map(Pid::from_raw).collect()
 }
 
-/// The process, its children, and theirs.
-pub fn descendants(pid: Pid) -> Vec<Pid> {
-    let below = children(pid).into_iter().flat_map(descendants);
-    iter::once(pid).chain(below).collect()
+fn ps(options: &[&str]) -> String {
+    let output = Command::new("ps").args(options).output().expect("there is ps(1)");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn process_ids() -> impl Iterator<Item = i32> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+/// How the program names a process: with the program that it runs, if it knows that.
+pub fn described(pid: Pid) -> String {
+    if !uses_linux() {
+        return format!("PID {pid}");
+    }
+    let program = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    format!("PID {pid} ({:?})", program.trim_end())
 }
 
 /// Whether there is no such process any more, not even a zombie.
 pub fn is_gone(pid: Pid) -> bool {
     kill(pid, None) == Err(Errno::ESRCH)
-}
-
-/// What `/proc/PID/status` has behind this label; see proc_pid_status(5).
-#[track_caller]
-pub fn status(pid: Pid, label: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let value = status.lines().find_map(|line| line.strip_prefix(label));
-    value.expect(label).trim().to_owned()
-}
-
-/// One of the sets of signals there.
-#[track_caller]
-pub fn signals(pid: Pid, label: &str) -> u64 {
-    u64::from_str_radix(&status(pid, label), 16).unwrap()
-}
-
-/// A signal in such a set.
-pub const fn bit(signal: Signal) -> u64 {
-    1 << (signal as u32 - 1)
-}
-
-/// Whether the signal is in one of these sets: caught (`SigCgt:`), blocked (`SigBlk:`), pending
-/// (`ShdPnd:`), ignored (`SigIgn:`).
-#[track_caller]
-pub fn has_signal(pid: Pid, label: &str, signal: Signal) -> bool {
-    signals(pid, label) & bit(signal) != 0
-}
-
-/// Whether a SIGUSR1 has been sent to the process that it has not taken yet.
-#[track_caller]
-pub fn is_pending(pid: Pid) -> bool {
-    has_signal(pid, "ShdPnd:", SIGUSR1)
-}
-
-/// Sends a listener that sleeps a SIGUSR1, and waits until it has looked and sleeps again.
-#[track_caller]
-pub fn send_stray(listener: Pid) {
-    send_stray_of(SIGUSR1, listener);
-}
-
-/// As [`send_stray`], with the signal for which it listens.
-#[track_caller]
-pub fn send_stray_of(signal: Signal, listener: Pid) {
-    kill(listener, signal).unwrap();
-    wait_until("it has looked, and waits again", || {
-        !has_signal(listener, "ShdPnd:", signal) && state(listener) == Some('S')
-    });
 }

@@ -3,11 +3,34 @@
 use super::terminal::Terminal;
 use super::*;
 
+/// The environment variable that names another program to test: one that was built with `--cfg
+/// portable`, as on macOS and the BSDs.
+const PORTABLE: &str = "PORTABLE_SIGSHM";
+
+/// The program to test.
+pub fn program() -> PathBuf {
+    env::var_os(PORTABLE).map_or(env!("CARGO_BIN_EXE_sigshm").into(), PathBuf::from)
+}
+
+/// Whether it uses what only Linux has, such as `/proc`.
+pub fn uses_linux() -> bool {
+    cfg!(target_os = "linux") && env::var_os(PORTABLE).is_none()
+}
+
+/// The same. If not, it is said aloud that the test, or what it is about to do, is not done.
+pub fn needs_linux(what: &str) -> bool {
+    let uses_linux = uses_linux();
+    if !uses_linux {
+        not_tested(what, "the program does without what only Linux has");
+    }
+    uses_linux
+}
+
 /// The program itself, with an environment that does not change what it prints, no standard input,
 /// and the signals as a terminal's shell leaves them. (The tests may have been started by somebody
 /// who ignores some, as nohup(1) and a shell's `&` do, and the program would rightly ignore them.)
 pub fn sigshm() -> Command {
-    sigshm_from(env!("CARGO_BIN_EXE_sigshm"))
+    sigshm_from(program())
 }
 
 /// The same, from this file.
@@ -61,9 +84,9 @@ impl InChild for Command {
 pub fn with_default_signals(command: &mut Command) {
     static AS_A_SHELL_LEAVES_THEM: LazyLock<bool> = LazyLock::new(|| {
         setrlimit(Resource::RLIMIT_CORE, 0, 0).unwrap(); // for all that is started from now on
-        let own = Pid::this();
         // SIGPIPE is ignored by each program in Rust, which sets it back for what it starts.
-        signals(own, "SigIgn:") & !bit(SIGPIPE) == 0 && signals(own, "SigBlk:") == 0
+        Signal::iterator().all(|it| it == SIGPIPE || !is_ignored(it))
+            && SigSet::thread_get_mask().unwrap() == SigSet::empty()
     });
     // With something to do in the child, it would be a fork of the whole test process each time,
     // and not the cheaper vfork(2).
@@ -75,6 +98,16 @@ pub fn with_default_signals(command: &mut Command) {
         Signal::iterator().filter(catchable).try_for_each(|it| set(it, SigHandler::SigDfl))?;
         SigSet::empty().thread_set_mask()
     });
+}
+
+/// Whether this process ignores the signal.
+fn is_ignored(it: Signal) -> bool {
+    // SAFETY: without a new action it only writes the old one, for which zeros are valid.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        libc::sigaction(it as i32, ptr::null(), &mut action);
+        action.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// Sets the disposition of a signal to the default, or to be ignored.
@@ -158,8 +191,9 @@ impl Program {
     /// Starts the command with a standard output that nobody reads, and that has room for so many
     /// bytes: the first write after them blocks. That lasts until the reading end, which comes
     /// back, is dropped.
+    #[cfg(target_os = "linux")] // which has pipes of any size
     pub fn start_with_room_for(bytes: usize, command: impl BorrowMut<Command>) -> (Self, OwnedFd) {
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (reader, writer) = new_pipe();
         // The least that there is, a page. The kernel adds a write to a page as a whole or not at
         // all.
         let capacity = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap() as usize;
@@ -171,6 +205,7 @@ impl Program {
     /// Starts a run of `Hello, world` whose standard output is not read any more from the line on
     /// that begins so, as a process group of its own. Returns when one of its processes is blocked
     /// in a write.
+    #[cfg(target_os = "linux")]
     pub fn start_blocked_at(line: &str, mut command: impl BorrowMut<Command>) -> (Self, OwnedFd) {
         // With the longest PID that there is. If it is shorter, the room that is left is still too
         // small.

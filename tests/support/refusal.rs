@@ -62,7 +62,7 @@ impl Refusal {
 
     /// The shmat(2) of the listener.
     pub const fn read_only_shmat(errno: Errno) -> Self {
-        Self::of(libc::SYS_shmat, errno).if_has(2, libc::SHM_RDONLY)
+        Self::of(libc::SYS_shmat, errno).if_has(2, SHM_RDONLY)
     }
 
     /// Installs a seccomp(2) filter, which holds until the process ends, for its children too.

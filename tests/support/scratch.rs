@@ -12,31 +12,27 @@ pub struct Scratch {
     is_checked: bool,
     /// The processes that were there before it.
     older: Vec<i32>,
-    _reservation: UnixListener,
 }
 
 impl Scratch {
     pub fn new() -> Self {
         // ftok(3) takes only 16 bits of the inode number, and file systems like to give out the
-        // same ones: two folders at a time can well have the same key. So each reserves its own, by
-        // a name that the kernel gives back when the test ends. Others are kept meanwhile, with
-        // their inodes.
+        // same ones: two files at a time can well have the same key. So the key is the name of the
+        // folder, and no two tests have one. Other files are kept meanwhile, with their inodes.
         let mut unfit = Vec::new();
         loop {
-            let dir = TempDir::new().unwrap();
-            let path = dir.path().join("shared_path");
-            fs::write(&path, "").unwrap();
+            let file = NamedTempFile::new().unwrap();
             // The key that ftok makes of the path with project 1, from its manual page.
-            let file = fs::metadata(path).unwrap();
-            let (device, inode) = (file.dev() as u32 & 0xff, file.ino() as u32 & 0xffff);
+            let status = file.as_file().metadata().unwrap();
+            let (device, inode) = (status.dev() as u32 & 0xff, status.ino() as u32 & 0xffff);
             let key = (1 << 24 | device << 16 | inode) as i32;
-            let name = SocketAddr::from_abstract_name(format!("sigshm test {key:08x}")).unwrap();
-            match UnixListener::bind_addr(&name) {
-                Ok(reservation) if !segments().iter().any(|segment| segment.key == key) => {
-                    let older = process_ids().collect();
-                    return Self { dir, key, is_checked: true, older, _reservation: reservation };
+            let name = format!("sigshm-{key:08x}");
+            match tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir() {
+                Ok(dir) if segments_at(key).is_empty() => {
+                    file.persist(dir.path().join("shared_path")).unwrap();
+                    return Self { dir, key, is_checked: true, older: process_ids() };
                 }
-                _ => unfit.push(dir),
+                _ => unfit.push(file),
             }
             assert!(unfit.len() < 1000, "there is no key to be had");
         }
@@ -102,7 +98,7 @@ impl Scratch {
             // By another process: while this one writes to the file, a child that another test
             // starts has it open for writing too, and then it cannot be run ("Text file busy").
             let mut cp = Command::new("cp");
-            cp.arg(env!("CARGO_BIN_EXE_sigshm")).arg(&copy);
+            cp.arg(program()).arg(&copy);
             assert_eq!(run(&mut cp).code, Some(0), "{cp:?}");
             fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
         }
@@ -125,9 +121,9 @@ impl Scratch {
         command
     }
 
-    /// The segments at this folder's key, as the kernel lists them.
+    /// The segments at this folder's key: one, or none.
     pub fn segments(&self) -> Vec<Segment> {
-        segments().into_iter().filter(|segment| segment.key == self.key()).collect()
+        segments_at(self.key())
     }
 
     /// The segment at this folder's key. There must be one.
@@ -183,12 +179,10 @@ impl Scratch {
             if self.older.contains(pid) || *pid == std::process::id() as i32 {
                 return false;
             }
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let runs_in = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-            let is_named = String::from_utf8_lossy(&line).contains(folder);
-            is_named || runs_in == self.dir()
+            let (line, runs_in) = command_line(*pid);
+            line.contains(folder) || runs_in == self.dir()
         };
-        process_ids().filter(named).collect()
+        process_ids().into_iter().filter(named).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use nix::unistd::{ForkResult, fork};
 
 use super::*;
 
-/// A line of `/proc/sysvipc/shm`; see proc_sysvipc(5).
+/// What the kernel tells of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     pub key: i32,
@@ -20,6 +20,36 @@ pub struct Segment {
     pub creator: u32,
 }
 
+/// To attach a segment for reading only. (The libc crate does not have it for every BSD.)
+pub const SHM_RDONLY: i32 = 0o10000;
+
+/// The segments at the key: one, or none.
+pub fn segments_at(key: i32) -> Vec<Segment> {
+    #[cfg(target_os = "linux")] // where anybody may see all of them
+    return segments().into_iter().filter(|segment| segment.key == key).collect();
+    #[cfg(not(target_os = "linux"))]
+    {
+        // SAFETY: shmget takes three numbers and touches no memory.
+        let id = Errno::result(unsafe { libc::shmget(key as _, 0, 0) });
+        let Ok((id, status)) = id.and_then(|id| Ok((id, segment_status(id)?))) else {
+            return Vec::new();
+        };
+        vec![Segment {
+            key,
+            id,
+            mode: status.shm_perm.mode as u32 & 0o777,
+            size: status.shm_segsz as usize,
+            creator_pid: status.shm_cpid,
+            last_pid: status.shm_lpid,
+            attached: status.shm_nattch as u64,
+            owner: status.shm_perm.uid,
+            creator: status.shm_perm.cuid,
+        }]
+    }
+}
+
+/// All of them, as Linux lists them; see proc_sysvipc(5).
+#[cfg(target_os = "linux")]
 pub fn segments() -> Vec<Segment> {
     let list = fs::read_to_string("/proc/sysvipc/shm").unwrap();
     let segment = |line: &str| {
@@ -43,7 +73,7 @@ pub fn segments() -> Vec<Segment> {
 /// called between fork and exec.
 pub fn create_segment(key: i32, size: usize, mode: i32) -> nix::Result<i32> {
     // SAFETY: shmget takes three numbers and touches no memory.
-    Errno::result(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | mode) })
+    Errno::result(unsafe { libc::shmget(key as _, size, libc::IPC_CREAT | libc::IPC_EXCL | mode) })
 }
 
 pub fn remove_segment(id: i32) {
@@ -76,7 +106,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// `flags` may be SHM_RDONLY.
+    /// `flags` may be [`SHM_RDONLY`].
     pub fn new(id: i32, flags: i32) -> nix::Result<Self> {
         let size = segment_status(id)?.shm_segsz;
         // SAFETY: the kernel chooses an address that is free.
@@ -136,7 +166,7 @@ impl Planted {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        Attached::new(self.id, libc::SHM_RDONLY).unwrap().bytes()
+        Attached::new(self.id, SHM_RDONLY).unwrap().bytes()
     }
 }
 
@@ -182,7 +212,7 @@ impl Helper {
             ForkResult::Child => {
                 // A pipe of another test has an end although this process has a copy of it.
                 // SAFETY: nothing here uses a descriptor from before.
-                unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+                (3..1024).for_each(|fd| _ = unsafe { libc::close(fd) });
                 if work().is_ok() {
                     let _ = raise(SIGSTOP);
                 }

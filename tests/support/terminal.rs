@@ -1,7 +1,6 @@
 //! A terminal of the test's own: what is shown on it, what is typed, and how it is set.
 
 use super::*;
-use nix::fcntl::FdFlag;
 use nix::pty::openpty;
 use nix::sys::termios::{FlowArg, SetArg, Termios, tcflow, tcgetattr, tcsetattr};
 use nix::unistd::{dup2_stdout, setsid};
@@ -16,9 +15,7 @@ pub struct Terminal {
 impl Terminal {
     pub fn new() -> Self {
         let ends = openpty(None, None).unwrap();
-        for end in [&ends.master, &ends.slave] {
-            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
-        }
+        [&ends.master, &ends.slave].into_iter().for_each(close_on_exec);
         fcntl(&ends.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         let shown = tempfile::tempfile().unwrap();
         Self { user: ends.master.into(), program: ends.slave, shown }
@@ -83,7 +80,7 @@ impl Terminal {
         command.in_child(|| {
             setsid()?;
             // SAFETY: the call takes three numbers.
-            Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }).map(drop)
+            Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY as _, 0) }).map(drop)
         });
     }
 }
