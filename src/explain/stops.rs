@@ -20,7 +20,7 @@ use crate::step::Step;
 use crate::sys::fd::{self, CHECK_INTERVAL, read_byte};
 use crate::sys::terminal::Keyboard;
 use crate::sys::trace::{self, Call};
-use crate::sys::{Error, proc};
+use crate::sys::{Error, proc, process};
 
 /// Stops before a step, until Enter. Returns `false` if this process is to stop no more. Fails as
 /// write(2) to standard output and read(2) from standard input do.
@@ -57,8 +57,9 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
                 segment.ensure_reachable(listener)?;
                 Ok(!proc::has_exited(listener))
             }),
-            // The listener's parent may have ended.
-            _ => Ok(!known.is_child() || Some(getppid()) == known.sender),
+            // The parent has ended, and nobody waits for the outcome.
+            _ if known.is_child() && Some(getppid()) != known.sender => process::exit(1),
+            _ => Ok(true),
         }
     })
 }

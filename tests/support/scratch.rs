@@ -29,6 +29,7 @@ impl Scratch {
             let name = format!("sigshm-{key:08x}");
             match tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir() {
                 Ok(dir) if segments_at(key).is_empty() => {
+                    file.as_file().set_permissions(Permissions::from_mode(0o644)).unwrap();
                     file.persist(dir.path().join("shared_path")).unwrap();
                     return Self { dir, key, is_checked: true, older: process_ids() };
                 }
