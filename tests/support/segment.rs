@@ -108,7 +108,8 @@ pub struct Attached {
 impl Attached {
     /// `flags` may be [`SHM_RDONLY`].
     pub fn new(id: i32, flags: i32) -> nix::Result<Self> {
-        let size = segment_status(id)?.shm_segsz;
+        #[allow(clippy::unnecessary_cast)] // OpenBSD has an int there.
+        let size = segment_status(id)?.shm_segsz as usize;
         // SAFETY: the kernel chooses an address that is free.
         let address = unsafe { libc::shmat(id, ptr::null(), flags) };
         if address.addr() == usize::MAX {
