@@ -1,7 +1,8 @@
 //! Runs whose cleaning up is refused: they end soon all the same, and say what they could not do.
 //! And loops whose end depends on a file system, on another program or on a policy.
 
-use crate::support::refusal::{NO_EFFECT, Refusal, SYS_POLL, refuse};
+use crate::support::calls::SYS_poll;
+use crate::support::refusal::{NO_EFFECT, Refusal, refuse};
 use crate::support::tracer::{Point, Released, Side, freeze};
 use crate::support::*;
 
@@ -368,7 +369,7 @@ fn a_full_standard_output_that_does_not_block_and_may_not_be_waited_for_is_an_er
         let (_reader, writer) = full_pipe();
         fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         // Of one descriptor: the standard library looks at its three first.
-        let poll = Refusal::of(SYS_POLL, errno).if_is(1, 1);
+        let poll = Refusal::of(SYS_poll, errno).if_is(1, 1);
         let run = Program::start_into(writer, hampered(&scratch, PLAIN, &[poll]));
         run.finish().assert_failed_with(&["sigshm: error: "]);
     }

@@ -388,13 +388,12 @@ fn the_version_is_the_packages() {
 #[test]
 #[cfg(target_os = "linux")]
 fn bad_input_is_refused_before_a_process_or_a_segment_is_asked_for() {
+    use crate::support::calls::{SYS_fork, SYS_vfork};
     use crate::support::refusal::{Refusal, refuse};
 
     let killed_if_it_creates = |command| {
-        let calls = [libc::SYS_clone, libc::SYS_clone3, libc::SYS_shmget].map(Refusal::deadly);
-        #[cfg(target_arch = "x86_64")]
-        let calls = [&calls[..], &[libc::SYS_fork, libc::SYS_vfork].map(Refusal::deadly)].concat();
-        run(refuse(command, &calls))
+        let calls = [libc::SYS_clone, libc::SYS_clone3, SYS_fork, SYS_vfork, libc::SYS_shmget];
+        run(refuse(command, &calls.map(Refusal::deadly)))
     };
     let (scratch, unreadable) = (Scratch::new(), Scratch::new());
     fs::set_permissions(unreadable.path(), Permissions::from_mode(0o000)).unwrap();

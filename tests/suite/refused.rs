@@ -4,7 +4,8 @@ use std::os::unix::fs::{chown, symlink};
 
 use nix::errno::Errno::{EACCES, ENOSYS, EPERM};
 
-use crate::support::refusal::{Refusal, SYS_POLL, confine, refuse};
+use crate::support::calls::SYS_poll;
+use crate::support::refusal::{Refusal, confine, refuse};
 use crate::support::*;
 
 /// Calls that a policy refuses: each with what the error names it, and how it is refused.
@@ -43,7 +44,7 @@ fn demos_calls() -> Calls {
         ("sigaction(SIGUSR1", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGUSR1)),
         ("write(", any(libc::SYS_write).if_is(2, 1)),
         ("read(", any(libc::SYS_read).if_is(2, 1)),
-        ("poll(", any(SYS_POLL).if_is(1, 1)),
+        ("poll(", any(SYS_poll).if_is(1, 1)),
         ("pselect(", any(libc::SYS_pselect6)),
         ("SHM_RDONLY", Refusal::read_only_shmat(EPERM)),
         ("waitpid(", any(libc::SYS_wait4)),

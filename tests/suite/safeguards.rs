@@ -8,6 +8,7 @@
 
 use std::env;
 
+use crate::support::calls::SYS_pause;
 use crate::support::tracer::{Point, Side, freeze, start_and_stop};
 use crate::support::*;
 
@@ -151,11 +152,6 @@ fn plain(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
 /// BLOCK. The gap between the look at the flag and pause(2) is two instructions wide. So the child
 /// is driven, instruction by instruction, to the one that makes the call. There the signal comes.
 fn signal_just_before_the_sleep(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
-    #[cfg(target_arch = "x86_64")]
-    const PAUSE: libc::c_long = libc::SYS_pause;
-    #[cfg(not(target_arch = "x86_64"))]
-    const PAUSE: libc::c_long = libc::SYS_ppoll;
-
     let mut command = command(program, scratch, HELLO);
     let mut run = freeze(&mut command, Point::Ready).expect("it has not ended");
     if run.step_to_next_call().is_none() {
@@ -164,7 +160,7 @@ fn signal_just_before_the_sleep(program: &Path, scratch: &Scratch) -> Vec<Outcom
     let listener = run.living_listener().unwrap();
     run.release_parent();
     wait_until("the parent has sent the signal", || is_pending(listener));
-    if run.listener_sleeps_in(PAUSE) {
+    if run.listener_sleeps_in(SYS_pause) {
         // The parent sends nothing more: it waits for the child to end.
         wait_until("the parent waits", || is_blocked_in(run.parent(), libc::SYS_wait4));
         return vec![Wrong];

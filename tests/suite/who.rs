@@ -3,6 +3,7 @@
 
 use nix::unistd::{gettid, setresuid};
 
+use crate::support::calls::SYS_readlink;
 use crate::support::refusal::{Refusal, refuse};
 use crate::support::terminal::Terminal;
 use crate::support::tracer::{Point, Side, freeze};
@@ -280,8 +281,7 @@ fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
     let Some(without_nspid) = own(&sender(), "NSpid") else { return };
     // Whose /proc it is cannot be told, also where a policy hides it. It is not said to be somebody
     // else's.
-    let refusals =
-        [libc::SYS_readlink, libc::SYS_readlinkat].map(|it| Refusal::of(it, Errno::EACCES));
+    let refusals = [SYS_readlink, libc::SYS_readlinkat].map(|it| Refusal::of(it, Errno::EACCES));
     for (sender, parts) in [
         (without_nspid, ["/proc/self/status has no line NSpid", ""]),
         (refuse(sender(), &refusals), ["/proc/self cannot be read", "EACCES"]),

@@ -11,6 +11,8 @@
 
 #![allow(unsafe_code)] // For system calls that nobody wraps, and for what a child does before exec.
 
+#[cfg(target_os = "linux")]
+pub mod calls;
 mod peers;
 mod pipes;
 #[cfg(target_os = "linux")]

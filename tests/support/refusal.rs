@@ -5,12 +5,6 @@ use super::*;
 use nix::sys::prctl::set_no_new_privs;
 use std::os::unix::fs::OpenOptionsExt;
 
-/// A C library's poll(2).
-#[cfg(target_arch = "x86_64")]
-pub const SYS_POLL: libc::c_long = libc::SYS_poll;
-#[cfg(not(target_arch = "x86_64"))]
-pub const SYS_POLL: libc::c_long = libc::SYS_ppoll;
-
 /// In place of an errno: the call does nothing, and returns 0.
 pub const NO_EFFECT: Errno = Errno::UnknownErrno;
 

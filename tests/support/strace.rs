@@ -1,31 +1,16 @@
 //! What strace(1) sees of a run: in the words in which an explained run tells it; and in outlines,
 //! with names for what differs from run to run, so that two runs can be compared.
 
+use super::calls::{NAMES, names_of};
 use super::told::*;
 use super::*;
-
-/// The calls that have another name in the kernel of some machine: that one, and the story's.
-const NAMES: [(&str, &str); 13] = [
-    ("clock_nanosleep", "nanosleep"),
-    ("clone", "fork"),
-    ("clone3", "fork"),
-    ("newfstatat", "stat"),
-    ("openat", "open"),
-    ("pipe2", "pipe"),
-    ("pselect6", "pselect"),
-    ("recvfrom", "recv"),
-    ("rt_sigaction", "sigaction"),
-    ("rt_sigprocmask", "sigprocmask"),
-    ("sendto", "send"),
-    ("vfork", "fork"),
-    ("wait4", "waitpid"),
-];
 
 /// An option for strace(1): what comes of so many calls of this name, in place of what the kernel
 /// would answer.
 pub fn inject(call: &str, answer: &str, when: &str) -> String {
-    let kernel = NAMES.iter().find(|(_, story)| *story == call).map_or(call, |(kernel, _)| kernel);
-    format!("inject={kernel}:{answer}:when={when}")
+    // (With a question mark, it may be a name that this kernel does not know.)
+    let names = names_of(call).map(|name| format!("?{name}")).collect::<Vec<_>>().join(",");
+    format!("inject={names}:{answer}:when={when}")
 }
 
 /// The call of the story that the process, which is held at a system call, has just begun or is
@@ -217,6 +202,7 @@ impl Process {
             let (kernel, arguments) = words.trim_end().split_once('(').unwrap();
             let story = NAMES.iter().find(|(name, _)| *name == kernel);
             let words = format!("{}({arguments}", story.map_or(kernel, |(_, story)| story));
+            let words = if kernel == "ppoll" { in_milliseconds(&words) } else { words };
             if returned.starts_with("? ERESTART") {
                 interrupted = Some(Call::new(pid, words, "-1 EINTR"));
             } else if !returned.starts_with('?') && !words.starts_with("rt_sigreturn(") {
@@ -249,6 +235,20 @@ impl Process {
 
     fn was_killed(&self) -> bool {
         !self.calls.iter().any(|call| matches!(call.name(), "shmdt" | "recv"))
+    }
+}
+
+/// ppoll(2), with its timeout as poll(2) has it.
+fn in_milliseconds(ppoll: &str) -> String {
+    let (start, _signals) = ppoll.rsplit_once(", NULL, ").unwrap();
+    match start.rsplit_once(", {tv_sec=") {
+        Some((start, time)) => {
+            let (seconds, rest) = time.split_once(", tv_nsec=").unwrap();
+            let [seconds, nanoseconds] =
+                [seconds, rest.trim_end_matches('}')].map(|it| it.parse::<i64>().unwrap());
+            format!("{start}, {})", 1000 * seconds + nanoseconds / 1_000_000)
+        }
+        None => start.strip_suffix("NULL").unwrap().to_owned() + "-1)",
     }
 }
 
@@ -608,6 +608,10 @@ write(2, "PID 77\n", 7)                 = 7
     told: nothing  outline: write(2, "PID SENDER\n" = LENGTH
 poll([{fd=5, events=POLLIN}], 1, 5000)  = 1 ([{fd=5, revents=POLLIN}])
     told: poll([{fd=5, events=POLLIN}], 1, 5000) = 1  outline: poll([{fd=PIPE 0, events=POLLIN = 1
+ppoll([{fd=5, events=POLLIN}], 1, {tv_sec=5, tv_nsec=20000000}, NULL, 0) = 0 (Timeout)
+    told: poll([{fd=5, events=POLLIN}], 1, 5020) = 0  outline: poll([{fd=PIPE 0, events=POLLIN = 0
+ppoll([{fd=5, events=POLLIN}], 1, NULL, NULL, 0) = 1 ([{fd=5, revents=POLLIN}])
+    told: poll([{fd=5, events=POLLIN}], 1, -1) = 1  outline: poll([{fd=PIPE 0, events=POLLIN = 1
 pselect6(0, NULL, NULL, NULL, {tv_sec=1, tv_nsec=0}, {sigmask=[], sigsetsize=8}) = 0 (Timeout)
     told: pselect(0, [], NULL, NULL, {tv_sec=1, tv_nsec=0}, []) = 0  outline: pselect = 0
 clock_nanosleep(CLOCK_REALTIME, 0, {tv_sec=0, tv_nsec=10000000}, NULL) = 0
