@@ -113,19 +113,23 @@ impl Watched {
         let (pipes, records): (Vec<_>, Vec<_>) = made.into_iter().partition(is_told);
         assert!(records.len() <= 1, "these are not told: {records:?}");
 
-        let mut names: Vec<(String, String)> = vec![(sender.pid.to_string(), "SENDER".into())];
-        names.extend(listener.iter().map(|it| (it.pid.to_string(), "LISTENER".into())));
+        let mut names = vec![(Kind::Process, sender.pid.to_string(), "SENDER".to_owned())];
+        let child =
+            listener.iter().map(|it| (Kind::Process, it.pid.to_string(), "LISTENER".into()));
+        names.extend(child);
         for call in &sender.calls {
             let (value, name) = match call.name() {
-                // (In a new IPC namespace it is a small number, and the same in each run.)
-                "shmget" if call.returned.len() > 3 => (call.returned.as_str(), "SEGMENT"),
+                "shmget" => (call.returned.as_str(), "SEGMENT"),
                 "shmctl" if call.is_status() => (call.field("shm_cpid"), "CREATOR"),
                 "kill" => (between(&call.words, "(", ",").unwrap(), "PEER"),
                 name if name.starts_with("SIG") => (call.field("si_pid"), "PEER"),
                 _ => continue,
             };
-            if value.parse().is_ok_and(|it: i32| it > 0) && names.iter().all(|it| it.0 != value) {
-                names.push((value.to_owned(), format!("{name} {}", names.len())));
+            let kind = if name == "SEGMENT" { Kind::Segment } else { Kind::Process };
+            let is_new = names.iter().all(|it| (it.0, &*it.1) != (kind, value));
+            // (The first segment of an IPC namespace has the ID 0. No process has.)
+            if is_new && value.parse::<u32>().is_ok_and(|it| it > 0 || kind == Kind::Segment) {
+                names.push((kind, value.to_owned(), format!("{name} {}", names.len())));
             }
         }
         let path = format!("\"{}\"", scratch.path().display());
@@ -262,7 +266,31 @@ struct Translator {
     /// Those of the other pipes.
     pipes: Vec<i32>,
     /// For the outlines: numbers that differ from run to run, and what they are.
-    names: Vec<(String, String)>,
+    names: Vec<(Kind, String, String)>,
+}
+
+/// What a number that differs from run to run stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Process,
+    Segment,
+}
+
+impl Kind {
+    /// Of which kind the number is that comes next, after this much of the outline of a call. (As a
+    /// number alone, it may be small, and then also a descriptor, a size or a count.)
+    fn after(text: &str) -> Option<Self> {
+        let of_process = ["kill(", "waitpid(", "pid=", "PID "];
+        let of_segment = ["shmctl(", "shmat(", "segment "];
+        let is_result = text.ends_with(" = ");
+        match text.split(['(', ' ']).next()? {
+            "fork" | "getpid" | "getppid" | "waitpid" if is_result => Some(Self::Process),
+            "shmget" if is_result => Some(Self::Segment),
+            _ if of_process.iter().any(|it| text.ends_with(it)) => Some(Self::Process),
+            _ if of_segment.iter().any(|it| text.ends_with(it)) => Some(Self::Segment),
+            _ => None,
+        }
+    }
 }
 
 impl Translator {
@@ -374,10 +402,7 @@ impl Translator {
 
     /// A call, with names instead of what differs from run to run.
     fn outline(&self, call: &Call) -> String {
-        let mut returned = call.returned.as_str();
-        // Some PIDs are also sizes.
-        let words = call.words.replace("(512 ", "(SMALL ");
-        let words = words.replace("(1024 ", "(SIZE ").replace(", 1024,", ", SIZE,");
+        let (mut returned, words) = (call.returned.as_str(), &call.words);
         let until = |mark: &str| words.split(mark).next().unwrap().to_owned();
         let words = match call.name() {
             // The times in them differ, and the timeout that is left.
@@ -398,7 +423,7 @@ impl Translator {
             "sigaction" => until(", sa_mask"),
             "sigprocmask" => until("],") + "])",
             "poll" => until("}]"),
-            _ => words,
+            _ => words.clone(),
         };
         let mut text = self.with_names(&format!("{words} = {returned}"));
         // The pipes have other descriptors if there is one more.
@@ -413,17 +438,17 @@ impl Translator {
         text
     }
 
-    /// The text with names for its numbers: word by word, with all that lies between.
+    /// The outline of a call, with names for its numbers: word by word, with all that lies between.
     fn with_names(&self, text: &str) -> String {
         let is_gap = |letter: char| !letter.is_ascii_alphanumeric();
-        let named = |piece: &str| {
+        text.split_inclusive(is_gap).fold(String::new(), |named, piece| {
             let word = piece.trim_end_matches(is_gap);
-            let known = self.names.iter().find(|(number, _)| number == word);
+            let kind = Kind::after(&named);
+            let known = self.names.iter().find(|it| Some(it.0) == kind && it.1 == word);
             let is_address = word.strip_prefix("0x").is_some_and(|digits| digits.len() > 8);
-            let name = if is_address { "ADDRESS" } else { known.map_or(word, |(_, name)| name) };
-            format!("{name}{}", &piece[word.len()..])
-        };
-        text.split_inclusive(is_gap).map(named).collect()
+            let name = if is_address { "ADDRESS" } else { known.map_or(word, |it| &it.2) };
+            named + name + &piece[word.len()..]
+        })
     }
 }
 
@@ -581,10 +606,10 @@ openat(AT_FDCWD, "/tmp/it", O_RDONLY|O_CLOEXEC) = 3
     outline: open(AT_FDCWD, "/tmp/it", O_RDONLY|O_CLOEXEC) = 3
 newfstatat(AT_FDCWD, "/tmp/it", {st_dev=makedev(0, 1), st_ino=772}, 0) = 0
     told: ftok(PATH, 1) = 0x01020304  outline: stat(AT_FDCWD, "/tmp/it",  = 0
-shmget(0x1020304, 1024, 000)            = 1234
-    told: shmget(0x01020304, 1024, 0) = 1234  outline: shmget(0x1020304, SIZE, 000) = SEGMENT
-shmctl(1234, IPC_STAT, {shm_perm={cuid=9}, shm_segsz=8, shm_cpid=77, shm_lpid=0, shm_nattch=2, …}) = 0
-    told: shmctl(1234, IPC_STAT, {shm_segsz=8, shm_cpid=77, shm_lpid=0, shm_nattch=2, …}) = 0
+shmget(0x1020304, 1024, 000)            = 78
+    told: shmget(0x01020304, 1024, 0) = 78  outline: shmget(0x1020304, 1024, 000) = SEGMENT
+shmctl(78, IPC_STAT, {shm_perm={cuid=9}, shm_segsz=8, shm_cpid=77, shm_lpid=0, shm_nattch=2, …}) = 0
+    told: shmctl(78, IPC_STAT, {shm_segsz=8, shm_cpid=77, shm_lpid=0, shm_nattch=2, …}) = 0
     outline: shmctl(SEGMENT, IPC_STAT, ["shm_cpid=SENDER", "shm_lpid=0", "shm_nattch=2"] = 0
 rt_sigprocmask(SIG_BLOCK, [HUP INT QUIT ABRT TERM], [USR1], 8) = 0
     told: sigprocmask(SIG_BLOCK, [HUP INT QUIT …], …) = 0
@@ -621,10 +646,10 @@ wait4(78, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = 78
     told: waitpid(78, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0) = 78
     outline: waitpid(LISTENER, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = LISTENER
 sendto(5, "\1\0 and more", 1024, 0, NULL, 0) = 1024
-    told: send(5, …, 1024, 0) = 1024  outline: send(, SIZE, 0, NULL, 0) = 1024
+    told: send(5, …, 1024, 0) = 1024  outline: send(, 1024, 0, NULL, 0) = 1024
 recvfrom(6, "\1\0 and more", 1024, MSG_WAITALL, NULL, NULL) = 1024
     told: recv(6, …, 1024, MSG_WAITALL) = 1024
-    outline: recv(, SIZE, MSG_WAITALL, NULL, NULL) = 1024
+    outline: recv(, 1024, MSG_WAITALL, NULL, NULL) = 1024
 "#;
 
 #[test]
@@ -634,9 +659,13 @@ fn a_call_is_told_and_outlined_in_the_words_of_the_story() {
         key: 0x01020304,
         records: vec![3, 4],
         pipes: vec![5, 6],
-        names: [("77", "SENDER"), ("78", "LISTENER"), ("1234", "SEGMENT")]
-            .map(|(number, name)| (number.into(), name.into()))
-            .into(),
+        names: [
+            (Kind::Process, "77", "SENDER"),
+            (Kind::Process, "78", "LISTENER"),
+            (Kind::Segment, "78", "SEGMENT"),
+        ]
+        .map(|(kind, number, name)| (kind, number.into(), name.into()))
+        .into(),
     };
     for case in TRANSLATIONS.trim().replace("\n    ", "  ").lines() {
         let (line, expected) = case.split_once("  told: ").unwrap();
