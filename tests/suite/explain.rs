@@ -491,8 +491,16 @@ fn strace_sees_the_calls_that_fail_too_and_they_are_those_of_a_plain_run() {
     drop(other);
 
     // One that is in use is looked at again and again, which is one entry.
-    let _other = Planted::empty(&scratch, 1024, 0o600);
-    let waits = strace.watch(&scratch, &["--explain", "--timeout", "0.2", HELLO], 1);
+    let other = Planted::empty(&scratch, 1024, 0o600);
+    let arguments = ["--explain", "--timeout=60", HELLO];
+    let program = Program::start(strace.command(&scratch, "run", &[], &arguments));
+    wait_until("it has looked three times", || {
+        let pauses = |&pid| Process::until_now(&scratch, "run", pid).called("nanosleep").len();
+        children(program.pid()).first().map(pauses) >= Some(3)
+    });
+    drop(other);
+    let waits = Watched::new(&scratch, "run", program.finish());
+    assert_eq!(waits.finished.code, Some(0), "{:#?}", waits.finished);
     waits.assert_told_is_seen();
     let mut looks = told(waits.finished.text());
     looks.retain(|it| matches!(it, Told::Looks(_)));

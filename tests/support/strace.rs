@@ -223,7 +223,7 @@ impl Process {
     /// What a process that has not ended has done, as far as it is logged under this name.
     pub fn until_now(scratch: &Scratch, name: &str, pid: Pid) -> Self {
         let log = scratch.dir().join(format!("{name}.{pid}"));
-        Self::new(pid, &fs::read_to_string(log).unwrap())
+        Self::new(pid, &fs::read_to_string(log).unwrap_or_default())
     }
 
     /// The calls of this name.
