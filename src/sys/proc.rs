@@ -176,11 +176,12 @@ impl Proc {
         if pid == getpid() || locks.any(waits) {
             return None;
         }
+        // What may not be looked at may be it.
+        let is_hidden = |error: io::Error| error.raw_os_error() == Some(EACCES);
         let is_it = |it: Metadata| (it.dev(), it.ino()) == (dev, inode);
-        let has_it = match fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(fds) => fds.flatten().any(|fd| fs::metadata(fd.path()).is_ok_and(is_it)),
-            Err(error) => error.raw_os_error() == Some(EACCES),
-        };
+        let has_it = fs::read_dir(format!("/proc/{pid}/fd")).map_or_else(is_hidden, |fds| {
+            fds.flatten().any(|fd| fs::metadata(fd.path()).map_or_else(is_hidden, is_it))
+        });
         has_it.then_some(pid)
     }
 }
