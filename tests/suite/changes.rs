@@ -2,7 +2,7 @@
 //! write and the read. What is no message of ours is never delivered.
 
 use super::segments::*;
-use crate::support::tracer::{Frozen, Point, Side, at_steps, freeze};
+use crate::support::tracer::{Frozen, Point, Side, at_steps, can_trace, freeze};
 use crate::support::*;
 
 /// How long the text may be.
@@ -12,6 +12,7 @@ const LONGEST_TEXT: usize = SIZE - 2 * size_of::<usize>() - 1;
 
 #[test]
 fn a_segment_left_by_a_run_that_was_killed_is_reclaimed() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     let (run, _) = hold_at(LOOK_UP, &scratch);
     kill(run.parent(), SIGKILL).unwrap();
@@ -52,11 +53,13 @@ fn change_at_every_step(change: impl Fn(&Scratch, &Segment) + Sync) {
 
 #[test]
 fn a_left_segment_that_somebody_else_removes_at_any_step_of_the_run_is_no_hindrance() {
+    needs!(can_trace());
     change_at_every_step(|_, left| remove_segment(left.id));
 }
 
 #[test]
 fn a_left_segment_that_another_one_replaces_at_any_step_of_the_run_is_no_hindrance() {
+    needs!(can_trace());
     change_at_every_step(|scratch, left| {
         remove_segment(left.id);
         leave_behind(scratch);
@@ -103,6 +106,7 @@ const NO_MESSAGE: &str = "sigshm: error: there is no message at ";
 
 #[test]
 fn a_listener_that_is_held_and_let_go_delivers() {
+    needs!(can_trace());
     for step in STEPS {
         let scratch = Scratch::new();
         let (run, id) = hold_at(step, &scratch);
@@ -114,6 +118,7 @@ fn a_listener_that_is_held_and_let_go_delivers() {
 
 #[test]
 fn a_removed_segment_is_an_error_at_once_unless_the_listener_has_found_it_before() {
+    needs!(can_trace());
     for step in STEPS {
         let scratch = Scratch::new();
         let (run, id) = hold_at(step, &scratch);
@@ -130,6 +135,7 @@ fn a_removed_segment_is_an_error_at_once_unless_the_listener_has_found_it_before
 
 #[test]
 fn a_segment_put_in_place_of_the_runs_own_is_neither_delivered_nor_touched() {
+    needs!(can_trace());
     let hostile = message_bytes(1, 7, b"hostile");
     let larger = [&hostile[..], &[b'x'; 3 * SIZE]].concat();
     let without_nul = message_bytes(1, LONGEST_TEXT, &[b'x'; LONGEST_TEXT + 1]);
@@ -165,6 +171,7 @@ fn a_segment_put_in_place_of_the_runs_own_is_neither_delivered_nor_touched() {
 
 #[test]
 fn a_message_that_somebody_overwrites_before_the_read_is_an_error_at_once() {
+    needs!(can_trace());
     let full = [b'x'; LONGEST_TEXT + 1];
     let mut rows = vec![(NO_MESSAGE, "it holds no message".to_owned(), vec![0; SIZE])];
     let mut is_no_message = |cause, bytes| rows.push(("not a message", cause, bytes));

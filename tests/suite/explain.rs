@@ -5,18 +5,16 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::OpenOptionsExt;
 
-use nix::fcntl::open;
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::Mode;
 use sigshm::explain::entry::{Entry, Kind};
 use sigshm::explain::{bytes, timeline};
 use sigshm::message::Message;
 use sigshm::output::stdout::Stdout;
 use sigshm::step::Who;
 
+use crate::support::namespaces::with_ipc_setting;
 use crate::support::strace::{Process, Strace, Watched, call_at_hand, inject};
 use crate::support::told::*;
-use crate::support::tracer::{Point, Side, at_steps, freeze};
+use crate::support::tracer::{Point, Side, at_steps, can_trace, freeze};
 use crate::support::*;
 
 // What is added, and how it looks.
@@ -575,18 +573,12 @@ fn strace_sees_what_a_listener_and_a_sender_alone_tell_and_the_calls_of_plain_on
 #[test]
 fn with_shm_rmid_forced_the_calls_that_are_told_are_seen_and_all_of_them_succeed() {
     let Some(strace) = Strace::find() else { return };
-    if !Uid::effective().is_root() {
-        return not_tested("kernel.shm_rmid_forced=1", "it needs root");
-    }
     let scratch = Scratch::new();
+    let setting = |program: &Command| with_ipc_setting("shm_rmid_forced", 1, program);
+    needs!(setting(&Command::new("true")).is_some());
     let explained = assert_same_and_told("shm_rmid_forced", |option| {
-        let mut command = strace.command(&scratch, "run", &[], &[option, HELLO]);
-        command.in_child(|| {
-            unshare(CloneFlags::CLONE_NEWIPC)?;
-            let switch = c"/proc/sys/kernel/shm_rmid_forced";
-            let file = open(switch, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-            write(file, b"1").map(drop)
-        });
+        let mut command = setting(&strace.command(&scratch, "run", &[], &[option, HELLO])).unwrap();
+        command.current_dir(scratch.dir());
         Watched::new(&scratch, "run", run(command))
     });
     let (code, stderr, text) = explained.finished.outcome();
@@ -638,6 +630,7 @@ fn a_reader_who_leaves_after_the_first_line_is_no_failure() {
 
 #[test]
 fn strays_are_one_line_with_their_number_and_the_message_arrives() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     for strays in [0, 1, 2, 5000] {
         let mut command = explained_command(&scratch);
@@ -743,6 +736,7 @@ fn that_a_sender_looks_whether_the_listener_can_still_find_its_message_is_not_to
 
 #[test]
 fn a_listener_stopped_or_killed_at_any_step_ends_the_run_which_is_told_as_far_as_it_came() {
+    needs!(can_trace());
     let whole = listener_names(&explain(&Scratch::new(), "never", HELLO));
     // Stopped at the entry of a call, it still makes the call: so every other step is enough. It is
     // killed at entries and at exits alike.
@@ -799,6 +793,7 @@ fn listener_names(text: &str) -> Vec<String> {
 
 #[test]
 fn a_run_that_is_interrupted_tells_nothing() {
+    needs!(can_trace());
     for (side, stride) in [(Side::Parent, 5), (Side::Child, 6)] {
         let command = |scratch: &Scratch| scratch.sigshm(["--explain", HELLO]);
         let steps = (0..).step_by(stride);
@@ -835,6 +830,7 @@ fn a_run_that_is_interrupted_tells_nothing() {
 
 #[test]
 fn if_the_pipe_of_records_is_full_the_run_goes_on_and_says_how_many_or_that_some_are_missing() {
+    needs!(can_trace());
     // A page has room for what the listener hands over before this message, but not for the 3000
     // letters in which it is shown: so there is room for the number. If the pipe is full when the
     // listener looks for the segment, there is no room even for that.

@@ -3,7 +3,7 @@
 
 use crate::support::calls::SYS_poll;
 use crate::support::refusal::{NO_EFFECT, Refusal, refuse};
-use crate::support::tracer::{Point, Released, Side, freeze};
+use crate::support::tracer::{Point, Released, Side, can_trace, freeze};
 use crate::support::*;
 
 /// How soon a run must have ended. The longest of its waits takes five seconds.
@@ -97,6 +97,7 @@ fn assert_failed_and_left(case: &str, listener: Pid, parts: &[&str], finished: &
 
 #[test]
 fn a_run_that_cannot_kill_its_listener_gives_up_and_says_whether_that_has_ended() {
+    needs!(can_trace());
     let stopped = [NOT_ENDED, if uses_linux() { "has stopped" } else { "" }];
     let has_ended: &[&str] = &["kill(", "EPERM", "has ended"];
     let may_still_run: &[&str] = &["kill(", "EPERM", "may still run"];
@@ -180,9 +181,8 @@ fn a_run_that_cannot_end_its_stopped_listener_ends_and_after_a_second_if_it_may_
 
 #[test]
 fn a_listener_asks_to_be_killed_with_its_parent_before_it_looks_whether_that_is_there() {
-    if !needs_linux("the end of a listener that is stopped early") {
-        return;
-    }
+    needs!(can_trace());
+    needs!(needs_linux("the end of a listener that is stopped early"));
     let scratch = Scratch::new();
     let run = waiting(&mut hampered(&scratch, PLAIN, &[]), NOT_READY);
     // Somebody else in its process group, who has a parent elsewhere. Without, the group would be
@@ -197,6 +197,7 @@ fn a_listener_asks_to_be_killed_with_its_parent_before_it_looks_whether_that_is_
 
 #[test]
 fn a_run_that_may_not_kill_its_listener_dies_of_an_ending_signal_all_the_same() {
+    needs!(can_trace());
     const SIGNALS: [Signal; 3] = [SIGINT, SIGTERM, SIGHUP];
     let (mut signals, mut rows) = (SIGNALS.into_iter().cycle(), Vec::new());
     for (refused, more) in [
@@ -241,6 +242,7 @@ fn a_run_that_may_not_kill_its_listener_dies_of_an_ending_signal_all_the_same() 
 
 #[test]
 fn a_sender_that_dies_of_a_signal_says_that_a_segment_is_left_and_does_not_wait_for_a_reader() {
+    needs!(can_trace());
     // Each waits for a listener that is stopped.
     for case in ["the demo", "a separate sender", "one whose standard error is full"] {
         let is_full = case == "one whose standard error is full";
@@ -305,6 +307,7 @@ fn a_run_that_may_not_remove_its_segment_names_it_and_how_to_remove_it() {
 
 #[test]
 fn a_run_that_fails_or_dies_does_not_speak_of_a_segment_that_somebody_else_has_removed() {
+    needs!(can_trace());
     for signal in [None, Some(SIGTERM)] {
         let scratch = Scratch::new();
         // While it was attached, it could be removed twice.
@@ -389,19 +392,20 @@ fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
 
 #[test]
 fn inode_numbers_that_change_at_each_look_are_an_error_that_says_so_and_nothing_to_a_listener() {
+    needs!(is_there("cc"));
     for how in ["CHANGING_INODES", "TWO_INODES"] {
         let scratch = Scratch::new();
         // It takes no lock, and ftok(3) looks at the file by itself.
         let mut listener = scratch.sigshm(["--listen"]);
-        preload(&mut listener, how);
-        let listener = Program::start(listener);
+        let library = library(how);
+        let listener = Program::start(preload(&mut listener, &library));
         listener.until_printed("# Registering");
         for option in ["--color=auto", "--step"] {
             let demo = scratch.sigshm([option, HELLO]);
             let sender = scratch.sender(listener.pid(), &[option], HELLO);
             for mut command in [demo, sender] {
-                preload(&mut command, how);
-                run(command).assert_failed_with(&["inode", "another file at each look"]);
+                run(preload(&mut command, &library))
+                    .assert_failed_with(&["inode", "another file at each look"]);
             }
             assert!(listener.is_alive(), "it was told of nothing");
         }

@@ -133,13 +133,9 @@ fn whoever_splits_lines_as_unicode_does_sees_the_lines_that_are_printed() {
     let file = scratch.dir().join("all");
     fs::write(&file, &all).unwrap();
     let count = "import sys; print(len(open(sys.argv[1], 'rb').read().decode().splitlines()))";
-    match Command::new("python3").args(["-c", count]).arg(file).output() {
-        Ok(output) if output.status.success() => {
-            let lines = format!("{}\n", all.matches('\n').count());
-            assert_eq!(String::from_utf8(output.stdout).unwrap(), lines, "{all:?}");
-        }
-        // (What stands there as python3 may only be a script that looks for one.)
-        other => not_tested("whether Python sees as many lines", &format!("python3: {other:?}")),
+    if let Some(mut python) = python("whether Python sees as many lines") {
+        let lines = format!("{}\n", all.matches('\n').count());
+        assert_eq!(run(python.args(["-c", count]).arg(file)).text(), lines, "{all:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::symlink;
 
+use crate::support::namespaces::unshared;
 use crate::support::tracer::*;
 use crate::support::*;
 
@@ -79,6 +80,7 @@ fn end_while_it_starts(stride: usize, command: impl Fn(&Scratch) -> Command, tar
 
 #[test]
 fn whoever_gets_an_ending_signal_at_any_step_of_either_side_the_parent_dies_of_it() {
+    needs!(can_trace());
     for (first, (who, at, least)) in [
         (Target::Parent, Side::Parent, 60),
         (Target::Parent, Side::Child, 30),
@@ -97,11 +99,13 @@ fn whoever_gets_an_ending_signal_at_any_step_of_either_side_the_parent_dies_of_i
 
 #[test]
 fn a_run_that_gets_an_ending_signal_while_it_starts_dies_of_it() {
+    needs!(can_trace());
     end_while_it_starts(1, hello, Target::Group);
 }
 
 #[test]
 fn a_run_whose_listener_sleeps_dies_of_an_ending_signal() {
+    needs!(can_trace());
     let targets = [Target::Parent, Target::Listener, Target::Group].into_iter().cycle();
     let runs = start_asleep(ENDING.len(), hello).into_iter();
     for (((_scratch, released), signal), target) in runs.zip(ENDING).zip(targets) {
@@ -217,6 +221,7 @@ fn at_each_step_to_the_lock(
 
 #[test]
 fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_it() {
+    needs!(can_trace());
     // SIGALRM at each of them: it is the one signal that the wait for the lock itself uses.
     for signals in [&ENDING[..], &[SIGALRM]] {
         let mut signals = signals.iter().cycle();
@@ -291,6 +296,7 @@ fn end_by_alarm_at(point: Point) -> Option<bool> {
 
 #[test]
 fn an_alarm_that_comes_just_before_the_run_stops_the_timer_ends_it() {
+    needs!(can_trace());
     let point = Point::Call(Side::Parent, libc::SYS_setitimer);
     let was_due = (0..8).find_map(|_| end_by_alarm_at(point));
     assert_eq!(was_due, Some(true), "nobody has stopped the timer yet");
@@ -298,6 +304,7 @@ fn an_alarm_that_comes_just_before_the_run_stops_the_timer_ends_it() {
 
 #[test]
 fn an_alarm_that_is_due_at_any_step_of_the_way_to_the_lock_ends_the_run() {
+    needs!(can_trace());
     // Every third step. Each takes as long as the alarm, so eight at the same time.
     let counts = at_once(0..8, |first| {
         let steps = (3 * first..).step_by(3 * 8);
@@ -308,6 +315,7 @@ fn an_alarm_that_is_due_at_any_step_of_the_way_to_the_lock_ends_the_run() {
 
 #[test]
 fn a_run_whose_listener_uses_up_its_processor_time_dies_of_sigxcpu() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     // A path that takes long to look at: about a millisecond. (Linux follows at most 40 links, those
     // of a second try included.)
@@ -337,6 +345,7 @@ fn ignore_all() -> nix::Result<()> {
 
 #[test]
 fn ending_signals_that_the_starter_ignores_stay_ignored_at_any_step() {
+    needs!(can_trace());
     // All of them at once, so that every third step is enough.
     for side in [Side::Parent, Side::Child] {
         at_steps(side, (0..).step_by(3), hello_after(ignore_all), |_, _, frozen| {
@@ -363,6 +372,7 @@ fn ending_signals_that_the_starter_ignores_do_not_end_the_wait_for_the_lock() {
 
 #[test]
 fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_step() {
+    needs!(can_trace());
     at_each_step_to_the_lock(
         || set(SIGALRM, SigHandler::SigIgn),
         |frozen, lock| {
@@ -379,6 +389,7 @@ fn a_sigalrm_that_the_starter_ignores_does_not_end_the_wait_for_the_lock_at_any_
 
 #[test]
 fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
+    needs!(can_trace());
     // Every fifth step: the mask is set once, and the other tests have the steps.
     let hello = || hello_after(|| SigSet::from_iter(ENDING).thread_block());
     end_while_it_starts(5, hello(), Target::Parent);
@@ -392,20 +403,11 @@ fn an_ending_signal_that_the_starter_has_blocked_ends_the_run_all_the_same() {
 
 /// The program as PID 1 of a PID namespace of its own. `None`, and it says NOT TESTED, if this user
 /// may not make one, or if there is no unshare(1).
+#[track_caller]
 fn as_pid_1(scratch: &Scratch, arguments: &[&str]) -> Option<Command> {
-    let unshare = |program: &Command| {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["-p", "-f", "--mount-proc", "--kill-child"]).args(whole(program));
-        with_default_signals(&mut unshare);
-        unshare.stdin(Stdio::null()).env_remove("NO_COLOR");
-        unshare
-    };
-    let tried = unshare(&Command::new("true")).stderr(Stdio::null()).status();
-    if !tried.is_ok_and(|status| status.success()) {
-        not_tested("signals to PID 1", "it needs root and unshare(1)");
-        return None;
-    }
-    Some(unshare(scratch.sigshm(["--timeout=60"]).args(arguments)))
+    let mut command = unshared("-p -f --mount-proc --kill-child", "true")?;
+    command.args(whole(scratch.sigshm(["--timeout=60"]).args(arguments)));
+    Some(command)
 }
 
 /// unshare(1) ends with the status of PID 1, and nothing is left.

@@ -82,6 +82,7 @@ fn assert_the_parent_says_so(finished: &Finished, listener: Pid) {
 #[test]
 fn if_the_parent_is_killed_at_any_step_of_either_side_the_listener_ends_and_the_next_run_reclaims()
 {
+    needs!(can_trace());
     let (kills, leftovers) = kill_at(Side::Parent, 0.., &[Target::Parent]);
     assert!(kills > 60 && leftovers > 10 && leftovers < kills - 10, "{kills} {leftovers}");
     let (kills, leftovers) = kill_at(Side::Child, 0.., &[Target::Parent]);
@@ -90,6 +91,7 @@ fn if_the_parent_is_killed_at_any_step_of_either_side_the_listener_ends_and_the_
 
 #[test]
 fn if_the_listener_is_killed_at_any_step_of_either_side_the_parent_reaps_it_and_leaves_nothing() {
+    needs!(can_trace());
     for side in [Side::Child, Side::Parent] {
         let (kills, leftovers) = kill_at(side, 0.., &[Target::Listener]);
         assert!(kills > 30 && leftovers == 0, "{side:?} {kills} {leftovers}");
@@ -98,6 +100,7 @@ fn if_the_listener_is_killed_at_any_step_of_either_side_the_parent_reaps_it_and_
 
 #[test]
 fn if_both_are_killed_the_next_run_reclaims() {
+    needs!(can_trace());
     // Every third step, because there is little new in it: a parent that is killed takes the
     // listener along, at every step. An odd number, so that entries as well as exits of calls are
     // among them.
@@ -110,6 +113,7 @@ fn if_both_are_killed_the_next_run_reclaims() {
 
 #[test]
 fn when_the_parent_of_a_listener_that_sleeps_is_killed_the_listener_ends_and_says_nothing() {
+    needs!(can_trace());
     // Several, because two things end the listener, and either may come first: the kernel closes
     // the parent's pipe, and a little later it sends the signal at the parent's death. All at once,
     // so that the processors are busy and the time in between is longer.
@@ -126,6 +130,7 @@ fn when_the_parent_of_a_listener_that_sleeps_is_killed_the_listener_ends_and_say
 
 #[test]
 fn when_the_parent_of_an_explained_run_is_killed_nothing_is_told_and_the_listener_ends() {
+    needs!(can_trace());
     let explained = |scratch: &Scratch| scratch.sigshm(["--explain", "--timeout=60", HELLO]);
     for (scratch, released) in start_asleep(1, explained) {
         let parent = released.parent();
@@ -139,6 +144,7 @@ fn when_the_parent_of_an_explained_run_is_killed_nothing_is_told_and_the_listene
 
 #[test]
 fn when_a_listener_that_sleeps_is_killed_the_parent_says_so() {
+    needs!(can_trace());
     for (scratch, released) in start_asleep(1, hello) {
         let (parent, listener) = (released.parent(), released.listener().unwrap());
         kill(listener, SIGKILL).unwrap();
@@ -154,9 +160,7 @@ const LISTENER_PRINTS: [&str; 4] =
 
 #[test]
 fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stopped() {
-    if !needs_linux("the end of a blocked listener whose parent is killed") {
-        return;
-    }
+    needs!(needs_linux("the end of a blocked listener whose parent is killed"));
     for line in LISTENER_PRINTS {
         for is_stopped in [false, true] {
             let scratch = Scratch::new();
@@ -177,6 +181,7 @@ fn a_listener_that_is_blocked_in_a_write_ends_with_its_parent_even_if_it_is_stop
 
 #[test]
 fn a_listener_whose_parent_was_killed_before_it_could_do_anything_does_nothing() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     let frozen = freeze(&mut hello(&scratch), Point::Step(Side::Child, 0)).unwrap();
     let parent = frozen.parent();
@@ -191,9 +196,8 @@ fn a_listener_whose_parent_was_killed_before_it_could_do_anything_does_nothing()
 
 #[test]
 fn what_a_zombie_has_left_is_reclaimed_too() {
-    if !needs_linux("what a zombie has left") {
-        return;
-    }
+    needs!(can_trace());
+    needs!(needs_linux("what a zombie has left"));
     let scratch = Scratch::new();
     // The segment is made and written, and nobody has been told.
     let point = Point::Call(Side::Parent, libc::SYS_kill);

@@ -1,15 +1,12 @@
 //! When there is no more to be had: processes, descriptors, segments, memory, room on the device.
 //! The error names the limit, and nothing is left.
 
-use std::ffi::CStr;
-
 use nix::errno::Errno::{EAGAIN, EINVAL, EIO, EMFILE, ENFILE, ENOLCK, ENOMEM, ENOSPC, ENOSYS};
-use nix::fcntl::open;
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::Mode;
 
+use crate::support::namespaces::with_ipc_setting;
 use crate::support::refusal::{Refusal, refuse};
-use crate::support::tracer::{Point, Side, freeze, start_and_stop_parent};
+use crate::support::strace::Strace;
+use crate::support::tracer::{Point, Side, can_trace, freeze, start_and_stop_parent};
 use crate::support::*;
 
 /// What is said when there may be no more segments.
@@ -44,13 +41,7 @@ fn with_too_few_descriptors_the_error_names_rlimit_nofile() {
     for limit in 4..=ENOUGH {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm([HELLO]);
-        command.in_child(move || {
-            // What the test itself has inherited is not to be counted.
-            let flags = libc::CLOSE_RANGE_CLOEXEC as i32;
-            // SAFETY: the call takes numbers, and closes nothing before exec.
-            Errno::result(unsafe { libc::close_range(3, u32::MAX, flags) })?;
-            setrlimit(Resource::RLIMIT_NOFILE, limit, limit)
-        });
+        command.in_child(move || setrlimit(Resource::RLIMIT_NOFILE, limit, limit));
         let finished = run(command);
         if limit == ENOUGH {
             finished.assert_delivered(12, HELLO);
@@ -70,6 +61,7 @@ fn limit(pid: Pid, resource: libc::__rlimit_resource_t, value: u64) {
 
 #[test]
 fn when_descriptors_or_memory_run_out_at_any_step_of_a_process_the_error_names_the_limit() {
+    needs!(can_trace());
     let pipe: &[&str] = &["pipe(…) failed", "EMFILE", "RLIMIT_NOFILE"];
     let shmat: &[&str] = &["shmat(", "ENOMEM", "RLIMIT_AS", "ulimit -v"];
     let rows = [
@@ -106,6 +98,7 @@ fn when_descriptors_or_memory_run_out_at_any_step_of_a_process_the_error_names_t
 
 #[test]
 fn when_not_even_one_descriptor_may_be_waited_for_the_error_names_rlimit_nofile() {
+    needs!(can_trace());
     // poll(2) refuses to look at more descriptors than may be open, also at those that are.
     let scratch = Scratch::new();
     let point = Point::Call(Side::Child, libc::SYS_write);
@@ -160,9 +153,7 @@ fn a_call_that_is_refused_for_want_of_something_fails_with_an_error_that_names_t
 
 #[test]
 fn whichever_call_of_the_story_fails_there_is_one_error_or_none() {
-    if !is_there("strace") {
-        return;
-    }
+    needs!(Strace::find().is_some());
     let calls = [
         ["openat", "flock", "rt_sigaction", "rt_sigprocmask"],
         ["pipe2", "clone", "read", "write"],
@@ -247,36 +238,21 @@ fn a_device_that_is_full_at_any_line_is_an_error_and_nothing_is_left() {
     }
 }
 
-/// Moves the calling process into a namespace of its own for System V IPC, and sets a limit of one
-/// there, which is reached. It may be called between fork and exec.
-fn into_full_namespace(limit: &CStr) -> nix::Result<()> {
-    let users =
-        if Uid::effective().is_root() { CloneFlags::empty() } else { CloneFlags::CLONE_NEWUSER };
-    unshare(CloneFlags::CLONE_NEWIPC | users)?;
-    create_segment(libc::IPC_PRIVATE, 1, 0o600)?;
-    let file = open(limit, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    write(file, b"1").map(drop)
-}
-
 #[test]
 fn when_the_system_has_no_more_segments_the_error_names_shmmni_and_shmall() {
-    for limit in [c"/proc/sys/kernel/shmmni", c"/proc/sys/kernel/shmall"] {
+    for limit in ["shmmni", "shmall"] {
         let scratch = Scratch::new();
-        let mut command = scratch.sigshm([HELLO]);
-        command.in_child(move || into_full_namespace(limit));
-        if let Err(error) = command.output() {
-            let why = format!("there are no IPC namespaces here ({error})");
-            not_tested(&format!("reaching {limit:?}"), &why);
-            // Then the kernel only says so.
-            command = scratch.sigshm([HELLO]);
-            command = refuse(command, &[Refusal::of(libc::SYS_shmget, ENOSPC)]);
-        }
+        let demo = scratch.sigshm([HELLO]);
+        // If the limit may not be set, the kernel only says so.
+        let command = with_ipc_setting(limit, 0, &demo)
+            .unwrap_or_else(|| refuse(demo, &[Refusal::of(libc::SYS_shmget, ENOSPC)]));
         run(command).assert_failed_with(SEGMENTS);
     }
 }
 
 #[test]
 fn started_with_more_descriptors_than_can_be_waited_for_it_delivers_or_fails_clearly() {
+    needs!(can_trace());
     // How many are open at first, and which one the listener's end of the parent's pipe will be.
     for (open, descriptor, option, must_sleep) in [
         (1100, 1101, "--wait=spin", false),

@@ -2,9 +2,8 @@
 //! only to wait longer.
 
 use crate::support::refusal::{Refusal, refuse};
-use crate::support::tracer::{Point, Side, freeze};
+use crate::support::tracer::{Point, Side, can_trace, freeze};
 use crate::support::*;
-use nix::sched::{CloneFlags, unshare};
 
 /// The sender's stop at which the segment is there and the signal has not been sent.
 const SENDS: &str = "the sender sends the signal";
@@ -32,30 +31,8 @@ fn at_two_paths_the_listener_names_its_key_and_the_sender_says_that_it_has_not_l
 }
 
 #[test]
-fn a_listener_in_another_ipc_namespace_is_refused_and_hears_of_nothing() {
-    if !needs_linux("a listener in another IPC namespace") {
-        return;
-    }
-    let scratch = Scratch::new();
-    let mut elsewhere = scratch.sigshm([""; 0]);
-    elsewhere.in_child(|| unshare(CloneFlags::CLONE_NEWIPC));
-    if elsewhere.arg("--version").stdout(Stdio::null()).status().is_err() {
-        return not_tested("another IPC namespace", "it needs root");
-    }
-    let listener = scratch.listen(&[]);
-    let mut sender = scratch.sender(listener.pid(), &[], HELLO);
-    let finished = run(sender.in_child(|| unshare(CloneFlags::CLONE_NEWIPC)));
-    let who = format!("PID {} (\"sigshm\") is in another IPC namespace", listener.pid());
-    finished.assert_failed_with(&[&who]);
-    assert_eq!(finished.text(), "", "nothing has begun");
-    scratch.assert_delivers(HELLO, listener, &[]);
-}
-
-#[test]
 fn a_listener_of_another_user_is_refused_and_says_whose_the_segment_is() {
-    if !needs_linux("a listener of another user") {
-        return;
-    }
+    needs!(needs_linux("a listener of another user"));
     if !Uid::effective().is_root() {
         return not_tested("a listener of another user", "it needs root");
     }
@@ -204,6 +181,7 @@ fn step_by_step_a_segment_that_is_removed_or_a_file_that_is_replaced_ends_both_s
 
 #[test]
 fn a_sender_whose_listener_does_not_read_gives_up_with_the_cause_and_the_listener_is_unharmed() {
+    needs!(can_trace());
     for is_removed in [false, true] {
         let scratch = Scratch::new();
         let listener = scratch.listen(&[]);

@@ -1,8 +1,10 @@
 //! Where a PID is not what it seems: in PID namespaces, under the `/proc` of another one, in an IPC
 //! namespace that outlives its processes, and when a sender has ended already.
 
+use crate::support::namespaces::unshared;
 use crate::support::told::*;
 use crate::support::*;
+use std::os::unix::fs::symlink;
 use std::panic::Location;
 
 const PID: &str = "-p -f --kill-child";
@@ -10,29 +12,22 @@ const PID: &str = "-p -f --kill-child";
 const PID_AND_PROC: &str = "-p -f --mount-proc --kill-child";
 
 /// Runs a shell script in new namespaces: `options` are unshare(1)'s. In it, `$S` is the program
-/// with this folder's path, and the status 77 says that nobody may choose a PID. `None`, and a word
-/// about it, if that is so, and where there are no namespaces.
+/// with this folder's path, and the status 77 says that something may not be done, such as to choose
+/// a PID. `None`, and a word about it, if that is so, and where there are no namespaces.
 #[track_caller]
 fn run_in(options: &str, scratch: &Scratch, script: &str) -> Option<Finished> {
-    let what = format!("unshare {options}, for {}", Location::caller());
-    let options: Vec<&str> = options.split(' ').collect();
-    let tried = Command::new("unshare").args(&options).arg("true").stderr(Stdio::null()).status();
-    if !tried.is_ok_and(|status| status.success()) {
-        not_tested(&what, "it needs root and unshare(1)");
-        return None;
-    }
+    let mut command = unshared(options, "true")?;
     if script.contains("python3") && !is_there("python3") {
         return None;
     }
-    let (program, path) = (program(), scratch.path());
-    let program = format!("{} --color=never --path {}", program.display(), path.display());
-    let mut command = Command::new("unshare");
-    command.args(options).args(["sh", "-c", script]).stdin(Stdio::null());
-    command.env_remove("NO_COLOR").env("S", program).env("KEY", scratch.key().to_string());
-    with_default_signals(command.current_dir(scratch.dir()));
-    let finished = run(command);
+    // A folder's name may have a space, which would be two words of the script.
+    let _ = symlink(program(), scratch.dir().join("sigshm"));
+    command.args(["sh", "-c", script]).current_dir(scratch.dir());
+    command.env("S", "./sigshm --color=never --path shared_path");
+    let finished = run(command.env("KEY", scratch.key().to_string()));
     if finished.code == Some(77) {
-        not_tested(&what, "a PID may not be chosen");
+        let why = finished.stderr.lines().last().unwrap_or("a PID may not be chosen");
+        not_tested(&format!("unshare {options}, for {}", Location::caller()), why);
         return None;
     }
     Some(finished)
@@ -147,6 +142,42 @@ fn a_process_that_has_got_the_listeners_pid_at_a_stop_is_not_signalled() {
 }
 
 #[test]
+fn a_segment_left_by_a_run_whose_pid_the_new_run_has_got_is_reclaimed() {
+    let scratch = Scratch::new();
+    // At its seventh stop there is a segment.
+    let script = "mkfifo in; $S --step hi < in > left & L=$!
+         exec 3> in; yes '' | head -n 6 >&3
+         until grep -qs 'the sender sends' left; do sleep .02; done
+         kill -KILL $L; wait $L; echo $((L - 1)) > /proc/sys/kernel/ns_last_pid || exit 77
+         sh -c '[ $$ = $0 ] && exec $S hi || exit 77' $L && echo $L";
+    let options = format!("-i {PID_AND_PROC}");
+    let Some(finished) = run_in(&options, &scratch, script) else { return };
+    let (printed, pid) = finished.text().trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(format!("{printed}\n"), plain(&transcript(listener_in(printed), 2, "hi")));
+    for part in ["sigshm: reclaimed segment ", &format!(" in PID {pid}), which was left behind\n")]
+    {
+        assert!(finished.stderr.contains(part), "{finished:#?}");
+    }
+}
+
+#[test]
+fn a_listener_in_another_ipc_namespace_is_refused_and_hears_of_nothing() {
+    let scratch = Scratch::new();
+    let script = format!(
+        "$S --listen > listener & {READY} unshare -i $S --to $! hello; echo $? $!
+         $S --to $! hello; wait; cat listener"
+    );
+    let Some(finished) = run_in("-i", &scratch, &script) else { return };
+    let (refused, delivered) = finished.text().split_once('\n').unwrap();
+    let pid = refused.strip_prefix("1 ").expect("it fails, and nothing has begun");
+    let error = format!("sigshm: error: PID {pid} (\"sigshm\") is in another IPC namespace");
+    assert!(finished.stderr.starts_with(&error), "{finished:#?}");
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:#?}");
+    let listener = Pid::from_raw(pid.parse().unwrap());
+    assert_eq!(delivered, plain(&(sent(5, "hello") + &received(listener, "hello"))));
+}
+
+#[test]
 fn a_sender_that_is_pid_1_does_not_take_itself_for_the_listener() {
     let scratch = Scratch::new();
     let Some(finished) = run_in(PID_AND_PROC, &scratch, "exec $S --to 1 hi") else { return };
@@ -178,7 +209,8 @@ fn where_user_ids_do_not_tell_a_segment_that_others_may_read_is_another_users() 
     let create = CREATE.replace("sys, time", "sys, time; os.setuid(65534)");
     let create = create.replace("0o3600", "0o3666");
     let script = format!(
-        "unshare -U $S --listen > listener 2>&1 & L=$!; {READY}
+        "python3 -c 'import os; os.setuid(65534)' || exit 77
+         unshare -U $S --listen > listener 2>&1 & L=$!; {READY}
          {create} 60 & C=$!
          until test -e created; do sleep .02; done; kill -USR1 $L
          until grep -qs still listener; do sleep .02; done; cat listener; kill $L $C

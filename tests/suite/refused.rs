@@ -282,12 +282,13 @@ fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
     let scratch = Scratch::unchecked();
     let killed = scratch.sigshm_as(12345, &["--step", HELLO]);
     let killed = Program::start_at(killed, "the sender sends the signal");
-    let id = scratch.segments()[0].id;
+    let left = scratch.segment();
     kill(killed.pid(), SIGKILL).unwrap();
     killed.finish();
     // Its listener, which has the lock too, ends with it.
     wait_until("the lock is free", || scratch.processes().is_empty());
     let hidden = [Refusal::shmctl(libc::IPC_STAT, EACCES)];
+    const CAP_IPC_OWNER: u32 = 15; // of capabilities(7)
     // Who owns it or has created it may look at it, and root at anybody's. If not, it is a policy.
     for (user, refusals, mode, owner, cause, others) in [
         (12345, &[][..], 0, 12345, "its mode", "policy"),
@@ -295,9 +296,17 @@ fn a_leftover_of_ours_that_its_mode_closes_is_said_to_be_closed_by_its_mode() {
         (12345, &hidden, 0o600, 54321, "policy", "its mode"),
         (0, &hidden, 0o600, 54321, "policy", "its mode"),
     ] {
-        change_segment(id, |it| (it.mode, it.uid) = (mode, owner));
+        if user == 0 && signals(Pid::this(), "CapEff:") & (1 << CAP_IPC_OWNER) == 0 {
+            not_tested("what a policy hides from root", "root may not look at each segment here");
+            continue;
+        }
+        change_segment(&left, mode, owner);
         let next = run(refuse(scratch.sigshm_as(user, &[HELLO]), refusals));
-        assert_says(&next, &[&format!("segment {id} "), cause], &["it is another user", others]);
+        assert_says(
+            &next,
+            &[&format!("segment {} ", left.id), cause],
+            &["it is another user", others],
+        );
     }
 }
 

@@ -94,7 +94,7 @@ impl Occupant {
 
     /// It has another owner since, as its creator may decide; who created it stays as it was.
     fn given_to(self, owner: u32, scratch: &Scratch) -> Self {
-        change_segment(self.segment.id, |it| it.uid = owner);
+        change_segment(&self.segment, self.segment.mode as u16 & 0o777, owner);
         Self::at_the_key_of(scratch, self.content)
     }
 
@@ -169,9 +169,7 @@ fn a_segment_left_by_a_dead_run_is_reclaimed() {
 
 #[test]
 fn a_segment_whose_creator_is_dead_but_not_reaped_is_reclaimed() {
-    if !needs_linux("a creator that is a zombie") {
-        return;
-    }
+    needs!(needs_linux("a creator that is a zombie"));
     let scratch = Scratch::new();
     let occupant = Occupant::in_use(&scratch);
     let creator = occupant.keeper();
@@ -184,6 +182,7 @@ fn a_segment_whose_creator_is_dead_but_not_reaped_is_reclaimed() {
 
 #[test]
 fn the_segment_that_the_articles_program_leaves_behind_is_reclaimed() {
+    needs!(is_there("cc"));
     let scratch = Scratch::new();
     // The message names the folder, by which the program's child can be found should it not end.
     let mut article = Command::new(compile_peer("article"));
@@ -197,50 +196,6 @@ fn the_segment_that_the_articles_program_leaves_behind_is_reclaimed() {
     let Segment { mode, size, creator_pid, .. } = occupant.segment;
     assert_eq!((mode & 0o777, size, creator_pid), (0o666, SIZE, pid.as_raw()));
     occupant.assert_reclaimed(&say_hello(&scratch));
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_segment_left_by_a_run_whose_pid_the_new_run_has_got_is_reclaimed() {
-    let scratch = Scratch::new();
-    let content = message_bytes(1, 3, b"old");
-    let occupant = Occupant::created_by(us(), &scratch, 0o600, content).abandoned();
-    let pid = occupant.segment.creator_pid;
-    let mut command = scratch.sigshm([HELLO]);
-    let captured = Captured::of(&mut command);
-    match command.in_child(move || go_on_as(pid)).spawn() {
-        Ok(mut first) => first.wait().unwrap(),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
-            let what = "a segment left by a run whose PID the new run has got";
-            return not_tested(what, "no process can be given a PID here (clone3)");
-        }
-        Err(error) => panic!("{error}"),
-    };
-    let end = waitpid(Pid::from_raw(pid), None).unwrap();
-    let WaitStatus::Exited(_, code) = end else { panic!("the run was killed: {end:?}") };
-    let (stdout, stderr) = (captured.stdout(), captured.stderr());
-    occupant.assert_reclaimed(&Finished { stdout, stderr, code: Some(code), signal: None });
-}
-
-/// Goes on in a new process that has this PID, a child of the test too; see clone(2), `set_tid`.
-/// The old one ends.
-#[cfg(target_os = "linux")]
-fn go_on_as(pid: i32) -> nix::Result<()> {
-    // SAFETY: the struct consists of integers, for which zeros are valid.
-    let mut arguments = unsafe { mem::zeroed::<libc::clone_args>() };
-    arguments.flags = libc::CLONE_PARENT as u64;
-    arguments.set_tid = (&raw const pid).addr() as u64;
-    arguments.set_tid_size = 1;
-    // SAFETY: the kernel reads the arguments and one PID, which live until the call has returned.
-    // The new process has a copy of this one's memory, as after fork(2).
-    let made = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
-    };
-    match Errno::result(made)? {
-        0 => Ok(()),
-        // SAFETY: this ends the process at once.
-        _ => unsafe { libc::_exit(0) },
-    }
 }
 
 // Segments that are in use are waited for.

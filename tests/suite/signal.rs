@@ -156,6 +156,7 @@ fn before_the_handler(signal: Signal, scratch: &Scratch) -> Frozen {
 
 #[test]
 fn one_that_comes_before_its_handler_stays_pending() {
+    needs!(can_trace());
     for signal in usable() {
         let scratch = Scratch::new();
         let frozen = before_the_handler(signal, &scratch);
@@ -168,6 +169,7 @@ fn one_that_comes_before_its_handler_stays_pending() {
 
 #[test]
 fn a_stop_signal_that_comes_before_its_handler_is_discarded_by_a_sigcont() {
+    needs!(can_trace());
     for signal in STOPPING {
         let scratch = Scratch::new();
         let frozen = before_the_handler(signal, &scratch);
@@ -185,6 +187,7 @@ fn a_stop_signal_that_comes_before_its_handler_is_discarded_by_a_sigcont() {
 
 #[test]
 fn in_the_sender_the_signal_does_what_it_always_does_except_sigusr1_and_sigusr2() {
+    needs!(can_trace());
     for signal in usable() {
         let scratch = Scratch::new();
         let frozen = before_the_signal(signal, &scratch);
@@ -225,6 +228,7 @@ fn the_signal_ends_a_run_that_waits_for_the_lock_except_sigusr1_and_sigusr2() {
 
 #[test]
 fn sigusr1_ends_a_run_whose_notification_is_another_signal() {
+    needs!(can_trace());
     for freeze in [before_the_signal, before_the_handler] {
         let scratch = Scratch::new();
         let frozen = freeze(SIGWINCH, &scratch);
@@ -291,9 +295,7 @@ fn a_stop_signal_that_a_sigcont_has_discarded_is_said_to_be() {
 
 #[test]
 fn a_sender_looks_for_a_handler_of_its_own_signal() {
-    if !needs_linux("a process without a handler") {
-        return;
-    }
+    needs!(needs_linux("a process without a handler"));
     let scratch = Scratch::new();
     for (listens, sends) in
         [(SIGUSR1, SIGUSR2), (SIGWINCH, SIGUSR1), (SIGTERM, SIGINT), (SIGUSR2, SIGCHLD)]

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use crate::support::terminal::Terminal;
 use crate::support::told::*;
 #[cfg(target_os = "linux")]
-use crate::support::tracer::{Point, Side, freeze};
+use crate::support::tracer::{Point, Side, can_trace, freeze};
 use crate::support::*;
 
 /// How soon a run must have ended: much earlier than it would give up.
@@ -110,6 +110,7 @@ fn sixty_at_once_deliver_sixty_messages_each_its_own() {
 #[cfg(target_os = "linux")]
 #[test]
 fn it_has_no_segment_no_lock_and_no_handler() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     let point = Point::Call(Side::Parent, libc::SYS_sendto);
     let frozen = freeze(&mut hello(&scratch), point).expect("it has not ended");
@@ -130,6 +131,7 @@ fn it_has_no_segment_no_lock_and_no_handler() {
 #[cfg(target_os = "linux")]
 #[test]
 fn whoever_is_killed_at_any_step_nobody_outlives_the_other() {
+    needs!(can_trace());
     let rows = [Side::Parent, Side::Child].map(|side| {
         let targets = [Side::Parent, Side::Child].map(|target| (side, target));
         targets.map(|(side, target)| [SIGKILL, SIGTERM].map(|signal| (side, target, signal)))
@@ -222,6 +224,7 @@ fn a_run_that_may_open_no_more_files_says_so() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_listener_that_is_stopped_is_given_up_in_time() {
+    needs!(can_trace());
     let stopped = if uses_linux() { "stopped it" } else { "" };
     at_once([libc::SYS_write, libc::SYS_recvfrom], |call| {
         let scratch = Scratch::new();
@@ -236,6 +239,7 @@ fn a_listener_that_is_stopped_is_given_up_in_time() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_parent_that_dies_with_the_listeners_byte_unread_is_no_error_of_the_listener() {
+    needs!(can_trace());
     // Several: the end of the parent's socket or the signal at its death may come first.
     at_once(0..20, |_| {
         let scratch = Scratch::new();
@@ -300,32 +304,38 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
     let mut run = Program::start_stepping(scratch.via_socket(options));
     let sender = run.pid();
     // Goes on to this stop, and types what it suggests that begins so.
-    let typed_at = |run: &mut Program, next: &str, start: &str| {
+    let typed_at = |run: &mut Program, next: &str, start: &str, is_true: &dyn Fn(&str) -> bool| {
         run.step_to(next);
         let mut suggested = suggestions(&run.printed()).into_iter();
         let (command, _) = suggested.find(|it| it.0.starts_with(start)).expect(start);
-        self::run(Command::new("sh").args(["-c", &command])).text().to_owned()
+        let typed = self::run(Command::new("sh").args(["-c", &command]));
+        if typed.code == Some(127) {
+            return not_tested(&format!("what a stop suggests: {command}"), "it is not installed");
+        }
+        assert!(is_true(typed.text()), "{command}: {typed:?}");
     };
-    let lines = typed_at(&mut run, "the sender makes two connected sockets", "ps ");
+    let own = format!("{sender} ");
+    typed_at(&mut run, "the sender makes two connected sockets", "ps ", &|it| it.contains(&own));
     assert_eq!(children(sender), []);
-    assert!(lines.contains(&format!("{sender} ")), "{lines}");
 
-    let lines = typed_at(&mut run, "the listener tells its PID", "ls ");
+    typed_at(&mut run, "the listener tells its PID", "ls ", &|it| {
+        it.matches("socket:[").count() == 1
+    });
     let [listener] = children(sender)[..] else { panic!("{:?}", children(sender)) };
-    assert_eq!(lines.matches("socket:[").count(), 1, "{lines}");
 
     run.step_to("the listener waits at its socket");
     run.step_to("the sender sends the message");
     wait_until("the listener sleeps", || is_blocked_in(listener, libc::SYS_recvfrom));
-    let state = typed_at(&mut run, "the sender sends the message", "grep State");
-    assert!(state.starts_with("State:\tS"), "{state}");
+    typed_at(&mut run, "the sender sends the message", "grep State", &|it| {
+        it.starts_with("State:\tS")
+    });
 
-    let lines = typed_at(&mut run, "the listener tells what it has read", "ipcs");
-    assert!(lines.contains("Segments"), "{lines}");
+    typed_at(&mut run, "the listener tells what it has read", "ipcs", &|it| {
+        it.contains("Segments")
+    });
     assert!(!segments().iter().any(|segment| segment.creator_pid == sender.as_raw()));
 
-    let lines = typed_at(&mut run, "the sender ends", "ps ");
-    assert_eq!(lines.lines().count(), 1, "{lines}");
+    typed_at(&mut run, "the sender ends", "ps ", &|it| it.lines().count() == 1);
     run.enter();
     let text = run.finish_well();
     assert_eq!(without_explanations(&text), plain(&expected(&text)));
@@ -364,14 +374,14 @@ fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
     let said = row("| lines of `src/sys/` that nothing else needs |")[0];
     assert!(said.abs_diff(below) < 100, "src/lesson.md says {said}, and they have {below} lines");
 
+    needs!(is_there("strace"));
+    #[cfg(target_os = "linux")]
+    needs!(can_trace());
     let scratch = Scratch::new();
     let memory = scratch.sigshm(["--timeout=60", "hi"]);
     let socket = scratch.via_socket(["--timeout=60", "hi"]);
     let programs = [scratch.via_socket(["--version"]), memory, socket];
-    let counted = programs.map(|program| count_calls(&scratch, &program));
-    let [Some(version), Some(memory), Some(socket)] = counted else {
-        return not_tested("how many system calls each way takes", "there is no strace");
-    };
+    let [version, memory, socket] = programs.map(|program| count_calls(&scratch, &program));
     let said = row("| system calls beyond those of `--version` |");
     for (said, counted) in said.into_iter().zip([memory - version, socket - version]) {
         // One or two differ from one C library to another.
@@ -381,19 +391,18 @@ fn the_lesson_has_the_lines_and_the_system_calls_of_both_ways_as_they_are() {
 
 /// The fewest system calls that the program and its child make in ten runs: a listener that has to
 /// sleep makes more. (A debug build calls fcntl(2) to look at a descriptor before it closes it.)
-/// `None` if there is no strace(1).
-fn count_calls(scratch: &Scratch, program: &Command) -> Option<usize> {
+fn count_calls(scratch: &Scratch, program: &Command) -> usize {
     let log = scratch.dir().join("calls");
     let count = || {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=!fcntl", "-o"]);
         strace.arg(&log).args(whole(program));
         strace.current_dir(scratch.dir()).stdin(Stdio::null());
-        let output = strace.output().ok()?;
+        let output = strace.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let log = fs::read_to_string(&log).unwrap();
         // One that was interrupted by a line of the other process has two lines.
-        Some(log.lines().filter(|line| !line.contains(" resumed>")).count())
+        log.lines().filter(|line| !line.contains(" resumed>")).count()
     };
-    (0..10).map(|_| count()).collect::<Option<Vec<_>>>()?.into_iter().min()
+    (0..10).map(|_| count()).min().unwrap()
 }

@@ -45,6 +45,7 @@ fn with_stopped_listener<R: Send>(
 
 #[test]
 fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
+    needs!(can_trace());
     // All the parents wait at the same time. Of the parent's steps every third is enough: the step
     // at which the listener is stopped then is a matter of chance.
     let both = |_, scratch, released| (scratch, released);
@@ -67,6 +68,7 @@ fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
 
 #[test]
 fn a_parent_whose_listener_is_stopped_at_any_step_dies_of_an_ending_signal() {
+    needs!(can_trace());
     let runs = with_stopped_listener("60", Side::Child, 0.., |step, _, released| {
         let signal = ENDING[step % ENDING.len()];
         kill(released.parent(), signal).unwrap();
@@ -78,9 +80,8 @@ fn a_parent_whose_listener_is_stopped_at_any_step_dies_of_an_ending_signal() {
 
 #[test]
 fn a_stopped_listener_does_not_outlive_its_parent() {
-    if !needs_linux("the end of a stopped listener whose parent is killed") {
-        return;
-    }
+    needs!(can_trace());
+    needs!(needs_linux("the end of a stopped listener whose parent is killed"));
     // From its third step on: at the first two it has not yet asked to be killed with its parent.
     let runs = with_stopped_listener("60", Side::Child, 2.., |_, scratch, released| {
         // A group whose other members have all ended is orphaned, and the kernel ends what is
@@ -96,6 +97,7 @@ fn a_stopped_listener_does_not_outlive_its_parent() {
 
 #[test]
 fn a_parent_or_a_listener_stopped_and_continued_at_any_step_of_its_own_delivers() {
+    needs!(can_trace());
     for side in [Side::Parent, Side::Child] {
         let command = |scratch: &Scratch| scratch.sigshm(["Hello, world"]);
         at_steps(side, 0.., command, |_, _, frozen| {
@@ -116,6 +118,7 @@ fn a_parent_or_a_listener_stopped_and_continued_at_any_step_of_its_own_delivers(
 #[test]
 fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delivers_when_continued()
 {
+    needs!(can_trace());
     // The timeout is that of the parent, which waits during the steps of the listener. Of its own
     // steps, most have nothing to do with time, and every third is enough. Ctrl-Z stops the group.
     // A debugger, or somebody with a PID, may stop the parent alone.

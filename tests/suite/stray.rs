@@ -10,6 +10,7 @@ fn hello(scratch: &Scratch) -> Command {
 
 #[test]
 fn stray_signals_at_any_step_do_nothing_and_are_not_taken_for_the_message() {
+    needs!(can_trace());
     // Those that end nothing by default all at once, so that every third step is enough. An odd
     // number, so that entries as well as exits of system calls are among them.
     let harmless = [SIGCHLD, SIGCONT, SIGURG, SIGWINCH];
@@ -38,6 +39,7 @@ fn send_and_see_it_taken(listener: Pid) {
 
 #[test]
 fn strays_one_by_one_are_looked_into_and_none_is_taken_for_the_message() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     // The segment is there, without a message, and nobody is attached.
     let released = start_and_stop_parent(&mut hello(&scratch));
@@ -58,6 +60,7 @@ fn strays_one_by_one_are_looked_into_and_none_is_taken_for_the_message() {
 
 #[test]
 fn a_stray_does_not_deliver_what_a_dead_run_has_left() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     // A message that lies in shared memory, and nobody has been told.
     let point = Point::Call(Side::Parent, libc::SYS_kill);
@@ -82,6 +85,7 @@ fn a_stray_does_not_deliver_what_a_dead_run_has_left() {
 
 #[test]
 fn a_storm_of_strays_while_the_run_goes_on_does_not_keep_the_message_from_arriving() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     // The listener has been born, and its handler is not there.
     let frozen = freeze(&mut hello(&scratch), Point::Step(Side::Child, 0)).unwrap();
@@ -135,6 +139,7 @@ fn signals_that_the_starter_blocks_are_no_hindrance() {
 
 #[test]
 fn a_listener_that_fails_is_noticed_although_the_starter_ignores_sigchld() {
+    needs!(can_trace());
     let scratch = Scratch::new();
     let mut command = started_by(&scratch, || set(SIGCHLD, SigHandler::SigIgn));
     let frozen = freeze(&mut command, Point::Call(Side::Child, libc::SYS_shmat)).unwrap();

@@ -3,13 +3,14 @@
 //! thread. So a listener that sleeps looks once a second.
 
 use crate::support::told::*;
+use crate::support::tracer::can_trace;
 use crate::support::*;
 
 /// A listener that sleeps, and that has such a thread, which sleeps too. `None`, and it says NOT
 /// TESTED, if the program loads no library.
 fn listener_with_thread(scratch: &Scratch, options: &[&str]) -> Option<(Program, Pid)> {
     let mut command = scratch.sigshm(["--listen"]);
-    preload(command.args(options), "THREAD");
+    preload(command.args(options), &library("THREAD"));
     let listener = Program::start(command);
     listener.until_printed("# Registering");
     let own = listener.pid();
@@ -47,6 +48,8 @@ fn send_to_thread(scratch: &Scratch, listener: Pid, thread: Pid) {
 
 #[test]
 fn whichever_thread_takes_the_signal_each_of_ten_messages_is_received() {
+    needs!(is_there("cc"));
+    needs!(can_trace());
     let by_thread = [true, true, true, true, false];
     let rows = ["--color=always", "--explain"].map(|option| by_thread.map(|it| (option, it)));
     at_once(rows.concat(), |(option, is_thread)| {
@@ -70,10 +73,11 @@ fn whichever_thread_takes_the_signal_each_of_ten_messages_is_received() {
 
 #[test]
 fn with_such_a_thread_the_demo_delivers_and_a_stray_is_no_message() {
+    needs!(is_there("cc"));
+    needs!(can_trace());
     let scratch = Scratch::new();
-    let mut demo = scratch.sigshm([HELLO]);
-    preload(&mut demo, "THREAD");
-    run(&mut demo).assert_delivered(HELLO.len(), HELLO);
+    run(preload(&mut scratch.sigshm([HELLO]), &library("THREAD")))
+        .assert_delivered(HELLO.len(), HELLO);
 
     let Some((listener, thread)) = listener_with_thread(&scratch, &[]) else { return };
     let pid = listener.pid();
@@ -95,6 +99,7 @@ fn sleep_told(text: &str) -> Call {
 
 #[test]
 fn a_listener_that_looks_once_a_second_ends_at_its_timeout() {
+    needs!(is_there("cc"));
     // The time, and how often it sleeps at least; and whether it has such a thread.
     let rows = [(0.3, 1), (1.9, 2)].map(|row| [(row, false), (row, true)]);
     at_once(rows.concat(), |((timeout, times), with_thread)| {
@@ -102,7 +107,7 @@ fn a_listener_that_looks_once_a_second_ends_at_its_timeout() {
         let option = format!("--timeout={timeout}");
         let mut command = scratch.sigshm(["--listen", "--explain", "--color=never", &option]);
         if with_thread {
-            preload(&mut command, "THREAD");
+            preload(&mut command, &library("THREAD"));
         }
         let start = Instant::now();
         let finished = run(&mut command);

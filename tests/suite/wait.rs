@@ -3,6 +3,7 @@
 
 use std::sync::RwLock;
 
+use crate::support::strace::Strace;
 use crate::support::told::{events, told_calls};
 use crate::support::tracer::*;
 use crate::support::*;
@@ -67,25 +68,22 @@ fn a_processor_is_idle() -> bool {
 
 #[test]
 fn where_a_processor_is_idle_the_demo_receives_without_a_sleep() {
+    needs!(Strace::find().is_some());
     let _shared = PROCESSORS.read();
     let scratch = Scratch::new();
     let program = scratch.sigshm(["Hello, world"]);
-    let skip = |why| not_tested("whether the demo receives without a sleep", why);
     let was_idle = a_processor_is_idle();
     let mut without_sleep = 0;
     for _ in 0..10 {
         let log = scratch.dir().join("log");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "trace=pselect6", "-o"]).arg(&log);
-        strace.args(whole(&program)).stdin(Stdio::null());
-        let Ok(output) = strace.output() else {
-            return skip("there is no strace");
-        };
+        let output = strace.args(whole(&program)).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         without_sleep += usize::from(!fs::read_to_string(log).unwrap().contains("pselect6("));
     }
     if !was_idle || !a_processor_is_idle() {
-        return skip("no processor is idle");
+        return not_tested("whether the demo receives without a sleep", "no processor is idle");
     }
     assert!(without_sleep >= 8, "{without_sleep} of 10");
 }
@@ -148,6 +146,7 @@ fn waits(text: &str) -> Vec<(Option<u64>, u64, u64)> {
 
 #[test]
 fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
+    needs!(can_trace());
     let _shared = PROCESSORS.read();
     for way in ["spin", "sleep"] {
         let scratch = Scratch::new();
@@ -185,6 +184,7 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
 
 #[test]
 fn a_signal_that_comes_while_the_listener_spins_does_not_hide_what_that_cost() {
+    needs!(can_trace());
     let _shared = PROCESSORS.read();
     for _ in 0..10 {
         let scratch = Scratch::new();

@@ -13,6 +13,8 @@
 
 #[cfg(target_os = "linux")]
 pub mod calls;
+#[cfg(target_os = "linux")]
+pub mod namespaces;
 mod peers;
 mod pipes;
 #[cfg(target_os = "linux")]
@@ -32,7 +34,7 @@ pub mod tracer;
 mod transcript;
 
 use std::fmt::Debug;
-use std::panic::resume_unwind;
+use std::panic::{Location, resume_unwind};
 
 pub use std::borrow::BorrowMut;
 pub use std::ffi::OsStr;
@@ -135,14 +137,27 @@ pub fn not_tested(what: &str, why: &str) {
 }
 
 /// Whether there is such a program. If not, it is said aloud.
+#[track_caller]
 pub fn is_there(program: &str) -> bool {
     let mut look = Command::new("sh");
     let is_there = run(look.args(["-c", &format!("command -v {program}")])).code == Some(0);
     if !is_there {
-        not_tested(&format!("what needs {program}"), "it is not here");
+        not_tested(&Location::caller().to_string(), &format!("there is no {program} here"));
     }
     is_there
 }
+
+/// Ends the test unless it has what it needs. What has looked for that has said NOT TESTED.
+#[allow(unused_macros)] // In the benchmarks.
+macro_rules! needs {
+    ($has:expr) => {
+        if !$has {
+            return;
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use needs;
 
 /// Keeps the processors busy, with two threads for each, until it is dropped.
 pub struct Busy {

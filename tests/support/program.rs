@@ -2,6 +2,8 @@
 
 use super::terminal::Terminal;
 use super::*;
+use nix::sys::stat::{Mode, umask};
+use std::sync::Once;
 
 /// The environment variable that names another program to test: one that was built with `--cfg
 /// portable`, as on macOS and the BSDs.
@@ -79,11 +81,27 @@ impl InChild for Command {
     }
 }
 
+/// Whoever started the tests has left more than signals to them. From now on, what they start gets
+/// no descriptor but the standard ones, makes files as usual, and leaves no core file.
+pub fn forget_the_starter() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for inherited in 3..1024 {
+            // SAFETY: whatever is open here is open still. What others open they open so.
+            unsafe { libc::fcntl(inherited, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        umask(Mode::from_bits_truncate(0o022));
+        // Ignored, it would take from us how each of them has ended.
+        set(SIGCHLD, SigHandler::SigDfl).unwrap();
+        setrlimit(Resource::RLIMIT_CORE, 0, 0).unwrap();
+    });
+}
+
 /// The command will have the signals as a terminal's shell leaves them: each with its default
-/// disposition, and none blocked. And it leaves no core file.
+/// disposition, and none blocked.
 pub fn with_default_signals(command: &mut Command) {
+    forget_the_starter();
     static AS_A_SHELL_LEAVES_THEM: LazyLock<bool> = LazyLock::new(|| {
-        setrlimit(Resource::RLIMIT_CORE, 0, 0).unwrap(); // for all that is started from now on
         // SIGPIPE is ignored by each program in Rust, which sets it back for what it starts.
         Signal::iterator().all(|it| it == SIGPIPE || !is_ignored(it))
             && SigSet::thread_get_mask().unwrap() == SigSet::empty()
@@ -93,11 +111,14 @@ pub fn with_default_signals(command: &mut Command) {
     if *AS_A_SHELL_LEAVES_THEM {
         return;
     }
-    command.in_child(|| {
-        let catchable = |it: &Signal| !matches!(it, SIGKILL | SIGSTOP);
-        Signal::iterator().filter(catchable).try_for_each(|it| set(it, SigHandler::SigDfl))?;
-        SigSet::empty().thread_set_mask()
-    });
+    command.in_child(set_default_signals);
+}
+
+/// The same for the calling process. It may be called between fork and exec.
+pub fn set_default_signals() -> nix::Result<()> {
+    let catchable = |it: &Signal| !matches!(it, SIGKILL | SIGSTOP);
+    Signal::iterator().filter(catchable).try_for_each(|it| set(it, SigHandler::SigDfl))?;
+    SigSet::empty().thread_set_mask()
 }
 
 /// Whether this process ignores the signal.

@@ -2,7 +2,7 @@
 //! written.
 
 use nix::sys::signal::raise;
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, fork, setuid};
 
 use super::*;
 
@@ -90,13 +90,19 @@ pub fn segment_status(id: i32) -> nix::Result<libc::shmid_ds> {
     Ok(status)
 }
 
-/// Changes the owner or the mode of the segment, as its owner and its creator may; see shmctl(2).
+/// Changes the mode and the owner of the segment, as its creator may, and not each root may; see
+/// shmctl(2).
 #[track_caller]
-pub fn change_segment(id: i32, change: impl FnOnce(&mut libc::ipc_perm)) {
-    let mut status = segment_status(id).unwrap();
-    change(&mut status.shm_perm);
-    // SAFETY: IPC_SET reads one such struct.
-    Errno::result(unsafe { libc::shmctl(id, libc::IPC_SET, &mut status) }).unwrap();
+pub fn change_segment(segment: &Segment, mode: u16, owner: u32) {
+    let change = || {
+        setuid(Uid::from_raw(segment.creator))?;
+        // SAFETY: the status is made of integers, for which zeros are valid.
+        let mut status = unsafe { mem::zeroed::<libc::shmid_ds>() };
+        (status.shm_perm.mode, status.shm_perm.uid) = (mode as _, owner);
+        // SAFETY: IPC_SET reads one such struct.
+        Errno::result(unsafe { libc::shmctl(segment.id, libc::IPC_SET, &mut status) }).map(drop)
+    };
+    Helper::doing(change).unwrap();
 }
 
 /// A process attaches the segment; see shmat(2).
@@ -214,7 +220,7 @@ impl Helper {
                 // A pipe of another test has an end although this process has a copy of it.
                 // SAFETY: nothing here uses a descriptor from before.
                 (3..1024).for_each(|fd| _ = unsafe { libc::close(fd) });
-                if work().is_ok() {
+                if set_default_signals().is_ok() && work().is_ok() {
                     let _ = raise(SIGSTOP);
                 }
                 // SAFETY: this ends the process at once.

@@ -3,6 +3,7 @@
 
 use super::calls::{NAMES, names_of};
 use super::told::*;
+use super::tracer::can_trace;
 use super::*;
 
 /// An option for strace(1): what comes of so many calls of this name, in place of what the kernel
@@ -37,15 +38,11 @@ pub fn call_at_hand(pid: Pid) -> Option<&'static str> {
 pub struct Strace;
 
 impl Strace {
-    /// `None`, and a word about it that nobody captures, if there is no strace.
+    /// `None`, and a word about it that nobody captures, if there is no strace, or if it may not
+    /// trace.
+    #[track_caller]
     pub fn find() -> Option<Self> {
-        let mut version = Command::new("strace");
-        if let Err(error) = version.arg("-V").stdout(Stdio::null()).status() {
-            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
-            not_tested("whether strace sees what is told", "there is no strace");
-            return None;
-        }
-        Some(Self)
+        (is_there("strace") && can_trace()).then_some(Self)
     }
 
     /// The program with these arguments under strace(1), which logs under this name. With options

@@ -22,6 +22,7 @@
 //! all numbers would miss some. So it does not count, and each number is the same step in every
 //! run. A test that wants the sleep asks for it: [`Released::until_listener_sleeps`].
 
+use std::panic::Location;
 use std::sync::Mutex;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -167,6 +168,25 @@ pub fn start_asleep(
     let runs: Vec<_> = iter::repeat_with(start).take(count).collect();
     runs.iter().for_each(|(_, released)| released.until_listener_sleeps());
     runs
+}
+
+/// Whether a run can be traced here: a policy may refuse ptrace(2), or the system may lack it. If
+/// so, it is said aloud.
+#[track_caller]
+pub fn can_trace() -> bool {
+    static TRIED: LazyLock<io::Result<()>> = LazyLock::new(|| {
+        let mut tracee = Command::new("true").in_child(ptrace::traceme).spawn()?;
+        let pid = Pid::from_raw(tracee.id() as i32);
+        waitpid(pid, Some(WaitPidFlag::__WALL))?;
+        let tried = ptrace::syscall_info(pid);
+        tracee.kill()?;
+        tracee.wait()?;
+        Ok(tried.map(drop)?)
+    });
+    if let Err(error) = &*TRIED {
+        not_tested(&Location::caller().to_string(), &format!("ptrace(2) does not work: {error}"));
+    }
+    TRIED.is_ok()
 }
 
 struct Tracer {
