@@ -1,6 +1,7 @@
 //! Many runs at one path, one after the other: each message arrives, none is another run's, and
 //! nobody waits longer than it must.
 
+#[cfg(target_os = "linux")]
 use crate::support::strace::Strace;
 use crate::support::*;
 use nix::sys::signal::{SigmaskHow, sigprocmask};
@@ -329,6 +330,7 @@ fn an_alarm_that_the_starter_has_set_ends_a_run_that_waits_and_one_that_has_wait
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn an_alarm_that_is_due_later_is_set_again_with_the_time_that_is_left_of_it() {
     needs!(Strace::find().is_some() && is_there("python3"));
