@@ -120,17 +120,17 @@ fn a_run_whose_reader_stops_reading_after_any_line_can_be_ended_and_leaves_nothi
 fn a_reader_may_pause_for_longer_than_the_timeout_unless_the_listener_has_to_print() {
     at_once(1..=LINES, |line| {
         let scratch = Scratch::new();
-        let (running, pipe) = blocked_at(line, &scratch, "--timeout=0.4");
+        let (running, pipe) = blocked_at(line, &scratch, "--timeout=2");
         let read = || io::read_to_string(pipe).unwrap();
         if [4, 5, 9, 10].contains(&line) {
             // The parent waits for the listener, also for these lines. So it gives up, and kills it.
             let what = if line < 6 { "was not ready" } else { "has not ended" };
-            let parts = ["the listener", what, "0.4 seconds", "--timeout"];
+            let parts = ["the listener", what, "2 seconds", "--timeout"];
             running.finish().assert_failed_with(&parts);
             assert_eq!(read().lines().count(), line - 1, "the lines before are whole");
         } else {
             // Nobody waits for a parent that prints.
-            thread::sleep(Duration::from_millis(500));
+            thread::sleep(Duration::from_millis(2200));
             let text = read();
             assert_eq!(running.finish().outcome(), (Some(0), "", ""), "at line {line}");
             let whole = transcript(listener_in(&text), 12, HELLO);
