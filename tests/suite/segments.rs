@@ -186,7 +186,7 @@ fn the_segment_that_the_articles_program_leaves_behind_is_reclaimed() {
     let scratch = Scratch::new();
     // The message names the folder, by which the program's child can be found should it not end.
     let mut article = Command::new(compile_peer("article"));
-    article.arg(scratch.dir()).current_dir(scratch.dir());
+    with_default_signals(article.arg(scratch.dir()).current_dir(scratch.dir()));
     let article = Program::start(article);
     let pid = article.pid();
     assert_eq!(article.finish().code, Some(0));

@@ -397,7 +397,7 @@ fn count_calls(scratch: &Scratch, program: &Command) -> usize {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=!fcntl", "-o"]);
         strace.arg(&log).args(whole(program));
-        strace.current_dir(scratch.dir()).stdin(Stdio::null());
+        with_default_signals(strace.current_dir(scratch.dir()).stdin(Stdio::null()));
         let output = strace.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let log = fs::read_to_string(&log).unwrap();

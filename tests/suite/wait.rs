@@ -78,7 +78,8 @@ fn where_a_processor_is_idle_the_demo_receives_without_a_sleep() {
         let log = scratch.dir().join("log");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-e", "trace=pselect6", "-o"]).arg(&log);
-        let output = strace.args(whole(&program)).stdin(Stdio::null()).output().unwrap();
+        with_default_signals(strace.args(whole(&program)).stdin(Stdio::null()));
+        let output = strace.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         without_sleep += usize::from(!fs::read_to_string(log).unwrap().contains("pselect6("));
     }

@@ -42,7 +42,7 @@ pub use std::fs::{self, File, Permissions};
 pub use std::io::{self, BufRead, BufReader, Read, Write};
 pub use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 pub use std::os::unix::ffi::OsStrExt;
-pub use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+pub use std::os::unix::fs::{MetadataExt, PermissionsExt};
 pub use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 pub use std::os::unix::process::{CommandExt, ExitStatusExt};
 pub use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ pub use nix::sys::resource::{Resource, setrlimit};
 pub use nix::sys::signal::{SigHandler, SigSet, Signal, Signal::*, kill, killpg, signal};
 pub use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 pub use nix::unistd::{Pid, Uid, alarm, write};
-pub use tempfile::{NamedTempFile, TempDir};
+pub use tempfile::{NamedTempFile, TempDir, TempPath};
 
 pub use peers::*;
 pub use pipes::*;

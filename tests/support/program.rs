@@ -3,7 +3,6 @@
 use super::terminal::Terminal;
 use super::*;
 use nix::sys::stat::{Mode, umask};
-use std::sync::Once;
 
 /// The environment variable that names another program to test: one that was built with `--cfg
 /// portable`, as on macOS and the BSDs.
@@ -81,26 +80,33 @@ impl InChild for Command {
     }
 }
 
-/// Whoever started the tests has left more than signals to them. From now on, what they start gets
-/// no descriptor but the standard ones, makes files as usual, and leaves no core file.
-pub fn forget_the_starter() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        for inherited in 3..1024 {
-            // SAFETY: whatever is open here is open still. What others open they open so.
-            unsafe { libc::fcntl(inherited, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-        umask(Mode::from_bits_truncate(0o022));
-        // Ignored, it would take from us how each of them has ended.
-        set(SIGCHLD, SigHandler::SigDfl).unwrap();
-        setrlimit(Resource::RLIMIT_CORE, 0, 0).unwrap();
-    });
+/// Runs before `main`, and so before each test.
+#[used]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+static BEFORE_MAIN: extern "C" fn() = forget_the_starter;
+
+/// Whoever starts the tests leaves more to them than signals. What they start gets no descriptor
+/// but the standard ones, makes files as usual, leaves no core file, loads no other libraries, and
+/// speaks English.
+extern "C" fn forget_the_starter() {
+    for inherited in 3..1024 {
+        // SAFETY: fcntl takes numbers here.
+        unsafe { libc::fcntl(inherited, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    umask(Mode::from_bits_truncate(0o022));
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).unwrap();
+    // Ignored, it would take from us how each of them has ended.
+    set(SIGCHLD, SigHandler::SigDfl).unwrap();
+    for name in ["LD_PRELOAD", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES"] {
+        // SAFETY: there is no other thread yet.
+        unsafe { env::remove_var(name) };
+    }
 }
 
 /// The command will have the signals as a terminal's shell leaves them: each with its default
 /// disposition, and none blocked.
 pub fn with_default_signals(command: &mut Command) {
-    forget_the_starter();
     static AS_A_SHELL_LEAVES_THEM: LazyLock<bool> = LazyLock::new(|| {
         // SIGPIPE is ignored by each program in Rust, which sets it back for what it starts.
         Signal::iterator().all(|it| it == SIGPIPE || !is_ignored(it))
@@ -145,33 +151,28 @@ pub fn run(command: impl BorrowMut<Command>) -> Finished {
 }
 
 /// Standard output and standard error of a program. They are files, not pipes: they can be read at
-/// any moment, and nobody need read them.
+/// any moment, and nobody need read them. (They are not open here, where many programs run at once
+/// and the limit of open files may be low.)
 pub struct Captured {
-    stdout: File,
-    stderr: File,
+    stdout: TempPath,
+    stderr: TempPath,
 }
 
 impl Captured {
     pub fn of(command: &mut Command) -> Self {
-        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+        let [(out, stdout), (err, stderr)] =
+            [(); 2].map(|()| NamedTempFile::new().unwrap().into_parts());
+        command.stdout(out).stderr(err);
         Self { stdout, stderr }
     }
 
     pub fn stdout(&self) -> Vec<u8> {
-        contents(&self.stdout)
+        fs::read(&self.stdout).unwrap()
     }
 
     pub fn stderr(&self) -> String {
-        String::from_utf8(contents(&self.stderr)).unwrap()
+        fs::read_to_string(&self.stderr).unwrap()
     }
-}
-
-/// Reads the file without moving the place at which a program writes.
-pub fn contents(file: &File) -> Vec<u8> {
-    let mut contents = vec![0; file.metadata().unwrap().len() as usize];
-    file.read_exact_at(&mut contents, 0).unwrap();
-    contents
 }
 
 /// A program whose outputs can be read while it runs. It is killed and reaped if the test ends

@@ -16,7 +16,6 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Self {
-        forget_the_starter();
         // ftok(3) takes only 16 bits of the inode number, and file systems like to give out the
         // same ones: two files at a time can well have the same key. So the key is the name of the
         // folder, and no two tests have one. Other files are kept meanwhile, with their inodes.

@@ -4,12 +4,13 @@ use super::*;
 use nix::pty::openpty;
 use nix::sys::termios::{FlowArg, SetArg, Termios, tcflow, tcgetattr, tcsetattr};
 use nix::unistd::{dup2_stdout, setsid};
+use std::sync::Mutex;
 
 /// The two ends of a terminal.
 pub struct Terminal {
     user: File,
     program: OwnedFd,
-    shown: File,
+    shown: Mutex<Vec<u8>>,
 }
 
 impl Terminal {
@@ -17,8 +18,7 @@ impl Terminal {
         let ends = openpty(None, None).unwrap();
         [&ends.master, &ends.slave].into_iter().for_each(close_on_exec);
         fcntl(&ends.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-        let shown = tempfile::tempfile().unwrap();
-        Self { user: ends.master.into(), program: ends.slave, shown }
+        Self { user: ends.master.into(), program: ends.slave, shown: Mutex::default() }
     }
 
     /// How it is set; see termios(3).
@@ -54,12 +54,12 @@ impl Terminal {
 
     /// The same, byte by byte. (There is room for little that has not been read.)
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = [0; 4096];
+        let (mut bytes, mut shown) = ([0; 4096], self.shown.lock().unwrap());
         // There is something to read, or there is nothing yet.
         while let Ok(length @ 1..) = (&self.user).read(&mut bytes) {
-            (&self.shown).write_all(&bytes[..length]).unwrap();
+            shown.extend(&bytes[..length]);
         }
-        contents(&self.shown)
+        shown.clone()
     }
 
     #[track_caller]
