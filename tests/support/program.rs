@@ -102,6 +102,12 @@ extern "C" fn forget_the_starter() {
         // SAFETY: there is no other thread yet.
         unsafe { env::remove_var(name) };
     }
+    // The program cuts a long path (a Mac's TMPDIR is one), and escapes a strange one.
+    let is_plain = |it: &str| it.len() <= 20 && it.is_ascii() && !it.contains(['"', '\'', '\\']);
+    if !env::temp_dir().to_str().is_some_and(is_plain) {
+        // SAFETY: the same.
+        unsafe { env::set_var("TMPDIR", "/tmp") };
+    }
 }
 
 /// The command will have the signals as a terminal's shell leaves them: each with its default
