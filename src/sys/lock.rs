@@ -13,16 +13,14 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{mem, ptr};
 
 use libc::{c_int, c_void, itimerval, siginfo_t};
 use nix::errno::Errno;
-use nix::fcntl::{self, OFlag};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
-use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::Pid;
 
@@ -57,8 +55,9 @@ impl RunLock {
         let mut deadline = Deadline::after(timeout, "");
         let (mut on_wait, mut odd_rounds) = (Some(on_wait), 0);
         // O_NONBLOCK: should it have become a FIFO, this does not wait for somebody to write.
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let open = || fcntl::open(path, flags, Mode::empty()).map(File::from);
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let open = || options.open(path).map_err(errno);
         let unusable = |why: &str| Error::UnusableFile(format!("{} {why}", quoted(path)));
         loop {
             path::ensure_harmless(path)?;
@@ -98,10 +97,14 @@ impl RunLock {
 
 /// Which file it is; `None` if there is none.
 fn identity(file: io::Result<Metadata>) -> nix::Result<Option<(u64, u64)>> {
-    match file.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default())) {
+    match file.map_err(errno) {
         Err(Errno::ENOENT) => Ok(None),
         file => file.map(|it| Some((it.dev(), it.ino()))),
     }
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
 /// Who has locked the file, as far as the system tells.
