@@ -64,7 +64,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     message_size = strlen(argv[1]);
-    printf("# Message size is: %lu\n", message_size);
+    printf("# Message size is: %zu\n", message_size);
     printf("# Creating message object.\n");
     message = malloc(sizeof(s_message));
     message->id = 1;

@@ -1,4 +1,5 @@
 /* A library that is loaded before the program (LD_PRELOAD), and changes what it sees of the system:
+   -DEXIT_42: it ends with this status, so it has loaded the library
    -DFAKE_USER: geteuid(2) and its like say 0, as under fakeroot(1)
    -DCHANGING_INODES: each look at a file finds another inode number, as with some FUSE file systems
    -DTWO_INODES: a look at a path finds another one than a look at the open file, and always the same
@@ -9,6 +10,10 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#ifdef EXIT_42
+__attribute__((constructor)) static void end(void) { _exit(42); }
+#endif
 
 #ifdef FAKE_USER
 uid_t getuid(void) { return 0; }

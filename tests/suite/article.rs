@@ -8,7 +8,7 @@ use crate::support::*;
 
 #[test]
 fn without_a_wait_it_loses_messages() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     const RUNS: usize = 200;
     let scratch = Scratch::unchecked();
     let mut lost = 0;
@@ -25,7 +25,7 @@ fn without_a_wait_it_loses_messages() {
 
 #[test]
 fn it_leaves_a_segment_behind_that_everybody_may_write() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     let scratch = Scratch::unchecked();
     assert_eq!(scratch.segments(), []);
     let finished = run(article(&scratch, HELLO));
@@ -42,7 +42,7 @@ fn it_leaves_a_segment_behind_that_everybody_may_write() {
 
 #[test]
 fn captured_its_first_lines_appear_twice() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     let scratch = Scratch::unchecked();
     // The pipe is full before the sender has said everything, so it waits for a reader. There is
     // none until the listener has its handler in place: this time the message cannot be lost.
@@ -69,7 +69,7 @@ fn captured_its_first_lines_appear_twice() {
 
 #[test]
 fn on_a_terminal_its_first_lines_appear_once() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     let scratch = Scratch::unchecked();
     let run = Program::start_on(Terminal::new(), article(&scratch, HELLO));
     wait_until("both processes have ended", || scratch.processes().is_empty());
@@ -79,7 +79,7 @@ fn on_a_terminal_its_first_lines_appear_once() {
 
 #[test]
 fn when_its_sender_fails_the_listener_spins_on_without_a_parent() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     let scratch = Scratch::unchecked();
     // A segment that is too small for it stands in its way. It does not look at what shmget
     // returns, and writes to where no memory is.

@@ -22,7 +22,7 @@ const LAYOUT: [usize; 8] = [
 
 #[test]
 fn a_message_is_as_large_as_the_articles_segment() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     assert_eq!((size_of::<Message>(), MESSAGE_SIZE), (1024, 1024));
     assert_eq!(LAYOUT[..2], layout_in_c().0[..2]);
 }
@@ -30,14 +30,14 @@ fn a_message_is_as_large_as_the_articles_segment() {
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn the_c_compiler_puts_the_fields_where_the_design_says() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     assert_eq!(layout_in_c().0, [1024, 8, 0, 4, 8, 8, 16, 1008]);
     assert_eq!(LONGEST_TEXT, 1007);
 }
 
 #[test]
 fn each_field_is_where_the_c_compiler_puts_it_and_as_wide() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     assert_eq!(layout_in_c().0, LAYOUT);
     let [size, _, id_at, _, size_at, _, text_at, _] = LAYOUT;
     // Every byte of the text is one that occurs nowhere else, so a field that lay elsewhere would
@@ -56,7 +56,7 @@ fn each_field_is_where_the_c_compiler_puts_it_and_as_wide() {
 
 #[test]
 fn a_message_that_c_has_written_can_be_read() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     let (_, written) = layout_in_c();
     assert_eq!(written.len(), size_of::<Message>());
     // SAFETY: the bytes are as many as a message has, and it is valid for every pattern of bits.
@@ -68,9 +68,9 @@ fn a_message_that_c_has_written_can_be_read() {
 
 #[test]
 fn in_python_the_struct_is_laid_out_as_in_c_and_in_rust() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     assert_eq!(layout_in_c().0, LAYOUT);
-    if let Some(mut python) = python("the layout of the struct in Python") {
+    if let Some(mut python) = python_as_peer("the layout of the struct in Python") {
         python.current_dir(peers()).args([
             "-c",
             "import ctypes, peer

@@ -27,7 +27,7 @@ fn a_standard_error_whose_reader_has_left_changes_nothing() {
     let scratch = Scratch::new();
     let (reader, writer) = new_pipe();
     drop(reader);
-    let status = scratch.sigshm(["x".repeat(1008)]).stderr(writer).status().unwrap();
+    let status = scratch.sigshm(["x".repeat(LONGEST + 1)]).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(2));
 }
 
@@ -35,14 +35,14 @@ fn a_standard_error_whose_reader_has_left_changes_nothing() {
 fn a_file_that_reaches_its_size_limit_at_any_line_leaves_nothing_behind() {
     // Each line is longer than ten bytes, so that every line is the first that does not fit. (1 is
     // the shortest PID there is.)
-    for limit in (0..transcript(1, 12, HELLO).len() as u64).step_by(10) {
+    for limit in (0..transcript(1, 12, HELLO).len() as libc::rlim_t).step_by(10) {
         let scratch = Scratch::new();
         let mut command = scratch.sigshm([HELLO]);
         command.in_child(move || setrlimit(Resource::RLIMIT_FSIZE, limit, limit));
         let file = tempfile::tempfile().unwrap();
         let output = command.stdout(file.try_clone().unwrap()).output().unwrap();
         assert!(!output.status.success(), "{limit} bytes: {output:?}");
-        assert_eq!(file.metadata().unwrap().len(), limit);
+        assert_eq!(file.metadata().unwrap().len() as libc::rlim_t, limit);
     }
 }
 

@@ -16,7 +16,7 @@ fn any_message_passes_in_every_pairing_of_languages_and_leaves_no_trace() {
         "Zażółć 日本 🦀".as_bytes(),
         b"a\xc3(\xe2\x82b\x80\xff",
     ];
-    let others = other_languages("the pairings with Python");
+    let others = other_languages("the pairings with other languages");
     let ours = others.iter().flat_map(|&it| [(Language::Rust, it), (it, Language::Rust)]);
     let theirs = others.iter().flat_map(|&from| others.iter().map(move |&to| (from, to)));
     at_once(ours.chain(theirs), |(from, to)| {
@@ -31,7 +31,7 @@ fn any_message_passes_in_every_pairing_of_languages_and_leaves_no_trace() {
 
 #[test]
 fn the_careful_program_in_c_prints_the_same_transcript() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     for (message, shown) in [("Hello, world", "Hello, world"), ("", ""), ("日本", "日本")] {
         let scratch = Scratch::new();
         let careful = program(compile_peer("careful"), [Path::new(message), &scratch.path()]);
@@ -49,7 +49,7 @@ fn the_careful_program_in_c_prints_the_same_transcript() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_listener_in_another_language_goes_on_after_a_signal_without_a_message() {
-    for language in other_languages("stray signals in Python") {
+    for language in other_languages("stray signals in other languages") {
         let scratch = Scratch::new();
         let listener = language.listen(&scratch);
         for _ in 0..3 {
@@ -61,7 +61,7 @@ fn a_listener_in_another_language_goes_on_after_a_signal_without_a_message() {
 
 #[test]
 fn a_sender_in_another_language_takes_no_pid_that_means_several_processes() {
-    for language in other_languages("bad PIDs in Python") {
+    for language in other_languages("bad PIDs in other languages") {
         for pid in ["0", "abc"] {
             let scratch = Scratch::new();
             // To kill(2), 0 is everybody in its process group, so it gets one of its own. (-1 would
@@ -109,8 +109,8 @@ enum Language {
 /// C and Python, if they are there. If not, it is said aloud that `what` is not tested.
 #[track_caller]
 fn other_languages(what: &str) -> Vec<Language> {
-    let c = is_there("cc").then_some(Language::C);
-    c.into_iter().chain(python(what).map(|_| Language::Python)).collect()
+    let c = compiles_c().then_some(Language::C);
+    c.into_iter().chain(python_as_peer(what).map(|_| Language::Python)).collect()
 }
 
 impl Language {
@@ -168,7 +168,7 @@ fn program<S: AsRef<OsStr>>(program: PathBuf, arguments: impl IntoIterator<Item 
 }
 
 fn script<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Command {
-    let mut command = python(name).expect("whoever asks has found it");
+    let mut command = python_as_peer(name).expect("whoever asks has found it");
     command.arg(peers().join(name)).args(arguments);
     command
 }

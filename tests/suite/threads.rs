@@ -6,9 +6,8 @@ use crate::support::told::*;
 use crate::support::tracer::can_trace;
 use crate::support::*;
 
-/// A listener that sleeps, and that has such a thread, which sleeps too. `None`, and it says NOT
-/// TESTED, if the program loads no library.
-fn listener_with_thread(scratch: &Scratch, options: &[&str]) -> Option<(Program, Pid)> {
+/// A listener that sleeps, and that has such a thread, which sleeps too.
+fn listener_with_thread(scratch: &Scratch, options: &[&str]) -> (Program, Pid) {
     let mut command = scratch.sigshm(["--listen"]);
     preload(command.args(options), &library("THREAD"));
     let listener = Program::start(command);
@@ -16,14 +15,11 @@ fn listener_with_thread(scratch: &Scratch, options: &[&str]) -> Option<(Program,
     let own = listener.pid();
     let tasks = fs::read_dir(format!("/proc/{own}/task")).unwrap().flatten();
     let threads = tasks.map(|it| Pid::from_raw(it.file_name().to_str().unwrap().parse().unwrap()));
-    let Some(other) = threads.into_iter().find(|&thread| thread != own) else {
-        not_tested("a thread that takes the signal", "no library is loaded");
-        return None;
-    };
+    let other = threads.into_iter().find(|&thread| thread != own).expect("the library is loaded");
     wait_until("both sleep", || {
         is_blocked_in(own, libc::SYS_pselect6) && state(other) == Some('S')
     });
-    Some((listener, other))
+    (listener, other)
 }
 
 /// How often a thread has gone to sleep.
@@ -48,13 +44,13 @@ fn send_to_thread(scratch: &Scratch, listener: Pid, thread: Pid) {
 
 #[test]
 fn whichever_thread_takes_the_signal_each_of_ten_messages_is_received() {
-    needs!(is_there("cc"));
+    needs!(loads_libraries());
     needs!(can_trace());
     let by_thread = [true, true, true, true, false];
     let rows = ["--color=always", "--explain"].map(|option| by_thread.map(|it| (option, it)));
     at_once(rows.concat(), |(option, is_thread)| {
         let scratch = Scratch::new();
-        let Some((listener, thread)) = listener_with_thread(&scratch, &[option]) else { return };
+        let (listener, thread) = listener_with_thread(&scratch, &[option]);
         let pid = listener.pid();
         // The sender waits for five seconds only.
         if is_thread {
@@ -73,13 +69,13 @@ fn whichever_thread_takes_the_signal_each_of_ten_messages_is_received() {
 
 #[test]
 fn with_such_a_thread_the_demo_delivers_and_a_stray_is_no_message() {
-    needs!(is_there("cc"));
+    needs!(loads_libraries());
     needs!(can_trace());
     let scratch = Scratch::new();
     run(preload(&mut scratch.sigshm([HELLO]), &library("THREAD")))
         .assert_delivered(HELLO.len(), HELLO);
 
-    let Some((listener, thread)) = listener_with_thread(&scratch, &[]) else { return };
+    let (listener, thread) = listener_with_thread(&scratch, &[]);
     let pid = listener.pid();
     // (With the number of a thread, kill(2) is for its whole process.)
     let [process, other] = [pid, thread].map(Pid::as_raw);
@@ -99,10 +95,12 @@ fn sleep_told(text: &str) -> Call {
 
 #[test]
 fn a_listener_that_looks_once_a_second_ends_at_its_timeout() {
-    needs!(is_there("cc"));
     // The time, and how often it sleeps at least; and whether it has such a thread.
     let rows = [(0.3, 1), (1.9, 2)].map(|row| [(row, false), (row, true)]);
     at_once(rows.concat(), |((timeout, times), with_thread)| {
+        if with_thread && !loads_libraries() {
+            return;
+        }
         let scratch = Scratch::new();
         let option = format!("--timeout={timeout}");
         let mut command = scratch.sigshm(["--listen", "--explain", "--color=never", &option]);

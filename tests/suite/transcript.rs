@@ -101,7 +101,7 @@ fn each_line_is_one_write() {
     // A socket of packets keeps the bounds between writes: what one write puts in, one read takes
     // out. The escapes make the longest line that a message can have.
     for (message, shown) in
-        [(HELLO.to_owned(), HELLO.to_owned()), ("\x1b".repeat(1007), r"\x1b".repeat(1007))]
+        [(HELLO.to_owned(), HELLO.to_owned()), ("\x1b".repeat(LONGEST), r"\x1b".repeat(LONGEST))]
     {
         let (ours, theirs) = packet_sockets();
         let run = Program::start_into(theirs, scratch.sigshm([&message]));

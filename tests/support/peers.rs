@@ -9,6 +9,35 @@ pub fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
 }
 
+/// The C compiler, told to make programs for this machine's size of numbers.
+fn cc() -> Command {
+    let mut cc = Command::new("cc");
+    cc.args(cfg!(target_arch = "x86").then_some("-m32"));
+    cc
+}
+
+/// Whether C can be compiled here. If not, it is said aloud.
+#[track_caller]
+pub fn compiles_c() -> bool {
+    static WHY_NOT: LazyLock<Option<&str>> = LazyLock::new(|| {
+        let (folder, bits) = (TempDir::new().unwrap(), usize::BITS);
+        let (source, program) = (folder.path().join("it.c"), folder.path().join("it"));
+        // One of the system's headers, which may be there for one size only.
+        let includes = "#include <stddef.h>\n#include <sys/stat.h>\n";
+        let main = format!("int main(void) {{ return {bits} - 8 * sizeof(size_t); }}\n");
+        fs::write(&source, includes.to_owned() + &main).unwrap();
+        let compiled = cc().arg("-o").args([&program, &source]).output();
+        let runs = || Command::new(&program).status().is_ok_and(|it| it.success());
+        match compiled {
+            Err(_) => Some("there is no C compiler, cc"),
+            Ok(cc) if cc.status.success() && runs() => None,
+            Ok(_) => Some("cc makes no programs of the tests' word size"),
+        }
+    });
+    let caller = Location::caller();
+    WHY_NOT.inspect(|why| not_tested(&caller.to_string(), why)).is_none()
+}
+
 /// Compiles one of the C peers and returns where it is.
 pub fn compile_peer(name: &str) -> PathBuf {
     compile_peer_without(name, &[])
@@ -18,6 +47,23 @@ pub fn compile_peer(name: &str) -> PathBuf {
 pub fn compile_peer_without(name: &str, safeguards: &[&str]) -> PathBuf {
     let switches: Vec<_> = safeguards.iter().map(|it| format!("-DWITHOUT_{it}")).collect();
     compile(name, &switches)
+}
+
+/// Whether the program loads a library that is preloaded. If not, it is said aloud.
+#[track_caller]
+pub fn loads_libraries() -> bool {
+    static LOADS: LazyLock<bool> = LazyLock::new(|| {
+        let mut command = sigshm();
+        run(preload(command.arg("--version"), &library("EXIT_42"))).code == Some(42)
+    });
+    if !compiles_c() {
+        return false;
+    }
+    if !*LOADS {
+        let why = "the program is linked statically, or cc compiles for another C library";
+        not_tested(&Location::caller().to_string(), why);
+    }
+    *LOADS
 }
 
 /// A library that changes what a program sees of the system; see `tests/peers/preload.c` for what
@@ -44,7 +90,7 @@ fn compile(name: &str, flags: &[String]) -> PathBuf {
     if !binary.exists() {
         // Under another name first: another test may be compiling it too.
         let unfinished = tempfile::NamedTempFile::new_in(folder).unwrap().into_temp_path();
-        let mut cc = Command::new("cc");
+        let mut cc = cc();
         cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&unfinished);
         cc.args(flags).arg(source);
         let status = cc.status().expect("the tests need a C compiler, cc");
@@ -55,26 +101,38 @@ fn compile(name: &str, flags: &[String]) -> PathBuf {
 }
 
 /// The interpreter itself, in case `python3` is a script that looks for it: what we start is then
-/// what listens.
-static PYTHON: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+/// what listens. And how many bits its numbers have.
+static PYTHON: LazyLock<Option<(PathBuf, u32)>> = LazyLock::new(|| {
     let mut command = Command::new("python3");
-    command.args(["-c", "import sys; print(sys.executable)"]);
+    let script = "import struct, sys; print(8 * struct.calcsize('P'), sys.executable)";
+    let output = command.args(["-c", script]).stdin(Stdio::null()).output();
     // (What stands there as python3 may only be a script that looks for one.)
-    let output = command.stdin(Stdio::null()).output().ok().filter(|it| it.status.success())?;
-    let executable = String::from_utf8(output.stdout).unwrap();
-    Some(PathBuf::from(executable.trim_end()))
+    let output = output.ok().filter(|it| it.status.success())?;
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (bits, executable) = said.trim_end().split_once(' ').unwrap();
+    Some((PathBuf::from(executable), bits.parse().unwrap()))
 });
 
 /// Python, told to leave no compiled modules behind. If there is none, it is said aloud that `what`
 /// is not tested.
 pub fn python(what: &str) -> Option<Command> {
-    let Some(python) = &*PYTHON else {
+    let Some((python, _)) = &*PYTHON else {
         not_tested(what, "there is no python3 here");
         return None;
     };
     let mut command = Command::new(python);
     command.arg("-B").stdin(Stdio::null());
     Some(command)
+}
+
+/// The same, if it has the message's struct as the program has it.
+pub fn python_as_peer(what: &str) -> Option<Command> {
+    let is_other = PYTHON.as_ref().is_some_and(|(_, bits)| *bits != usize::BITS);
+    if is_other {
+        not_tested(what, "the program and python3 have numbers of different sizes");
+        return None;
+    }
+    python(what)
 }
 
 /// No compiled modules lie beside the peers.

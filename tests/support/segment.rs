@@ -241,6 +241,19 @@ impl Drop for Helper {
     }
 }
 
+/// The length of the longest message: 1007 bytes, or 1015 where a size has four bytes.
+pub const LONGEST: usize = 1024 - 2 * size_of::<usize>() - 1;
+
+/// Whether a message has the bytes that the documentation shows. If not, it is said aloud that
+/// `what` is not tested.
+pub fn has_documented_bytes(what: &str) -> bool {
+    let has = cfg!(all(target_pointer_width = "64", target_endian = "little"));
+    if !has {
+        not_tested(what, "this machine has numbers of another size, or in another order");
+    }
+    has
+}
+
 /// All 1,024 bytes of a message, well made or not, as this machine's C compiler lays them out.
 pub fn message_bytes(id: i32, size: usize, text: &[u8]) -> Vec<u8> {
     let word = size_of::<usize>();
