@@ -71,9 +71,9 @@ fn a_left_segment_that_another_one_replaces_at_any_step_of_the_run_is_no_hindran
 /// The listener's steps from the signal to the read: it looks the segment up, asks whose it is, and
 /// attaches it. Held at the beginning of each, everything may still change that the step relies on.
 const STEPS: [libc::c_long; 3] = [LOOK_UP, ASK, ATTACH];
-const LOOK_UP: libc::c_long = libc::SYS_shmget;
-const ASK: libc::c_long = libc::SYS_shmctl;
-const ATTACH: libc::c_long = libc::SYS_shmat;
+const LOOK_UP: libc::c_long = calls::SYS_shmget;
+const ASK: libc::c_long = calls::SYS_shmctl;
+const ATTACH: libc::c_long = calls::SYS_shmat;
 
 /// A run that has written its message and sent the signal, and is held when the listener is about to
 /// take the step; and the segment. Its timeout is longer than a test may take.

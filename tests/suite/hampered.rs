@@ -1,7 +1,6 @@
 //! Runs whose cleaning up is refused: they end soon all the same, and say what they could not do.
 //! And loops whose end depends on a file system, on another program or on a policy.
 
-use crate::support::calls::SYS_poll;
 use crate::support::refusal::{NO_EFFECT, Refusal, refuse};
 use crate::support::tracer::{Point, Released, Side, can_trace, freeze};
 use crate::support::*;
@@ -17,8 +16,8 @@ const NOTIFY: Refusal = KILL.if_is(1, libc::SIGUSR1);
 const END: Refusal = KILL.if_is(1, libc::SIGKILL);
 /// As if the child were in a frozen control group, or held by a debugger.
 const NO_KILL: Refusal = Refusal::of(libc::SYS_kill, NO_EFFECT);
-const SHMGET: Refusal = Refusal::of(libc::SYS_shmget, EPERM);
-const SHMAT: Refusal = Refusal::of(libc::SYS_shmat, EPERM);
+const SHMGET: Refusal = Refusal::of(calls::SYS_shmget, EPERM);
+const SHMAT: Refusal = Refusal::of(calls::SYS_shmat, EPERM);
 const SEND: Refusal = Refusal::of(libc::SYS_sendto, EPERM);
 const RMID: Refusal = Refusal::shmctl(libc::IPC_RMID, EPERM);
 /// What raise(3) is made of.
@@ -311,7 +310,7 @@ fn a_run_that_fails_or_dies_does_not_speak_of_a_segment_that_somebody_else_has_r
     for signal in [None, Some(SIGTERM)] {
         let scratch = Scratch::new();
         // While it was attached, it could be removed twice.
-        let point = Point::Call(Side::Parent, libc::SYS_shmat);
+        let point = Point::Call(Side::Parent, calls::SYS_shmat);
         let frozen = freeze(&mut hampered(&scratch, PLAIN, &[]), point).unwrap();
         remove_segment(scratch.segments()[0].id);
         if let Some(signal) = signal {
@@ -352,7 +351,7 @@ fn a_file_that_may_not_be_looked_at_or_a_standard_output_that_takes_nothing_ends
     // Looked up by its path. (With an empty path, statx(2) looks at an open file.)
     let looks = [
         Refusal::of(libc::SYS_statx, EACCES).if_is(2, 0),
-        Refusal::of(libc::SYS_newfstatat, EACCES).if_is(3, 0),
+        Refusal::of(calls::SYS_newfstatat, EACCES).if_is(3, 0),
     ];
     // "0 bytes are written", and no error.
     let nothing = [Refusal::of(libc::SYS_write, NO_EFFECT).if_is(0, 1)];
@@ -372,7 +371,7 @@ fn a_full_standard_output_that_does_not_block_and_may_not_be_waited_for_is_an_er
         let (_reader, writer) = full_pipe();
         fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         // Of one descriptor: the standard library looks at its three first.
-        let poll = Refusal::of(SYS_poll, errno).if_is(1, 1);
+        let poll = Refusal::of(libc::SYS_ppoll, errno).if_is(1, 1);
         let run = Program::start_into(writer, hampered(&scratch, PLAIN, &[poll]));
         run.finish().assert_failed_with(&["sigshm: error: "]);
     }
@@ -392,7 +391,7 @@ fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
 
 #[test]
 fn inode_numbers_that_change_at_each_look_are_an_error_that_says_so_and_nothing_to_a_listener() {
-    needs!(is_there("cc"));
+    needs!(loads_libraries());
     for how in ["CHANGING_INODES", "TWO_INODES"] {
         let scratch = Scratch::new();
         // It takes no lock, and ftok(3) looks at the file by itself.
@@ -417,7 +416,7 @@ fn inode_numbers_that_change_at_each_look_are_an_error_that_says_so_and_nothing_
 
 #[test]
 fn a_segment_that_is_there_and_is_not_there_again_and_again_ends_a_run_at_its_timeout() {
-    let exists = Refusal::of(libc::SYS_shmget, EEXIST).if_has(2, libc::IPC_EXCL);
+    let exists = Refusal::of(calls::SYS_shmget, EEXIST).if_has(2, libc::IPC_EXCL);
     let rows = [
         ("nothing is there, and always gone when one looks", exists, "--timeout=.3"),
         ("the same with the timeout of --step, five seconds", exists, "--step"),

@@ -3,8 +3,6 @@
 
 use crate::support::*;
 
-const LONGEST: usize = 1007;
-
 // Good input.
 
 #[test]
@@ -152,7 +150,9 @@ fn a_message_that_starts_with_a_dash_goes_after_two_dashes() {
 #[test]
 fn bad_usage_names_what_is_wrong_without_obeying_it() {
     let much_longer = "x".repeat(100_000);
-    let limit = "1007 is the limit";
+    let limit = &*format!("{LONGEST} is the limit");
+    let length = LONGEST.next_multiple_of(3);
+    let bytes = &*format!("{length} bytes");
     let rows: [(&[&str], &[&str]); 18] = [
         // No message, and a colour that is none of the three.
         (&[], &["required arguments were not provided", "<MESSAGE>", "Usage: sigshm"]),
@@ -160,9 +160,9 @@ fn bad_usage_names_what_is_wrong_without_obeying_it() {
         // A timeout that begins with a dash.
         (&["--timeout=-1", HELLO], &["-1", "a number of seconds greater than 0"]),
         (&["--timeout", "-1", HELLO], &["-1"]),
-        // Messages of 1008 bytes. The second one has fewer than 1007 characters.
-        (&[&"x".repeat(1008)], &["1008 bytes", limit, "send a shorter one"]),
-        (&[&"日".repeat(336)], &["1008 bytes", limit, "send a shorter one"]),
+        // Each is too long. The second one has fewer characters than the limit.
+        (&[&"x".repeat(length)], &[bytes, limit, "send a shorter one"]),
+        (&[&"日".repeat(length / 3)], &[bytes, limit, "send a shorter one"]),
         // Named, with --to as well, before the listener is looked for.
         (&[&much_longer], &["100000 bytes", limit]),
         (&["--to", "1", "--", &much_longer], &["100000 bytes", limit]),
@@ -384,13 +384,10 @@ fn the_version_is_the_packages() {
 #[test]
 #[cfg(target_os = "linux")]
 fn bad_input_is_refused_before_a_process_or_a_segment_is_asked_for() {
-    use crate::support::calls::{SYS_fork, SYS_vfork};
     use crate::support::refusal::{Refusal, refuse};
 
-    let killed_if_it_creates = |command| {
-        let calls = [libc::SYS_clone, libc::SYS_clone3, SYS_fork, SYS_vfork, libc::SYS_shmget];
-        run(refuse(command, &calls.map(Refusal::deadly)))
-    };
+    let killed_if_it_creates =
+        |command| run(refuse(command, &[libc::SYS_clone, calls::SYS_shmget].map(Refusal::deadly)));
     let (scratch, unreadable) = (Scratch::new(), Scratch::new());
     fs::set_permissions(unreadable.path(), Permissions::from_mode(0o000)).unwrap();
     for (command, code, said) in [

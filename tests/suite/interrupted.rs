@@ -239,10 +239,8 @@ fn a_run_that_gets_an_ending_signal_at_any_step_of_its_way_to_the_lock_dies_of_i
 /// An alarm(2) that was set before exec(2) and comes after this time.
 fn set_alarm(time: Duration) -> nix::Result<()> {
     let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
-    let it_value = libc::timeval {
-        tv_sec: time.as_secs() as libc::time_t,
-        tv_usec: time.subsec_micros() as libc::suseconds_t,
-    };
+    let it_value =
+        libc::timeval { tv_sec: time.as_secs() as _, tv_usec: time.subsec_micros() as _ };
     let timer = libc::itimerval { it_interval: zero, it_value };
     // SAFETY: the timer lives until the call has returned; the one before is not asked for.
     let result = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };

@@ -189,7 +189,7 @@ fn a_sender_whose_listener_does_not_read_gives_up_with_the_cause_and_the_listene
         listener.stop();
         let mut sender = scratch.sender(pid, &["--timeout=0.3"], HELLO);
         // It has attached, and looks whether it is alone.
-        let looks = Point::Call(Side::Parent, libc::SYS_shmctl);
+        let looks = Point::Call(Side::Parent, calls::SYS_shmctl);
         let frozen = freeze(&mut sender, looks).expect("it looks");
         let mut cause = format!("PID {pid} has not read the message within 0.3 seconds: ");
         if uses_linux() {

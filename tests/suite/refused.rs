@@ -4,7 +4,6 @@ use std::os::unix::fs::{chown, symlink};
 
 use nix::errno::Errno::{EACCES, ENOSYS, EPERM};
 
-use crate::support::calls::SYS_poll;
 use crate::support::refusal::{Refusal, confine, refuse};
 use crate::support::*;
 
@@ -21,12 +20,12 @@ fn senders_calls() -> Calls {
     vec![
         ("open(", Refusal::open(EPERM)),
         ("flock(", any(libc::SYS_flock)),
-        ("ftok(", any(libc::SYS_newfstatat).if_is(3, 0)),
+        ("ftok(", any(calls::SYS_newfstatat).if_is(3, 0)),
         ("sigprocmask(", any(libc::SYS_rt_sigprocmask).if_is(0, libc::SIG_SETMASK)),
         ("sigaction(SIGCHLD", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGCHLD)),
         ("sigaction([", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGTERM)),
-        ("shmget(", any(libc::SYS_shmget)),
-        ("shmat(", any(libc::SYS_shmat)),
+        ("shmget(", any(calls::SYS_shmget)),
+        ("shmat(", any(calls::SYS_shmat)),
         ("IPC_STAT", Refusal::shmctl(libc::IPC_STAT, EPERM)),
         ("IPC_RMID", Refusal::shmctl(libc::IPC_RMID, EPERM)),
         ("kill(", any(libc::SYS_kill)),
@@ -44,11 +43,21 @@ fn demos_calls() -> Calls {
         ("sigaction(SIGUSR1", any(libc::SYS_rt_sigaction).if_is(0, libc::SIGUSR1)),
         ("write(", any(libc::SYS_write).if_is(2, 1)),
         ("read(", any(libc::SYS_read).if_is(2, 1)),
-        ("poll(", any(SYS_poll).if_is(1, 1)),
+        ("poll(", any(libc::SYS_ppoll).if_is(1, 1)),
         ("pselect(", any(libc::SYS_pselect6)),
         ("SHM_RDONLY", Refusal::read_only_shmat(EPERM)),
         ("waitpid(", any(libc::SYS_wait4)),
     ]
+}
+
+/// Those of them that can be refused to a sender, which looks at the path before ftok(3) does.
+fn of_sender(mut calls: Calls) -> Calls {
+    if cfg!(target_env = "musl") {
+        let why = "the standard library makes the same call before";
+        not_tested("an ftok(3) that is refused to a sender", why);
+        calls.retain(|(call, _)| *call != "ftok(");
+    }
+    calls
 }
 
 /// Whether the run has failed, and what it says of a call that a policy refuses is true.
@@ -81,12 +90,10 @@ fn assert_a_policy_is_named(calls: Calls, run: impl Fn(&str, Errno, Refusal) -> 
 
 #[test]
 fn a_run_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
-    let calls = [senders_calls(), demos_calls()].concat();
-    assert_a_policy_is_named(calls, |call, errno, refusal| {
+    let calls = of_sender([senders_calls(), demos_calls()].concat());
+    assert_a_policy_is_named(calls, |call, _, refusal| {
         let scratch = Scratch::new().checked_if(call != "IPC_RMID");
-        // A C library's fork(3) may make this call too.
-        let refusals = [refusal, Refusal::of(libc::SYS_clone3, errno)];
-        run(refuse(scratch.sigshm(["--wait=sleep", HELLO]), &refusals))
+        run(refuse(scratch.sigshm(["--wait=sleep", HELLO]), &[refusal]))
     });
     let calls = vec![
         ("socketpair(", any(libc::SYS_socketpair)),
@@ -100,7 +107,7 @@ fn a_run_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
 
 #[test]
 fn a_separate_sender_to_which_a_policy_refuses_a_call_says_that_it_is_a_policy() {
-    assert_a_policy_is_named(senders_calls(), |call, errno, refusal| {
+    assert_a_policy_is_named(of_sender(senders_calls()), |call, errno, refusal| {
         let scratch = Scratch::unchecked();
         let listener = scratch.listen(&[]);
         let finished = run(refuse(scratch.sender(listener.pid(), &[], HELLO), &[refusal]));

@@ -8,7 +8,6 @@
 
 use std::env;
 
-use crate::support::calls::SYS_pause;
 use crate::support::tracer::{Point, Side, can_trace, freeze, start_and_stop};
 use crate::support::*;
 
@@ -51,7 +50,7 @@ const ROWS: [Row; 11] = [
 
 #[test]
 fn without_each_safeguard_something_goes_wrong() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     let is_shown = env::args().any(|argument| argument == "--nocapture");
     let enough = |shown: usize| match env::var("SAFEGUARDS").as_deref() {
         Err(_) | Ok("") if is_shown => shown,
@@ -164,7 +163,7 @@ fn signal_just_before_the_sleep(program: &Path, scratch: &Scratch) -> Vec<Outcom
     let listener = run.living_listener().unwrap();
     run.release_parent();
     wait_until("the parent has sent the signal", || is_pending(listener));
-    if run.listener_sleeps_in(SYS_pause) {
+    if run.listener_sleeps_in(calls::SYS_pause) {
         // The parent sends nothing more: it waits for the child to end.
         wait_until("the parent waits", || is_blocked_in(run.parent(), libc::SYS_wait4));
         return vec![Wrong];
@@ -240,7 +239,7 @@ fn stopped_listener(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
 /// REAP: the parent is stopped when it has removed the segment. After that it only ends.
 fn stopped_parent(program: &Path, scratch: &Scratch) -> Vec<Outcome> {
     let mut command = command(program, scratch, HELLO);
-    let run = start_and_stop(&mut command, Point::Call(Side::Parent, libc::SYS_shmctl));
+    let run = start_and_stop(&mut command, Point::Call(Side::Parent, calls::SYS_shmctl));
     wait_until("the parent is stopped", || state(run.parent()) == Some('T'));
     let listener = run.listener().unwrap();
     wait_until("the child has ended", || matches!(state(listener), None | Some('Z')));

@@ -182,7 +182,7 @@ fn a_segment_whose_creator_is_dead_but_not_reaped_is_reclaimed() {
 
 #[test]
 fn the_segment_that_the_articles_program_leaves_behind_is_reclaimed() {
-    needs!(is_there("cc"));
+    needs!(compiles_c());
     let scratch = Scratch::new();
     // The message names the folder, by which the program's child can be found should it not end.
     let mut article = Command::new(compile_peer("article"));

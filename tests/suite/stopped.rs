@@ -82,8 +82,14 @@ fn a_parent_whose_listener_is_stopped_at_any_step_dies_of_an_ending_signal() {
 fn a_stopped_listener_does_not_outlive_its_parent() {
     needs!(can_trace());
     needs!(needs_linux("the end of a stopped listener whose parent is killed"));
-    // From its third step on: at the first two it has not yet asked to be killed with its parent.
-    let runs = with_stopped_listener("60", Side::Child, 2.., |_, scratch, released| {
+    // Before this step it has not yet asked to be killed with its parent.
+    let asks = |&step: &usize| {
+        let scratch = Scratch::new();
+        let frozen = freeze(&mut hello(&scratch, "60"), Point::Step(Side::Child, step));
+        frozen.expect("it asks").call() == Some(libc::SYS_prctl)
+    };
+    let first = (0..).find(asks).unwrap();
+    let runs = with_stopped_listener("60", Side::Child, first.., |_, scratch, released| {
         // A group whose other members have all ended is orphaned, and the kernel ends what is
         // stopped in it. So another one is needed in the group of this run.
         let mut other = Command::new("sleep");

@@ -142,7 +142,7 @@ fn a_listener_that_fails_is_noticed_although_the_starter_ignores_sigchld() {
     needs!(can_trace());
     let scratch = Scratch::new();
     let mut command = started_by(&scratch, || set(SIGCHLD, SigHandler::SigIgn));
-    let frozen = freeze(&mut command, Point::Call(Side::Child, libc::SYS_shmat)).unwrap();
+    let frozen = freeze(&mut command, Point::Call(Side::Child, calls::SYS_shmat)).unwrap();
     let listener = frozen.listener().unwrap();
     kill(listener, SIGKILL).unwrap();
     frozen.release().finish(TIMEOUT).assert_failed_with(&[&format!("PID {listener}"), "SIGKILL"]);

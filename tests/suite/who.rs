@@ -3,7 +3,6 @@
 
 use nix::unistd::{gettid, setresuid};
 
-use crate::support::calls::SYS_readlink;
 use crate::support::namespaces::unshared;
 use crate::support::refusal::{Refusal, refuse};
 use crate::support::terminal::Terminal;
@@ -115,9 +114,10 @@ fn a_sender_of_ours_catches_signals_to_clean_up_and_is_refused() {
 fn a_listener_in_any_language_is_taken_for_one() {
     const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/listener");
     let scratch = Scratch::new();
+    let has_python = python_as_peer("a listener in Python").is_some();
     let [python, perl, bash, ruby, go] =
         ["py", "pl", "sh", "rb", "go"].map(|language| format!("{PEERS}.{language}"));
-    let (has_c, has_go) = (is_there("cc"), is_there("go"));
+    let (has_c, has_go) = (compiles_c(), is_there("go"));
     let c = if has_c { compile_peer("listener") } else { PathBuf::new() };
     let compiled = scratch.dir().join("listener-in-go");
     if has_go {
@@ -128,8 +128,8 @@ fn a_listener_in_any_language_is_taken_for_one() {
     let (path, key) = (scratch.path(), scratch.key().to_string());
     let (path, text) = (path.to_str().unwrap(), size_of::<[usize; 2]>().to_string());
     let reader = ["/usr/bin/env", "perl", &perl, &key, &text, "came"];
-    let [has_python, has_perl] = [is_there("python3"), is_there("perl")];
-    let [has_bash, has_ruby] = [is_there("bash"), is_there("ruby")];
+    let [has_perl, has_bash] = [is_there("perl"), is_there("bash")];
+    let has_ruby = is_there("ruby");
     for (is_there, program, arguments) in [
         (has_c, c.to_str().unwrap(), vec![path]),
         (has_python, "python3", vec!["-B", &python, path]),
@@ -274,7 +274,7 @@ fn a_line_that_the_programs_own_status_lacks_is_named_or_not_asked_for() {
     let Some(without_nspid) = own(&sender(), "NSpid") else { return };
     // Whose /proc it is cannot be told, also where a policy hides it. It is not said to be somebody
     // else's.
-    let refusals = [SYS_readlink, libc::SYS_readlinkat].map(|it| Refusal::of(it, Errno::EACCES));
+    let refusals = [Refusal::of(libc::SYS_readlinkat, Errno::EACCES)];
     for (sender, parts) in [
         (without_nspid, ["/proc/self/status has no line NSpid", ""]),
         (refuse(sender(), &refusals), ["/proc/self cannot be read", "EACCES"]),
@@ -351,7 +351,7 @@ fn it_is_the_effective_user_as_the_kernel_sees_it_that_counts_and_no_faked_and_n
             not_tested("a real user that is not the effective one", "it needs root");
             continue;
         }
-        if [listens, sends].contains(&As::FakeRoot) && !is_there("cc") {
+        if [listens, sends].contains(&As::FakeRoot) && !loads_libraries() {
             continue;
         }
         let scratch = Scratch::new();
@@ -371,7 +371,7 @@ fn it_is_the_effective_user_as_the_kernel_sees_it_that_counts_and_no_faked_and_n
 
 #[test]
 fn what_a_killed_run_left_is_reclaimed_by_one_that_is_told_that_it_is_root() {
-    needs!(is_there("cc"));
+    needs!(loads_libraries());
     for (is_killed, is_next) in
         [(As::User, As::FakeRoot), (As::FakeRoot, As::User), (As::FakeRoot, As::FakeRoot)]
     {

@@ -22,10 +22,20 @@ pub fn processor_time(pid: Pid) -> Duration {
     clock_getcpuclockid(pid).unwrap().now().unwrap().into()
 }
 
-/// The system call in which the process is blocked, if it is; see proc_pid_syscall(5).
-pub fn blocked_in(pid: Pid) -> Option<libc::c_long> {
+/// The system call in which the process is blocked, by the number by which the tests name it, and
+/// its arguments; see proc_pid_syscall(5).
+pub fn call_of(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
     let syscall = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    syscall.split(' ').next()?.parse().ok()
+    let (number, rest) = syscall.split_once(' ')?;
+    let (number, mut arguments) = (number.parse().ok()?, [0; 6]);
+    for (argument, word) in arguments.iter_mut().zip(rest.split_whitespace()) {
+        *argument = u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()?;
+    }
+    Some((calls::the_tests_number(number, &arguments), arguments))
+}
+
+pub fn blocked_in(pid: Pid) -> Option<libc::c_long> {
+    call_of(pid).map(|(number, _)| number)
 }
 
 pub fn is_blocked_in(pid: Pid, call: libc::c_long) -> bool {

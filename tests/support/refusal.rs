@@ -1,6 +1,7 @@
 //! System calls and files that the kernel refuses, as the policy of a sandbox has it; see
 //! seccomp(2) and landlock(7).
 
+use super::calls::{Like, all_like};
 use super::*;
 use nix::sys::prctl::set_no_new_privs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -46,7 +47,7 @@ impl Refusal {
 
     /// shmctl(2) with this command. (Some machines add a bit to it, IPC_64.)
     pub const fn shmctl(command: i32, errno: Errno) -> Self {
-        Self { argument: (1, 0xff, command as u32), ..Self::of(libc::SYS_shmctl, errno) }
+        Self { argument: (1, 0xff, command as u32), ..Self::of(calls::SYS_shmctl, errno) }
     }
 
     /// The open(2) of the path. (The dynamic linker and the standard library open without this.)
@@ -56,16 +57,31 @@ impl Refusal {
 
     /// The shmat(2) of the listener.
     pub const fn read_only_shmat(errno: Errno) -> Self {
-        Self::of(libc::SYS_shmat, errno).if_has(2, SHM_RDONLY)
+        Self::of(calls::SYS_shmat, errno).if_has(2, SHM_RDONLY)
     }
 
-    /// Installs a seccomp(2) filter, which holds until the process ends, for its children too.
+    /// Installs a seccomp(2) filter for each call that may be made for this one.
     fn install(self) -> nix::Result<()> {
+        all_like(self.call).try_for_each(|call| self.install_for(call))
+    }
+
+    /// Installs a filter, which holds until the process ends, for its children too.
+    fn install_for(self, call: Like) -> nix::Result<()> {
         let (argument, bits, value) = self.argument;
-        // What there is to load: the number of the call, and the lower half of the argument.
+        // If the argument cannot be looked at, the call is refused whatever it is.
+        let (argument, bits, value) = match call.arguments.get(argument as usize) {
+            Some(&Some(at)) => (at, bits, value),
+            _ => (0, 0, 0),
+        };
+        let (index, only_bits, only) = match call.only_with {
+            Some((index, value)) => (index as u32, u32::MAX, value as u32),
+            None => (0, 0, 0),
+        };
+        // What there is to load: the number of the call, and the lower half of an argument.
         let number = mem::offset_of!(libc::seccomp_data, nr) as u32;
         let arguments = mem::offset_of!(libc::seccomp_data, args) as u32;
-        let lower = arguments + 8 * argument + if cfg!(target_endian = "big") { 4 } else { 0 };
+        let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+        let lower = |argument| arguments + 8 * argument + half;
         let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
         let and = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
         let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
@@ -73,8 +89,11 @@ impl Refusal {
         // Each with how many of the next ones are left out if it is not equal.
         let filter = [
             (load, number, 0),
-            (equal, self.call as u32, 4),
-            (load, lower, 0),
+            (equal, call.number as u32, 7),
+            (load, lower(index), 0),
+            (and, only_bits, 0),
+            (equal, only, 4),
+            (load, lower(argument), 0),
             (and, bits, 0),
             (equal, value, 1),
             (answer, self.answer, 0),

@@ -17,17 +17,16 @@ pub fn inject(call: &str, answer: &str, when: &str) -> String {
 /// The call of the story that the process, which is held at a system call, has just begun or is
 /// just returning from. (It may be another call, that the story does not tell of.)
 pub fn call_at_hand(pid: Pid) -> Option<&'static str> {
-    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
-    let words: Vec<&str> = call.split_whitespace().collect();
-    Some(match words.first()?.parse().ok()? {
+    let (call, arguments) = call_of(pid)?;
+    Some(match call {
         libc::SYS_rt_sigaction => "sigaction",
         // The byte that says "ready"; what is handed over is longer.
-        libc::SYS_write if words[3] == "0x1" => "write",
-        libc::SYS_newfstatat => "ftok",
-        libc::SYS_shmget => "shmget",
-        libc::SYS_shmctl => "shmctl",
-        libc::SYS_shmat => "shmat",
-        libc::SYS_shmdt => "shmdt",
+        libc::SYS_write if arguments[2] == 1 => "write",
+        calls::SYS_newfstatat => "ftok",
+        calls::SYS_shmget => "shmget",
+        calls::SYS_shmctl => "shmctl",
+        calls::SYS_shmat => "shmat",
+        calls::SYS_shmdt => "shmdt",
         libc::SYS_exit_group => "_exit",
         _ => return None,
     })
@@ -186,6 +185,7 @@ impl Process {
     fn new(pid: Pid, log: &str) -> Self {
         let mut calls = Vec::new();
         let mut interrupted = None;
+        let mut all_blocked = 0;
         for line in log.lines() {
             if let Some(signal) = line.strip_prefix("--- ").filter(|it| it.starts_with("SIG")) {
                 let name = signal.split(' ').next().unwrap();
@@ -203,7 +203,16 @@ impl Process {
             let (kernel, arguments) = words.trim_end().split_once('(').unwrap();
             let story = NAMES.iter().find(|(name, _)| *name == kernel);
             let words = format!("{}({arguments}", story.map_or(kernel, |(_, story)| story));
-            let words = if kernel == "ppoll" { in_milliseconds(&words) } else { words };
+            if is_of_c_library(&words, &mut all_blocked) {
+                continue;
+            }
+            let words = if kernel.starts_with("ppoll") { in_milliseconds(&words) } else { words };
+            // ftok(3) of some C libraries. The standard library's looks are without this.
+            let is_ftok =
+                kernel == "statx" && words.contains("\", AT_STATX_SYNC_AS_STAT|AT_NO_AUTO");
+            let words = if is_ftok { words.replacen("statx", "stat", 1) } else { words };
+            // Some machines add it to the command.
+            let words = words.replace("IPC_64|", "");
             if returned.starts_with("? ERESTART") {
                 interrupted = Some(Call::new(pid, words, "-1 EINTR"));
             } else if !returned.starts_with('?') && !words.starts_with("rt_sigreturn(") {
@@ -255,6 +264,21 @@ fn without_checks(mut calls: Vec<Call>) -> Vec<Call> {
         }
     }
     calls
+}
+
+/// Whether the C library blocks all signals, or those of its own, for a short time, as some do
+/// around fork(3), or ends that. `depth` is how often they are blocked.
+pub fn is_of_c_library(words: &str, depth: &mut usize) -> bool {
+    let Some(words) = words.strip_prefix("sigprocmask(") else { return false };
+    let before = *depth;
+    *depth = match words {
+        _ if words.starts_with("SIG_BLOCK, ~[") => before + 1,
+        // Back to all but its own. The child of a fork(3) begins so.
+        _ if words.starts_with("SIG_SETMASK, ~[") => 1,
+        _ if words.starts_with("SIG_SETMASK, ") => before.saturating_sub(1),
+        _ => before,
+    };
+    before > 0 || *depth > 0 || words.starts_with("SIG_UNBLOCK, [RT_")
 }
 
 /// ppoll(2), with its timeout as poll(2) has it.
@@ -313,7 +337,9 @@ impl Translator {
     fn story(&self, process: &Process) -> Vec<String> {
         let is_alarm = |words: &str| words.starts_with("sigaction(SIGALRM, ");
         let mut before = "";
-        let calls = process.calls.iter().filter(|call| {
+        let calls: Vec<_> = process.calls.iter().filter(|call| !self.is_free(call)).collect();
+        let of_story = |index: &usize| !self.is_look_before(&calls, *index);
+        let calls = (0..calls.len()).filter(of_story).map(|index| calls[index]).filter(|call| {
             // How long it waits for the lock, with a timer and SIGALRM, is not of the story. (That
             // SIGALRM is caught is, as one of many.)
             let before = mem::replace(&mut before, &call.words);
@@ -323,6 +349,19 @@ impl Translator {
         one_for_each_handler(&calls.filter_map(|call| self.told(call)).collect::<Vec<_>>())
     }
 
+    /// Whether the standard library looks at the path: before it is opened, when it is locked, and
+    /// before a listener alone makes its first key of it. Where that is the call that ftok(3) makes
+    /// too, it is known by what comes before and after it.
+    fn is_look_before(&self, calls: &[&Call], index: usize) -> bool {
+        let is_of_path = |call: &&Call| {
+            matches!(call.name(), "stat" | "open") && call.words.contains(&self.path)
+        };
+        let before = index.checked_sub(1).map(|before| calls[before].name());
+        calls[index].name() == "stat"
+            && calls.iter().all(|call| call.name() != "statx")
+            && (before == Some("fstat") || calls.get(index + 1).is_some_and(is_of_path))
+    }
+
     /// A call in the words in which it is told; `None` if it is not of the story.
     fn told(&self, call: &Call) -> Option<String> {
         let Call { words, returned, .. } = call;
@@ -330,7 +369,9 @@ impl Translator {
             _ if words.starts_with("SIG") => return Some(words.clone()),
             "send" | "recv" => {
                 let (start, rest) = (words.split_once(", ")?.0, words.rsplit_once('"')?.1);
-                let rest = rest.strip_suffix(", NULL, 0)").or(rest.strip_suffix(", NULL, NULL)"))?;
+                // Without an address, and without room for one. (Some machines have a send(2) itself.)
+                let ends = [", NULL, 0)", ", NULL, NULL)", ")"];
+                let rest = ends.iter().find_map(|end| rest.strip_suffix(end))?;
                 format!("{start}, …{rest})")
             }
             "poll" if words.contains("events=POLLIN}") => words.clone(),
@@ -349,9 +390,10 @@ impl Translator {
             }
             "shmat" | "shmdt" | "shmctl" | "kill" | "flock" | "socketpair" => words.clone(),
             "waitpid" => words.replace(", 0, NULL)", ", 0)"),
-            "open" if words.contains(&self.path) => {
-                words.replace("AT_FDCWD, ", "").replace(&self.path, "PATH")
-            }
+            "open" if words.contains(&self.path) => words
+                .replace("AT_FDCWD, ", "")
+                .replace("O_LARGEFILE|", "")
+                .replace(&self.path, "PATH"),
             "stat" if words.contains(&self.path) => {
                 return Some(format!("ftok(PATH, 1) = 0x{:08x}", self.key));
             }
@@ -408,8 +450,10 @@ impl Translator {
         let is_record = |fd: i32| self.records.contains(&fd);
         match call.name() {
             "pipe" => is_record(call.ends()[0]),
-            "brk" | "mmap" | "munmap" | "mremap" | "madvise" | "mprotect" => true,
+            "brk" | "mmap" | "mmap2" | "munmap" | "mremap" | "madvise" | "mprotect" => true,
             "clock_gettime" | "gettimeofday" | "getrusage" => true,
+            // By which some C libraries learn the PID after a fork(3).
+            "set_tid_address" => true,
             // It prints, or hands over.
             name => descriptor(call).is_some_and(|fd| is_record(fd) || (name, fd) == ("write", 1)),
         }
@@ -460,7 +504,7 @@ impl Translator {
             let word = piece.trim_end_matches(is_gap);
             let kind = Kind::after(&named);
             let known = self.names.iter().find(|it| Some(it.0) == kind && it.1 == word);
-            let is_address = word.strip_prefix("0x").is_some_and(|digits| digits.len() > 8);
+            let is_address = word.strip_prefix("0x").is_some_and(|digits| digits.len() > 7);
             let name = if is_address { "ADDRESS" } else { known.map_or(word, |it| &it.2) };
             named + name + &piece[word.len()..]
         })
@@ -574,7 +618,7 @@ fn between<'a>(words: &'a str, start: &str, end: &str) -> Option<&'a str> {
 
 /// The descriptor that a call is about, if it is about one.
 fn descriptor(call: &Call) -> Option<i32> {
-    let of_one = ["read", "write", "close", "fcntl", "lseek", "fstat", "statx", "stat", "fcntl64"];
+    let of_one = ["read", "write", "close", "fcntl", "lseek", "fstat", "statx", "stat"];
     let (_, arguments) = call.words.split_once('(')?;
     let (first, _) = arguments.split_once([',', ')'])?;
     of_one.contains(&call.name()).then(|| first.parse().ok())?

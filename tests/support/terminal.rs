@@ -2,7 +2,7 @@
 
 use super::*;
 use nix::pty::openpty;
-use nix::sys::termios::{FlowArg, SetArg, Termios, tcflow, tcgetattr, tcsetattr};
+use nix::sys::termios::{FlowArg, SetArg, Termios, tcflow, tcsetattr};
 use nix::unistd::{dup2_stdout, setsid};
 use std::sync::Mutex;
 
@@ -23,7 +23,12 @@ impl Terminal {
 
     /// How it is set; see termios(3).
     pub fn settings(&self) -> Termios {
-        tcgetattr(&self.program).unwrap()
+        // SAFETY: the struct is made of integers, for which zeros are valid. (Some C libraries
+        // leave those that the kernel does not know as they are.)
+        let mut settings = unsafe { mem::zeroed() };
+        // SAFETY: the call writes one such struct.
+        Errno::result(unsafe { libc::tcgetattr(self.program.as_raw_fd(), &mut settings) }).unwrap();
+        settings.into()
     }
 
     pub fn set(&self, change: impl Fn(&mut Termios)) {

@@ -144,7 +144,7 @@ pub fn at_steps<R: Send>(
 /// Starts the command, and stops its parent right after it has made the segment. The listener spins
 /// then, and soon it sleeps: see [`Released::until_listener_sleeps`].
 pub fn start_and_stop_parent(command: &mut Command) -> Released {
-    start_and_stop(command, Point::Call(Side::Parent, libc::SYS_shmget))
+    start_and_stop(command, Point::Call(Side::Parent, calls::SYS_shmget))
 }
 
 /// Starts the command, and stops the process that comes to this point right after the call. It
@@ -178,7 +178,7 @@ pub fn can_trace() -> bool {
         let mut tracee = Command::new("true").in_child(ptrace::traceme).spawn()?;
         let pid = Pid::from_raw(tracee.id() as i32);
         waitpid(pid, Some(WaitPidFlag::__WALL))?;
-        let tried = ptrace::syscall_info(pid);
+        let tried = syscall_info(pid);
         tracee.kill()?;
         tracee.wait()?;
         Ok(tried.map(drop)?)
@@ -344,19 +344,41 @@ fn resume(pid: Pid, signal: Option<Signal>) {
 
 /// The number and the arguments of the system call at whose entry the process is stopped.
 fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
-    let info = ptrace::syscall_info(pid).ok()?;
-    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
-        return None;
-    }
-    // SAFETY: `op` says that this is the part of the union that was written.
-    let entry = unsafe { info.u.entry };
-    Some((entry.nr as libc::c_long, entry.args))
+    const ENTRY: u8 = 1;
+    let call = syscall_info(pid).ok().filter(|it| it.op == ENTRY)?;
+    let number = calls::the_tests_number(call.number as libc::c_long, &call.arguments);
+    Some((number, call.arguments))
 }
 
-/// The machine's instruction that makes a system call; empty if it is not known here.
-const SYSTEM_CALL: &[u8] = match () {
-    () if cfg!(target_arch = "x86_64") => &[0x0f, 0x05],
-    () if cfg!(target_arch = "aarch64") => &[0x01, 0x00, 0x00, 0xd4],
+/// What the kernel tells of a stop, as far as it is an entry; see `PTRACE_GET_SYSCALL_INFO` in
+/// ptrace(2). (`libc` has it for one C library only.)
+#[repr(C)]
+#[derive(Default)]
+struct SyscallInfo {
+    op: u8,
+    reserved: [u8; 3],
+    machine: u32,
+    instruction_pointer: u64,
+    stack_pointer: u64,
+    number: u64,
+    arguments: [u64; 6],
+}
+
+fn syscall_info(pid: Pid) -> nix::Result<SyscallInfo> {
+    const GET_SYSCALL_INFO: i32 = 0x420e;
+    let mut info = SyscallInfo::default();
+    let (get, pid, size) = (GET_SYSCALL_INFO, pid.as_raw(), size_of::<SyscallInfo>());
+    // SAFETY: the kernel writes so many bytes there at most. All of them are of integers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_ptrace, get, pid, size, &raw mut info) })?;
+    Ok(info)
+}
+
+/// The machine's instructions that make a system call, as far as they are known here.
+const SYSTEM_CALLS: &[&[u8]] = match () {
+    () if cfg!(target_arch = "x86_64") => &[&[0x0f, 0x05]],
+    // Which one depends on who has made the processor.
+    () if cfg!(target_arch = "x86") => &[&[0x0f, 0x34], &[0x0f, 0x05], &[0xcd, 0x80]],
+    () if cfg!(target_arch = "aarch64") => &[&[0x01, 0x00, 0x00, 0xd4]],
     () => &[],
 };
 
@@ -437,6 +459,9 @@ impl Frozen {
     /// Lets the listener, which is at the entry of a call, go on until it is about to make its next
     /// one: the very next instruction makes it. `None` if the machine's instruction is not known.
     pub fn step_to_next_call(&mut self) -> Option<()> {
+        if SYSTEM_CALLS.is_empty() {
+            return None;
+        }
         let listener = self.living_listener().unwrap();
         ptrace::syscall(listener, None).unwrap();
         let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
@@ -445,10 +470,10 @@ impl Frozen {
             ptrace::step(listener, None).unwrap();
             let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
             assert_eq!(stop, WaitStatus::Stopped(listener, SIGTRAP));
-            let next = ptrace::syscall_info(listener).unwrap().instruction_pointer;
+            let next = syscall_info(listener).unwrap().instruction_pointer;
             let instruction = ptrace::read(listener, next as ptrace::AddressType).unwrap();
-            if instruction.to_ne_bytes().starts_with(SYSTEM_CALL) {
-                return (!SYSTEM_CALL.is_empty()).then_some(());
+            if SYSTEM_CALLS.iter().any(|it| instruction.to_ne_bytes().starts_with(it)) {
+                return Some(());
             }
         }
     }
