@@ -60,11 +60,11 @@ fn captured_its_first_lines_appear_twice() {
     assert_eq!(sender.finish().code, Some(0));
     let output = output.join().unwrap();
     assert!(output.contains("# Received: "), "the message was lost");
-    for line in ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"] {
-        let times = output.matches(line).count();
-        println!("Captured, the article's program says {line:?} {times} times.");
-        assert_eq!(times, 2, "{line:?}");
-    }
+    let times = ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"]
+        .map(|line| output.matches(line).count());
+    println!("Captured, the article's program says its first lines {times:?} times.");
+    // Some C libraries write the first of them at once.
+    assert!(matches!(times, [1 | 2, 2, 2]), "{times:?}");
 }
 
 #[test]

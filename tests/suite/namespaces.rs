@@ -246,6 +246,7 @@ fn a_demo_whose_child_is_in_another_pid_namespace_delivers() {
 
 #[test]
 fn what_was_left_by_a_process_that_cannot_be_seen_is_neither_delivered_nor_reclaimed() {
+    needs!(unshared(PID_AND_PROC, "true").is_some());
     let scratch = Scratch::new();
     // The IPC namespace is that of the outer shell. The creator's PID namespace is gone, and the run
     // is in another one.

@@ -314,10 +314,7 @@ fn step_stops_before_each_step_and_what_it_suggests_is_true() {
         run.step_to(next);
         let mut suggested = suggestions(&run.printed()).into_iter();
         let (command, _) = suggested.find(|it| it.0.starts_with(start)).expect(start);
-        let typed = self::run(Command::new("sh").args(["-c", &command]));
-        if typed.code == Some(127) {
-            return not_tested(&format!("what a stop suggests: {command}"), "it is not installed");
-        }
+        let Some(typed) = typed(&command) else { return };
         assert!(is_true(typed.text()), "{command}: {typed:?}");
     };
     let own = format!("{sender} ");

@@ -566,10 +566,7 @@ impl Known {
     /// Types the command, and compares what it shows with what it is said to show.
     #[track_caller]
     fn assert_shows(&self, command: &str, shows: &str) {
-        let typed = run(Command::new("sh").args(["-c", command]).env("LC_ALL", "C"));
-        if typed.code == Some(127) && !command.starts_with("grep ") {
-            return not_tested(&format!("what a stop suggests: {command}"), "it is not installed");
-        }
+        let Some(typed) = typed(command) else { return };
         let text = typed.text();
         let rows: Vec<Vec<_>> = text.lines().map(|it| it.split_whitespace().collect()).collect();
         let has = |what: &str| rows.iter().flatten().any(|word| *word == what);

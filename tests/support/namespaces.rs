@@ -16,7 +16,10 @@ pub fn unshared(options: &str, trial: &str) -> Option<Command> {
     };
     let why = match start().args(["sh", "-c", trial]).output() {
         Ok(tried) if tried.status.success() => return Some(start()),
-        Ok(tried) => String::from_utf8_lossy(&tried.stderr).trim().to_owned(),
+        Ok(tried) => {
+            let said = String::from_utf8_lossy(&tried.stderr);
+            said.lines().next().unwrap_or_default().to_owned()
+        }
         Err(error) => format!("unshare: {error}"),
     };
     not_tested(&format!("unshare {options}, for {}", Location::caller()), &why);

@@ -453,7 +453,7 @@ impl Translator {
             "brk" | "mmap" | "mmap2" | "munmap" | "mremap" | "madvise" | "mprotect" => true,
             "clock_gettime" | "gettimeofday" | "getrusage" => true,
             // By which some C libraries learn the PID after a fork(3).
-            "set_tid_address" => true,
+            "set_tid_address" | "gettid" => true,
             // It prints, or hands over.
             name => descriptor(call).is_some_and(|fd| is_record(fd) || (name, fd) == ("write", 1)),
         }

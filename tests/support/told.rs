@@ -29,6 +29,21 @@ pub fn suggestions(text: &str) -> Vec<(String, String)> {
     stop.split("\n      $ ").skip(1).map(suggestion).collect()
 }
 
+/// Types such a command. `None`, and it says NOT TESTED, if the system has no program that can do
+/// that.
+#[cfg(target_os = "linux")]
+#[allow(dead_code)] // In the benchmarks.
+pub fn typed(command: &str) -> Option<Finished> {
+    let typed = run(Command::new("sh").args(["-c", command]).env("LC_ALL", "C"));
+    let why = match typed.code {
+        Some(127) => "it is not installed",
+        _ if typed.stderr.contains("BusyBox") => "that of BusyBox is without this option",
+        _ => return Some(typed),
+    };
+    not_tested(&format!("what a stop suggests: {command}"), why);
+    None
+}
+
 /// A system call, as it is told or as strace(1) has seen it: `words = returned`. Or a signal that
 /// came, or something else that a process did: then nothing has returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
