@@ -23,7 +23,7 @@ pub fn compiles_c() -> bool {
         let (folder, bits) = (TempDir::new().unwrap(), usize::BITS);
         let (source, program) = (folder.path().join("it.c"), folder.path().join("it"));
         // One of the system's headers, which may be there for one size only.
-        let includes = "#include <stddef.h>\n#include <sys/stat.h>\n";
+        let includes = "#define _GNU_SOURCE\n#include <stddef.h>\n#include <sys/stat.h>\n";
         let main = format!("int main(void) {{ return {bits} - 8 * sizeof(size_t); }}\n");
         fs::write(&source, includes.to_owned() + &main).unwrap();
         let compiled = cc().arg("-o").args([&program, &source]).output();
