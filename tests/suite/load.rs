@@ -59,10 +59,6 @@ fn forty_runs_at_once_deliver_forty_messages_each_its_own_and_none_takes_long() 
     let scratch = Scratch::new();
     let message = |number| format!("message {number} of 40");
     let start = |number| Program::start(scratch.sigshm(["--timeout=60", &message(number)]));
-    // One run of a slow machine may take a second.
-    let alone = Instant::now();
-    run(scratch.sigshm([HELLO])).assert_hello();
-    let long = Duration::from_secs(10).max(80 * alone.elapsed());
     // Half of them are there before anybody may begin. The others come while those are served.
     let lock = take_lock(&scratch);
     let mut running: Vec<Program> = (0..20).map(start).collect();
@@ -83,6 +79,10 @@ fn forty_runs_at_once_deliver_forty_messages_each_its_own_and_none_takes_long() 
         assert!(said.len() < 2 && said.iter().all(|it| is_note(it)), "{said:?}");
     }
     let taken = begun.elapsed();
+    // On a slow machine, or beside other tests, ten that do not wait take some seconds too.
+    let begun = Instant::now();
+    (0..10).for_each(|_| run(scratch.sigshm([HELLO])).assert_hello());
+    let long = Duration::from_secs(10).max(20 * begun.elapsed());
     assert!(taken < long, "they took {taken:?}, and {long:?} is long");
 }
 
