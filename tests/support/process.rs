@@ -32,15 +32,19 @@ pub fn command_line(pid: i32) -> (String, PathBuf) {
 
 /// The children of a process that have not been reaped.
 pub fn children(pid: Pid) -> Vec<Pid> {
-    let parent = |child: i32| {
-        if cfg!(target_os = "linux") {
-            let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            return stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok();
-        }
-        ps(&["-o", "ppid=", "-p", &child.to_string()]).trim().parse().ok()
+    if cfg!(target_os = "linux") {
+        let parent = |child: i32| {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+            stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+        };
+        let ids = process_ids().into_iter().filter(|&it| parent(it) == Some(pid.as_raw()));
+        return ids.map(Pid::from_raw).collect();
+    }
+    let child = |line: &str| {
+        let (child, parent) = line.trim().split_once(' ')?;
+        (parent.trim() == pid.to_string()).then(|| Pid::from_raw(child.parse().unwrap()))
     };
-    let is_child = |child: &i32| parent(*child) == Some(pid.as_raw());
-    process_ids().into_iter().filter(is_child).map(Pid::from_raw).collect()
+    ps(&["-axo", "pid=,ppid="]).lines().filter_map(child).collect()
 }
 
 fn ps(options: &[&str]) -> String {
