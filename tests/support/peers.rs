@@ -95,6 +95,8 @@ fn compile(name: &str, flags: &[String]) -> PathBuf {
         cc.args(flags).arg(source);
         let status = cc.status().expect("the tests need a C compiler, cc");
         assert!(status.success(), "{cc:?}");
+        // A temporary file is for its user alone.
+        fs::set_permissions(&unfinished, Permissions::from_mode(0o755)).unwrap();
         unfinished.persist(&binary).unwrap();
     }
     binary
