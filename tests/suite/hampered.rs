@@ -139,8 +139,12 @@ fn a_run_that_cannot_kill_its_listener_gives_up_and_says_whether_that_has_ended(
                 // No room for its first line, so that it is never ready, nor looks at its pipe.
                 let room = transcript(9_999_999, 12, "").find(LISTENER).unwrap();
                 let (run, _reader) = Program::start_with_room_for(room, command);
-                wait_until("there is a listener", || !children(run.pid()).is_empty());
-                (children(run.pid())[0], run.finish_within(SOON).unwrap())
+                let mut listener = None;
+                wait_until("there is a listener", || {
+                    listener = children(run.pid()).first().copied();
+                    listener.is_some()
+                });
+                (listener.unwrap(), run.finish_within(SOON).unwrap())
             }
             _ => {
                 let finished = run(command);

@@ -106,9 +106,8 @@ fn sixty_at_once_deliver_sixty_messages_each_its_own() {
     let scratch = Scratch::new();
     at_once(0..60, |number| {
         let message = format!("message {number}");
-        // (All of them begin at once. A slow machine takes longer than 5 seconds for that.)
-        let run = scratch.via_socket(["--timeout=60", &message]);
-        let text = Program::start(run).finish_well();
+        let command = scratch.via_socket(["--timeout=60", &message]); // for a slow machine
+        let text = Program::start(command).finish_well();
         assert_eq!(text, transcript_via_socket(listener_in(&text), message.len(), &message));
     });
 }

@@ -120,6 +120,7 @@ fn sixty_runs_at_once_all_deliver_on_all_processors_and_on_one() {
             let scratches: Vec<_> = iter::repeat_with(Scratch::new).take(60).collect();
             let start = |scratch: &Scratch| {
                 let mut command = scratch.sigshm(way);
+                command.arg("--timeout=60"); // for a slow machine
                 if pinned {
                     command.in_child(move || run_on(processor));
                 }
@@ -171,15 +172,16 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
         match (way, &waits(text)[..]) {
             ("spin", [(Some(rounds), spun, burned), (None, _, slept)]) => {
                 assert!(*rounds > 1000, "{text}");
-                // No shorter than the 100 ms, and what it had of the processor is no longer.
-                assert!(*spun >= 99_000 && burned <= &(spun + 1000), "{text}");
+                // Most of the 100 ms, which begin before the signal is let in; and what it had of the
+                // processor is no longer.
+                assert!(*spun >= 90_000 && burned <= &(spun + 1000), "{text}");
                 // Asleep it uses what it takes to fall asleep and to wake.
                 assert!(slept * 3 < *burned, "{text}");
                 assert_eq!(spins, [format!("spins {rounds} rounds")], "{text}");
                 assert!(unblocks, "{text}");
             }
             ("sleep", [(None, _, slept)]) => {
-                assert!(*slept < 10_000, "{text}");
+                assert!(*slept < 30_000, "{text}");
                 assert!(spins.is_empty() && !unblocks, "{text}");
             }
             (_, waits) => panic!("{way}: {waits:?} in {text}"),
