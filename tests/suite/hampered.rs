@@ -391,6 +391,13 @@ fn a_processor_time_or_a_parent_that_may_not_be_asked_for_costs_no_message() {
         assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
         assert!(finished.text().contains("# Received: Hello, world"));
     }
+    // At a stop the listener asks again, once a second.
+    let scratch = Scratch::new();
+    let command = hampered(&scratch, STEPS, &[Refusal::of(libc::SYS_getppid, EPERM)]);
+    let mut run = Program::start_at(command, "registers its handler");
+    thread::sleep(Duration::from_millis(1500));
+    run.enter_for_ever();
+    assert!(run.finish_well().contains("# Received: "));
 }
 
 #[test]
