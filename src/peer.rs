@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | whose message it takes | its parent's | the signal's sender's, or an attached process's |
 //! | what ends its wait | the end of its parent | the timeout, if there is one |
-//! | a signal without a message | is ignored; an error if the parent's | is noted on stderr |
+//! | a signal without a message | is ignored; an error if the living parent's | is noted on stderr |
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ impl<'a> Peer<'a> {
 
     /// A signal has come, and there is no message, for this reason. Anybody may send a signal at
     /// any time, so the listener goes on. But it fails if the parent has sent it, or if it could
-    /// not look. (A living parent is attached. If nobody is, it has just been killed, and the next
-    /// wait sees that.)
+    /// not look. (A living parent is attached. If nobody is, it has just ended, and the next wait
+    /// sees that.)
     pub fn go_on_or_fail(self, why: Error, signaler: Pid, run: &mut Run) -> Result<()> {
         // (It is 0 if the process that sent it cannot be seen from this PID namespace.)
         let is_parents = signaler.as_raw() != 0 && Some(signaler) == self.parent().map(Parent::pid);

@@ -20,7 +20,7 @@ use crate::sender::{self, SharedMessage};
 use crate::step::Step;
 use crate::sys::proc::{self, Hold, Proc, Reaction};
 use crate::sys::signal::Signal;
-use crate::sys::{Deadline, IS_LINUX, Key, RunLock, Status};
+use crate::sys::{Deadline, Key, RunLock, Status, USES_LINUX};
 use crate::sys::{cleanup, fd, path, signal, trace};
 
 /// How often the sender looks at the segment's status: nobody tells it that it has changed.
@@ -90,7 +90,7 @@ fn ensure_listening(listener: Pid, signal: Signal) -> Result<()> {
             "{program} seems to catch {signal} only to clean up before it ends: it also catches \
              SIGXCPU and SIGVTALRM, as shells, editors and senders do; {hint}"
         ),
-        (Err(unknown), ..) if IS_LINUX => bail!(
+        (Err(unknown), ..) if USES_LINUX => bail!(
             "nobody can tell whether PID {listener} has a handler for {signal}, which may kill it \
              otherwise: {unknown}"
         ),

@@ -9,6 +9,9 @@ use nix::sys::signal::SigSet;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{Pid, Uid};
 
+#[cfg(target_os = "linux")]
+use super::USES_LINUX;
+
 /// What the kernel answered: what the call returned, and what it wrote where it was told.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
@@ -106,9 +109,10 @@ pub struct Origin {
 /// The codes with which a process sends a signal. Only with these is its PID there. (The codes of
 /// the other systems differ. Without a process, the PID is 0 there.)
 const CODES: &[(c_int, &str)] = match () {
-    #[cfg(all(target_os = "linux", not(portable)))]
-    () => &[(libc::SI_USER, "SI_USER"), (libc::SI_QUEUE, "SI_QUEUE"), (libc::SI_TKILL, "SI_TKILL")],
-    #[cfg(any(not(target_os = "linux"), portable))]
+    #[cfg(target_os = "linux")]
+    () if USES_LINUX => {
+        &[(libc::SI_USER, "SI_USER"), (libc::SI_QUEUE, "SI_QUEUE"), (libc::SI_TKILL, "SI_TKILL")]
+    }
     () => &[],
 };
 

@@ -1,6 +1,6 @@
 //! What can go wrong, in words: the call with its arguments, the errno, and the likely cause.
 
-use std::fmt;
+use std::{fmt, io};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -83,6 +83,11 @@ impl Error {
     pub fn is_exited(&self) -> bool {
         matches!(self, Self::Exited(_)) || self.errno() == Some(Errno::ESRCH)
     }
+}
+
+/// The errno of an error of the standard library.
+pub(super) fn errno(error: io::Error) -> Errno {
+    Errno::try_from(error).unwrap_or(Errno::EINVAL)
 }
 
 /// The error of a call that is no part of the record.

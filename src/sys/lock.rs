@@ -24,7 +24,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, si
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::Pid;
 
-use super::error::untraced;
+use super::error::{errno, untraced};
 use super::proc::{self, Proc};
 use super::trace::{self, Call};
 use super::{Deadline, Error, cleanup, path, quoted, signal};
@@ -101,10 +101,6 @@ fn identity(file: io::Result<Metadata>) -> nix::Result<Option<(u64, u64)>> {
         Err(Errno::ENOENT) => Ok(None),
         file => file.map(|it| Some((it.dev(), it.ino()))),
     }
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
 /// Who has locked the file, as far as the system tells.

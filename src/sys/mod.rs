@@ -22,7 +22,7 @@ pub mod trace;
 
 /// Whether Linux's own ways are in use. `--cfg portable` turns them off: then Linux does as macOS
 /// and the BSDs do, with no `/proc`, no `PR_SET_PDEATHSIG`, and no names for `si_code`.
-pub const IS_LINUX: bool = cfg!(all(target_os = "linux", not(portable)));
+pub const USES_LINUX: bool = cfg!(all(target_os = "linux", not(portable)));
 
 pub use answer::Status;
 pub use attach::{Attachment, WritableAttachment};

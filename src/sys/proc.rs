@@ -11,12 +11,12 @@ use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
 
 use libc::{EACCES, major, minor};
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, getpid};
 
+use super::error::errno;
 use super::trace::{self, Call};
-use super::{Error, IS_LINUX};
+use super::{Error, USES_LINUX};
 
 /// Of capabilities(7).
 const CAP_KILL: u32 = 5;
@@ -49,7 +49,7 @@ impl Proc {
     /// `/proc`, if it is that of this PID namespace: it knows us by our PID, and by no other.
     pub fn ours() -> Fact<Self> {
         let another = "there is no /proc of this PID namespace; mount it (unshare --mount-proc)";
-        if !IS_LINUX {
+        if !USES_LINUX {
             return Err(another.to_owned());
         }
         match fs::read_link("/proc/self") {
@@ -176,7 +176,7 @@ impl Proc {
         if pid == getpid() || locks.any(waits) {
             return None;
         }
-        // What may not be looked at may be it.
+        // A descriptor that may not be looked at may be that of the file.
         let is_hidden = |error: io::Error| error.raw_os_error() == Some(EACCES);
         let is_it = |it: Metadata| (it.dev(), it.ino()) == (dev, inode);
         let has_it = fs::read_dir(format!("/proc/{pid}/fd")).map_or_else(is_hidden, |fds| {
@@ -187,7 +187,7 @@ impl Proc {
 }
 
 pub(super) fn read(path: &str) -> Fact<String> {
-    if !IS_LINUX {
+    if !USES_LINUX {
         return Err(format!("this system has no {path}"));
     }
     let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
@@ -195,7 +195,7 @@ pub(super) fn read(path: &str) -> Fact<String> {
 }
 
 fn unreadable(path: &str, error: io::Error) -> String {
-    let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+    let errno = errno(error);
     format!("{path} cannot be read: {} ({errno:?})", errno.desc())
 }
 
