@@ -5,9 +5,6 @@ use super::segments::*;
 use crate::support::tracer::{Frozen, Point, Side, at_steps, can_trace, freeze};
 use crate::support::*;
 
-/// How long the text may be.
-const LONGEST_TEXT: usize = SIZE - 2 * size_of::<usize>() - 1;
-
 // One that was left behind.
 
 #[test]
@@ -138,12 +135,12 @@ fn a_segment_put_in_place_of_the_runs_own_is_neither_delivered_nor_touched() {
     needs!(can_trace());
     let hostile = message_bytes(1, 7, b"hostile");
     let larger = [&hostile[..], &[b'x'; 3 * SIZE]].concat();
-    let without_nul = message_bytes(1, LONGEST_TEXT, &[b'x'; LONGEST_TEXT + 1]);
+    let without_nul = message_bytes(1, LONGEST, &[b'x'; LONGEST + 1]);
     let (not_ours, smaller) =
         ("our parent has not created it", "EINVAL); the segment at this key is smaller");
     for (what, content, reason) in [
         ("a message", hostile.clone(), not_ours),
-        ("just beyond the capacity", message_bytes(1, LONGEST_TEXT + 1, b"hostile"), not_ours),
+        ("just beyond the capacity", message_bytes(1, LONGEST + 1, b"hostile"), not_ours),
         ("far beyond the capacity", message_bytes(1, usize::MAX, b"hostile"), not_ours),
         ("an unknown id", message_bytes(7, 7, b"hostile"), not_ours),
         ("a text without a NUL", without_nul, not_ours),
@@ -172,17 +169,17 @@ fn a_segment_put_in_place_of_the_runs_own_is_neither_delivered_nor_touched() {
 #[test]
 fn a_message_that_somebody_overwrites_before_the_read_is_an_error_at_once() {
     needs!(can_trace());
-    let full = [b'x'; LONGEST_TEXT + 1];
+    let full = [b'x'; LONGEST + 1];
     let mut rows = vec![(NO_MESSAGE, "it holds no message".to_owned(), vec![0; SIZE])];
     let mut is_no_message = |cause, bytes| rows.push(("not a message", cause, bytes));
-    for size in [LONGEST_TEXT + 1, SIZE, usize::MAX - (SIZE - full.len()) + 1, usize::MAX] {
+    for size in [LONGEST + 1, SIZE, usize::MAX - (SIZE - full.len()) + 1, usize::MAX] {
         let cause = format!("its size is {size} bytes");
         is_no_message(cause, message_bytes(1, size, b"hostile"));
     }
     for id in [7, -1] {
         is_no_message(format!("its id is {id},"), message_bytes(id, 7, b"hostile"));
     }
-    for size in [0, 7, LONGEST_TEXT] {
+    for size in [0, 7, LONGEST] {
         let cause = "its text does not end in NUL".to_owned();
         is_no_message(cause, message_bytes(1, size, &full));
     }

@@ -62,8 +62,9 @@ fn build_with_coverage(scratch: &Path) -> Option<PathBuf> {
     assert_eq!(built.code, Some(0), "{cargo:?}: {}", built.stderr);
     // Below a folder of its own if cargo is configured to build for a target.
     let folders = fs::read_dir(&target).unwrap().flatten().map(|it| it.path());
-    let mut folders = iter::once(target.clone()).chain(folders);
-    folders.find_map(|it| Some(it.join("debug/sigshm")).filter(|it| it.exists()))
+    let folders = iter::once(target.clone()).chain(folders);
+    let program = folders.map(|it| it.join("debug/sigshm")).find(|it| it.exists());
+    Some(program.expect("it is built"))
 }
 
 /// What the profiles say, as text. `None`, and it says NOT TESTED, if nothing here can read them.

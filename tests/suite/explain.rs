@@ -223,9 +223,7 @@ fn assert_pictured(scratch: &Scratch, message: &[u8]) {
 
 #[test]
 fn the_picture_names_every_field_folds_the_zeros_and_has_the_bytes_that_no_sender_writes() {
-    if !has_documented_bytes("a picture of bytes, letter for letter") {
-        return;
-    }
+    needs!(has_documented_bytes("a picture of bytes, letter for letter"));
     let mut message = Message::new(b"Hello, world, and all").unwrap();
     let mut shown = "\
 The message, as the listener finds it:
@@ -831,7 +829,8 @@ fn a_run_that_is_interrupted_tells_nothing() {
             true
         });
         let interrupted = interrupted.into_iter().filter(|&it| it).count();
-        assert!(interrupted > if side == Side::Parent { 10 } else { 0 }, "{interrupted}");
+        let most = if cfg!(debug_assertions) { 20 } else { 10 };
+        assert!(interrupted > if side == Side::Parent { most } else { 0 }, "{interrupted}");
     }
 }
 

@@ -24,9 +24,7 @@ fn the_transcript_in_the_readme_is_what_the_program_prints() {
 
 #[test]
 fn the_bytes_and_the_timeline_in_the_readme_are_what_the_program_explains() {
-    if !has_documented_bytes("the picture of an explained run") {
-        return;
-    }
+    needs!(has_documented_bytes("the picture of an explained run"));
     assert_is_picture("explained.svg", &explained_picture());
 }
 

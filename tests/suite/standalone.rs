@@ -134,7 +134,7 @@ fn somebody_elses_process_is_refused_and_left_alone() {
     let scratch = Scratch::new();
     let listener = scratch.listen(&[]);
     let theirs = |arguments: &[&str]| scratch.sigshm_as(65534, arguments);
-    // Who may not signal anybody else's has somebody else's process before him.
+    // For root each process may be signalled: it is the other user who may not.
     let is_theirs = |pid: &Pid| kill(*pid, None) == Err(Errno::EPERM);
     let target = match Uid::effective().is_root() {
         true => Some(listener.pid()),
@@ -204,9 +204,7 @@ fn explained_both_tell_of_the_same_key_segment_and_processes() {
         assert_eq!(without_explanations(text), transcript);
     }
 
-    if !has_documented_bytes("the bytes that are told, letter for letter") {
-        return;
-    }
+    needs!(has_documented_bytes("the bytes that are told, letter for letter"));
     let picture = "    field   at  bytes                                           as text
     id      000 01 00 00 00                                     = 1
     padding 004 00 00 00 00

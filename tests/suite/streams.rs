@@ -141,6 +141,7 @@ fn a_standard_output_that_is_closed_or_whose_reader_has_left_is_no_error_for_any
         ("a terminal that has been closed", |command| {
             command.in_child(|| set(SIGHUP, SigHandler::SigIgn));
             let ends = openpty(None, None)?;
+            close_on_exec(&ends.master);
             drop(ends.master);
             until_write_fails(&ends.slave, Errno::EIO);
             Ok(ends.slave.into())

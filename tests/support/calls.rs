@@ -2,8 +2,8 @@
 //! numbers.
 //!
 //! A test names a call by one number. Where the C library makes another call for it, that one is
-//! meant too: a call that was made is named by [`the_tests_number`], and refused is each of
-//! [`all_like`].
+//! meant too: [`the_tests_number`] names a call that was made, and [`all_like`] has all that a filter
+//! must refuse.
 
 use libc::c_long;
 
@@ -58,7 +58,7 @@ pub use of_segments::*;
 
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
 pub use libc::SYS_pause;
-// The kernels of younger machines have what can do more, and nothing beside it.
+// The kernels of younger machines have only the call that can do more.
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 pub use libc::SYS_ppoll as SYS_pause;
 

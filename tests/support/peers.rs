@@ -19,7 +19,7 @@ fn cc() -> Command {
 /// Whether C can be compiled here. If not, it is said aloud.
 #[track_caller]
 pub fn compiles_c() -> bool {
-    static WHY_NOT: LazyLock<Option<&str>> = LazyLock::new(|| {
+    static WHY_NOT: LazyLock<Option<String>> = LazyLock::new(|| {
         let (folder, bits) = (TempDir::new().unwrap(), usize::BITS);
         let (source, program) = (folder.path().join("it.c"), folder.path().join("it"));
         // One of the system's headers, which may be there for one size only.
@@ -29,13 +29,17 @@ pub fn compiles_c() -> bool {
         let compiled = cc().arg("-o").args([&program, &source]).output();
         let runs = || Command::new(&program).status().is_ok_and(|it| it.success());
         match compiled {
-            Err(_) => Some("there is no C compiler, cc"),
-            Ok(cc) if cc.status.success() && runs() => None,
-            Ok(_) => Some("cc makes no programs of the tests' word size"),
+            Err(error) => Some(format!("cc cannot be run: {error}")),
+            Ok(cc) if !cc.status.success() => {
+                let said = String::from_utf8_lossy(&cc.stderr).into_owned();
+                Some(format!("cc fails: {}", said.lines().next().unwrap_or_default()))
+            }
+            Ok(_) if runs() => None,
+            Ok(_) => Some("cc makes no programs of the tests' word size".to_owned()),
         }
     });
     let caller = Location::caller();
-    WHY_NOT.inspect(|why| not_tested(&caller.to_string(), why)).is_none()
+    WHY_NOT.as_ref().inspect(|why| not_tested(&caller.to_string(), why)).is_none()
 }
 
 /// Compiles one of the C peers and returns where it is.
@@ -81,10 +85,12 @@ pub fn preload<'a>(command: &'a mut Command, library: &Path) -> &'a mut Command 
 
 fn compile(name: &str, flags: &[String]) -> PathBuf {
     let source = peers().join(name).with_extension("c");
-    // Kept for the next time, under a name that is another one if the source has changed.
+    // Kept for the next time, under a name that is another one if the source has changed, or the
+    // system.
     let header = fs::read(source.with_file_name("message.h")).unwrap();
     let mut hasher = DefaultHasher::new();
     (fs::read(&source).unwrap(), header).hash(&mut hasher);
+    (env::consts::ARCH, cfg!(target_env = "musl")).hash(&mut hasher);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let binary = folder.join(format!("{name}{}-{:016x}", flags.concat(), hasher.finish()));
     if !binary.exists() {

@@ -33,6 +33,7 @@ impl Scratch {
                     file.persist(dir.path().join("shared_path")).unwrap();
                     return Self { dir, key, is_checked: true, older: process_ids() };
                 }
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => panic!("{error}"),
                 _ => unfit.push(file),
             }
             assert!(unfit.len() < 1000, "there is no key to be had");

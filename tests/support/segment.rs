@@ -90,7 +90,7 @@ pub fn segment_status(id: i32) -> nix::Result<libc::shmid_ds> {
     Ok(status)
 }
 
-/// Changes the mode and the owner of the segment, as its creator may, and not each root may; see
+/// Changes the mode and the owner of the segment, as its creator (root of a container may not); see
 /// shmctl(2).
 #[track_caller]
 pub fn change_segment(segment: &Segment, mode: u16, owner: u32) {
