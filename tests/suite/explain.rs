@@ -746,7 +746,7 @@ fn a_listener_stopped_or_killed_at_any_step_ends_the_run_which_is_told_as_far_as
     // Stopped at the entry of a call, it still makes the call: so every other step is enough. It is
     // killed at entries and at exits alike.
     for (signal, stride, timeout, error) in [
-        (SIGSTOP, 2, "--timeout=1", &["the listener (PID ", "1 second:", "--timeout"][..]),
+        (SIGSTOP, 2, "--timeout=3", &["the listener (PID ", "3 seconds:", "--timeout"][..]),
         (SIGKILL, 3, "--timeout=60", &["the listener (PID ", "SIGKILL"]),
     ] {
         let command = |scratch: &Scratch| scratch.sigshm(["--explain", timeout, HELLO]);
