@@ -49,8 +49,8 @@ fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
     // All the parents wait at the same time. Of the parent's steps every third is enough: the step
     // at which the listener is stopped then is a matter of chance.
     let both = |_, scratch, released| (scratch, released);
-    let of_listener = with_stopped_listener("1", Side::Child, 0.., both);
-    let of_parent = with_stopped_listener("1", Side::Parent, (0..).step_by(3), both);
+    let of_listener = with_stopped_listener("3", Side::Child, 0.., both);
+    let of_parent = with_stopped_listener("3", Side::Parent, (0..).step_by(3), both);
     assert!(of_listener.len() > 10 && of_parent.len() > 10);
     for (_scratch, released) in of_listener.into_iter().chain(of_parent) {
         let listener = released.listener().unwrap();
@@ -58,7 +58,7 @@ fn a_listener_stopped_at_any_step_is_given_up_killed_and_reaped() {
         let is_ready = finished.text().contains("# Writing message");
         let what = if is_ready { "has not ended" } else { "was not ready" };
         finished.assert_failed_with(&[
-            &format!("the listener (PID {listener}) {what} within 1 second"),
+            &format!("the listener (PID {listener}) {what} within 3 seconds"),
             if uses_linux() { ": a signal has stopped it" } else { "" },
             "--timeout",
         ]);
@@ -137,7 +137,7 @@ fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delive
         (Side::Parent, 0, 3, Target::Group, SIGTSTP),
         (Side::Parent, 1, 3, Target::Parent, SIGSTOP),
     ] {
-        let command = |scratch: &Scratch| hello(scratch, "1");
+        let command = |scratch: &Scratch| hello(scratch, "3");
         let runs = at_steps(side, (first..).step_by(stride), command, |_, scratch, frozen| {
             target.send(signal, frozen.parent(), None).unwrap();
             (scratch, frozen.release())
@@ -151,7 +151,7 @@ fn a_group_suspended_at_any_step_for_longer_than_its_timeout_and_a_second_delive
     }
 
     // All at the same time. Not to wait for anything, but because it is the length that matters.
-    thread::sleep(Duration::from_millis(2100));
+    thread::sleep(Duration::from_millis(4100));
     let mut scratches = Vec::new();
     for (scratch, released) in suspended {
         let _ = killpg(released.parent(), SIGCONT);
