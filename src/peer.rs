@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | whose message it takes | its parent's | the signal's sender's, or an attached process's |
 //! | what ends its wait | the end of its parent | the timeout, if there is one |
-//! | a signal without a message | is ignored; an error if the living parent's | is noted on stderr |
+//! | a signal without a message | is ignored; an error if a living parent's | is noted on stderr |
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What each way to send a message costs: see `linux/latency.rs`. Only Linux has all that it measures.
+//! What each way to send a message costs: see `linux/latency.rs`. Only Linux has all it measures.
 
 #[cfg(target_os = "linux")]
 #[path = "linux/latency.rs"]

@@ -1,4 +1,4 @@
-//! Segments that are already at the key: an abandoned one is reclaimed, one in use is waited for, and
+//! Segments that are already at the key: an abandoned one is reclaimed, one in use is waited for,
 //! any other is left as it is.
 
 use std::slice;

@@ -2,8 +2,8 @@
 //! numbers.
 //!
 //! A test names a call by one number. Where the C library makes another call for it, that one is
-//! meant too: [`the_tests_number`] names a call that was made, and [`all_like`] has all that a filter
-//! must refuse.
+//! meant too: [`the_tests_number`] names a call that was made, and [`all_like`] has all that a
+//! filter must refuse.
 
 use libc::c_long;
 

@@ -369,7 +369,7 @@ impl Translator {
             _ if words.starts_with("SIG") => return Some(words.clone()),
             "send" | "recv" => {
                 let (start, rest) = (words.split_once(", ")?.0, words.rsplit_once('"')?.1);
-                // Without an address, and without room for one. (Some machines have a send(2) itself.)
+                // Without an address, and without room for one. (Some machines have send(2).)
                 let ends = [", NULL, 0)", ", NULL, NULL)", ")"];
                 let rest = ends.iter().find_map(|end| rest.strip_suffix(end))?;
                 format!("{start}, …{rest})")

@@ -109,7 +109,8 @@ pub fn freeze(command: &mut Command, point: Point) -> Result<Frozen, Finished> {
 /// run of its own; a few go side by side, since each of them waits now and then. The one that has
 /// no such step any more delivers.
 ///
-/// `command` is the run of `Hello, world`, explained or not. Returns what `act` has returned for the steps, in order.
+/// `command` is the run of `Hello, world`, explained or not. Returns what `act` has returned for
+/// the steps, in order.
 pub fn at_steps<R: Send>(
     side: Side,
     steps: impl Iterator<Item = usize> + Send,
