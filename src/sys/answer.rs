@@ -9,9 +9,6 @@ use nix::sys::signal::SigSet;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{Pid, Uid};
 
-#[cfg(target_os = "linux")]
-use super::USES_LINUX;
-
 /// What the kernel answered: what the call returned, and what it wrote where it was told.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
@@ -110,7 +107,7 @@ pub struct Origin {
 /// the other systems differ. Without a process, the PID is 0 there.)
 const CODES: &[(c_int, &str)] = match () {
     #[cfg(target_os = "linux")]
-    () if USES_LINUX => {
+    () if super::USES_LINUX => {
         &[(libc::SI_USER, "SI_USER"), (libc::SI_QUEUE, "SI_QUEUE"), (libc::SI_TKILL, "SI_TKILL")]
     }
     () => &[],

@@ -28,7 +28,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid, write};
 
 use super::trace::{self, Call};
-use super::{Deadline, Error, SelfContained, USES_LINUX, cleanup, fd, proc, signal};
+use super::{Deadline, Error, SelfContained, cleanup, fd, proc, signal};
 
 /// Which of the two processes this is, and what it has of the other one.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork,
     let fork = || {
         let pid = Errno::result(unsafe { libc::fork() })?;
         #[cfg(target_os = "linux")]
-        if USES_LINUX && pid == 0 {
+        if super::USES_LINUX && pid == 0 {
             // First of all: until then it would outlive its parent if it were stopped. SIGKILL
             // also ends a process that is stopped, or blocked in a write that nobody reads.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
