@@ -181,7 +181,8 @@ fn an_explained_run_says_how_the_listener_waited_how_long_and_what_that_cost() {
                 assert!(unblocks, "{text}");
             }
             ("sleep", [(None, _, slept)]) => {
-                assert!(*slept < 30_000, "{text}");
+                // Less than it would spin, even where each call is slow.
+                assert!(*slept < 90_000, "{text}");
                 assert!(spins.is_empty() && !unblocks, "{text}");
             }
             (_, waits) => panic!("{way}: {waits:?} in {text}"),
