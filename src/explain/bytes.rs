@@ -28,10 +28,6 @@ pub fn picture(message: Checked<'_>) -> Vec<Line> {
     ];
     let mut at = 0;
     for (role, name, bytes, meaning) in fields {
-        // A 32-bit machine needs no padding.
-        if name == "padding" && bytes.is_empty() {
-            continue;
-        }
         lines.extend(rows(name, at, bytes, meaning).into_iter().map(|row| (role, row)));
         at += bytes.len();
     }
@@ -42,7 +38,9 @@ pub fn picture(message: Checked<'_>) -> Vec<Line> {
 fn rows(name: &str, offset: usize, bytes: &[u8], meaning: Option<&str>) -> Vec<String> {
     let at = |index: usize| format!("{:03x}", offset + index * ACROSS);
     if bytes.is_empty() {
-        return vec![row(name, &at(0), "", "(empty)")];
+        // A text may be empty. Padding is left out then: a 32-bit machine needs none.
+        let is_text = meaning.is_none();
+        return is_text.then(|| row(name, &at(0), "", "(empty)")).into_iter().collect();
     }
     let mut lines = Vec::new();
     for (index, chunk) in bytes.chunks(ACROSS).enumerate() {

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use anyhow::Result;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::Pid;
 
 use super::entry::Known;
 use super::lessons;
@@ -57,12 +57,12 @@ pub(super) fn stop(step: &Step<'_>, known: &Known, link: &mut Link, out: Stdout)
                 segment.ensure_reachable(listener)?;
                 Ok(!proc::has_exited(listener))
             }),
-            // If the parent has ended, nobody waits for the outcome. (-1 is no answer.)
-            _ => match getppid() {
-                parent if !known.is_child() || parent.as_raw() < 0 => Ok(true),
-                parent if Some(parent) == known.sender => Ok(true),
-                _ => process::exit(1),
-            },
+            _ => {
+                if known.is_child() {
+                    known.sender.map(process::parent_or_exit);
+                }
+                Ok(true)
+            }
         }
     })
 }

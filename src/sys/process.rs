@@ -96,13 +96,20 @@ fn fork_with_ends(name: &'static str, parents: End, childs: End) -> Result<Fork,
         return Ok(Fork::Parent(Child { name, pid, end: parents, reaped: false }));
     }
     drop(parents);
-    // If the parent ended before that call, nobody sends the signal, and this process has got
-    // another parent. (0 is a parent in another PID namespace, and -1 is no answer.)
-    let pid = Some(getppid()).filter(|pid| pid.as_raw() >= 0).unwrap_or(parent);
-    if pid != parent && pid.as_raw() != 0 {
-        exit(1);
-    }
+    // If the parent ended before that call, nobody sends the signal.
+    let pid = parent_or_exit(parent);
     Ok(Fork::Child(Parent { pid, end: ManuallyDrop::new(childs) }))
+}
+
+/// The PID of the parent, as this process sees it: `parent`, or 0 if that is in another PID
+/// namespace. If the parent has ended, nobody waits for the outcome, and this process ends too: it
+/// has got another parent then. See getppid(2).
+pub fn parent_or_exit(parent: Pid) -> Pid {
+    match getppid() {
+        pid if pid == parent || pid.as_raw() == 0 => pid,
+        pid if pid.as_raw() < 0 => parent, // a policy refuses to tell
+        _ => exit(1),
+    }
 }
 
 /// The parent, as its child sees it. Its descriptor's end of file says that it has ended.
