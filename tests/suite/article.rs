@@ -63,7 +63,7 @@ fn captured_its_first_lines_appear_twice() {
     let times = ["# Message size is: ", "# Creating message object.\n", "# Forking...\n"]
         .map(|line| output.matches(line).count());
     println!("Captured, the article's program says its first lines {times:?} times.");
-    // That of musl writes the first of them at once.
+    // The library of musl writes the first of them at once.
     assert_eq!(times, [if cfg!(target_env = "musl") { 1 } else { 2 }, 2, 2]);
 }
 

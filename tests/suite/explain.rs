@@ -238,9 +238,9 @@ unused  025 00 ... 987 bytes of zeros, up to 3ff"
     let picture = |message: &Message| shown_in(bytes::picture(message.checked().unwrap()));
     assert_eq!(picture(&message), shown);
 
-    message.padding.fill(1);
+    message.padding.iter_mut().zip(1..).for_each(|(byte, value)| *byte = value);
     message.text[40] = b'x';
-    shown = shown.replace("004 00 00 00 00", "004 01 01 01 01").replace(
+    shown = shown.replace("004 00 00 00 00", "004 01 02 03 04").replace(
         "unused  025 00 ... 987 bytes",
         "\
 unused  025 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 ................
@@ -493,8 +493,11 @@ fn strace_sees_the_calls_that_fail_too_and_they_are_those_of_a_plain_run() {
     });
     drop(other);
 
-    // One that is in use is looked at again and again, which is one entry.
+    // One that is in use is looked at again and again, which is one entry: in vain, or until it is
+    // removed.
     let other = Planted::empty(&scratch, 1024, 0o600);
+    let in_vain = ["--explain", "--timeout", "0.5", HELLO];
+    strace.watch(&scratch, &in_vain, 1).assert_told_is_seen();
     let arguments = ["--explain", "--timeout=60", HELLO];
     let program = Program::start(strace.command(&scratch, "run", &[], &arguments));
     wait_until("it has looked three times", || {

@@ -4,11 +4,11 @@
 use crate::support::refusal::{NO_EFFECT, Refusal, refuse};
 use crate::support::tracer::{Point, Released, Side, can_trace, freeze};
 use crate::support::*;
+use nix::errno::Errno::{EACCES, EEXIST, EIDRM, EINVAL, ENOSYS, EPERM};
+use nix::unistd::dup2_stderr;
 
 /// How soon a run must have ended. The longest of its waits takes five seconds.
 const SOON: Duration = Duration::from_secs(20);
-use nix::errno::Errno::{EACCES, EEXIST, EIDRM, EINVAL, ENOSYS, EPERM};
-use nix::unistd::dup2_stderr;
 
 const KILL: Refusal = Refusal::of(libc::SYS_kill, EPERM);
 const NOTIFY: Refusal = KILL.if_is(1, libc::SIGUSR1);
