@@ -33,21 +33,22 @@ impl Stdout {
     }
 
     /// An explanation as it is printed: a mark and then text, on as many lines as it takes. `end`
-    /// stands at the right margin, or on a line of its own.
+    /// stands at the right margin, or on a line of its own. It is dim, as each `…` is.
     pub fn paragraph(self, mark: (Role, &str), text: (Role, &str), end: &str) -> String {
         let ((mark_role, mark), (role, text)) = (mark, text);
         let width = INDENT.len() + mark.chars().count();
         let room = WIDTH - width;
-        let mut lines = wrap(text, room);
+        let lines = wrap(text, room);
         let left = room - lines.last().map_or(0, |last| last.chars().count());
-        match lines.last_mut() {
-            _ if end.is_empty() => {}
-            Some(last) if left > end.len() => *last += &format!("{end:>left$}"),
-            _ => lines.push(end.to_owned()),
-        }
-        let lines: Vec<_> = lines.iter().map(|line| self.line(role, line)).collect();
-        let margin = paint(mark_role, &format!("{INDENT}{mark}"), self.colored);
-        margin + &lines.join(&" ".repeat(width))
+        let next_line = format!("\n{:width$}", "");
+        let gap = if left > end.len() { " ".repeat(left - end.len()) } else { next_line.clone() };
+        let paint = |role, text: &str| paint(role, text, self.colored);
+        let end = if end.is_empty() { String::new() } else { gap + &paint(Role::Aside, end) };
+        let margin = paint(mark_role, &format!("{INDENT}{mark}"));
+        let lines: Vec<_> = lines.iter().map(|line| paint(role, line)).collect();
+        // What has a colour of its own has no `…`.
+        let text = lines.join(&next_line).replace('…', &paint(Role::Aside, "…"));
+        format!("{margin}{text}{end}\n")
     }
 
     /// A lesson as it is printed.

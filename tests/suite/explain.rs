@@ -43,37 +43,41 @@ fn without_the_extra_lines_it_is_the_transcript_and_color_never_leaves_no_escape
 }
 
 #[test]
-fn each_extra_line_starts_and_ends_its_own_style_and_lessons_have_none() {
+fn each_extra_line_starts_and_ends_its_own_style_and_only_manual_pages_and_ellipses_are_dim() {
     let text = explain(&Scratch::new(), "always", HELLO);
-    let mut styles = BTreeSet::new();
-    let mut lesson = false;
+    let (mut styles, mut dim) = (BTreeSet::new(), BTreeSet::new());
     for line in text.lines().filter(|line| is_explanation(line)) {
-        let headings = ["    The ", "    field ", "          us ", "              PID "];
-        lesson = line.starts_with("    * ")
-            || lesson && line.starts_with("      ")
-            || headings.iter().any(|start| line.starts_with(start));
-        if lesson {
-            assert!(!line.contains('\x1b'), "{line:?}");
-            continue;
+        let (mut bright, mut rest) = (String::new(), line);
+        while let Some((before, after)) = rest.split_once("\x1b[2m") {
+            let (inside, after) = after.split_once("\x1b[0m").expect("the line resets");
+            dim.insert(inside.to_owned());
+            (bright, rest) = (bright + before, after);
         }
-        // The process in its role's colour, and then the call, which is dim; the signal is not.
-        let [sender, listener] = [(SENDER, "sender    "), (LISTENER, "listener  ")]
-            .map(|(color, who)| line.strip_prefix(&format!("{color}    {who}\x1b[0m")));
-        if let Some(call) = sender.or(listener) {
-            let style = if call.contains("--- SIG") { RECEIVER } else { "\x1b[2m" };
-            assert!(call.starts_with(style) && call.ends_with("\x1b[0m"), "{line:?}");
-            assert_eq!(call.matches('\x1b').count(), 2, "{line:?}");
-            continue;
+        bright += rest;
+        // The process in its role's colour, and then the call, which has none; the signal has.
+        let processes = [(SENDER, "sender    "), (LISTENER, "listener  ")];
+        let process = processes.map(|(color, who)| format!("{color}    {who}\x1b[0m"));
+        let mut rest = bright.trim();
+        if let Some(call) = process.iter().find_map(|process| bright.strip_prefix(process)) {
+            assert_eq!(call.starts_with(RECEIVER), call.contains("--- SIG"), "{line:?}");
+            rest = call.trim_end();
         }
-        // What goes on in the next line.
-        let (style, rest) = line.trim_start().split_once('m').expect("it has a style");
-        let inside = rest.strip_suffix("\x1b[0m").expect("the line resets");
-        assert!(!inside.contains('\x1b'), "{line:?}");
-        styles.insert(format!("{style}m"));
+        if let Some(styled) = rest.strip_prefix("\x1b[") {
+            let (style, inside) = styled.split_once('m').unwrap();
+            styles.insert(format!("\x1b[{style}m"));
+            rest = inside.strip_suffix("\x1b[0m").expect("the line resets");
+        }
+        assert!(!rest.contains('\x1b'), "{line:?}");
     }
-    // Dim; the numbers and the text of the bytes; the sender and the listener of the timeline.
-    let expected = ["\x1b[2m", "\x1b[32m", RECEIVER, SENDER, LISTENER];
+    // The numbers and the text of the bytes; the sender and the listener of the timeline.
+    let expected = ["\x1b[32m", RECEIVER, SENDER, LISTENER];
     assert_eq!(styles, expected.map(str::to_owned).into());
+    let pages = told_pages(&text).into_iter().filter_map(|it| it.named);
+    assert_eq!(dim, pages.chain(["…".to_owned()]).collect());
+    // Lessons have no style, nor have headings.
+    for line in text.lines().filter(|it| it.starts_with("    * ") || it.ends_with(':')) {
+        assert!(!line.contains('\x1b'), "{line:?}");
+    }
 }
 
 #[test]

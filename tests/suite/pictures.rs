@@ -147,14 +147,14 @@ fn explained_picture() -> String {
 
 /// A line in the colour of each role.
 fn roles_picture() -> String {
-    use Role::{Detail, Lesson, Listener, Number, Parent, Receiver, Sender};
+    use Role::{Aside, Detail, Lesson, Listener, Number, Parent, Receiver, Sender};
     let line = |role| match role {
         // A new role does not compile until it stands here, and it must stand below.
-        Parent | Listener | Sender | Receiver | Lesson | Detail | Number => {
+        Parent | Listener | Sender | Receiver | Lesson | Detail | Number | Aside => {
             paint(role, &format!("{role:?}\n"), true)
         }
     };
-    draw(&[Parent, Listener, Sender, Receiver, Lesson, Detail, Number].map(line).concat())
+    draw(&[Parent, Listener, Sender, Receiver, Lesson, Detail, Number, Aside].map(line).concat())
 }
 
 type Event = (u64, &'static str, String, String);
