@@ -44,7 +44,9 @@ pub fn listen(run: &mut Run) -> Result<()> {
 /// Sends a message to a process that listens already: `--to`. Fails if it has not been read.
 pub fn send(message: &Message, listener: Pid, run: &mut Run) -> Result<()> {
     signal::prepare(run.signal)?;
+    run.tell(Step::Locking)?;
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
+    run.tell(Step::Checking)?;
     ensure_listening(listener, run.signal)?;
 
     run.tell(Step::MessageSize(message.size))?;

@@ -34,6 +34,9 @@ pub enum Who {
 /// A step of the story.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
+    Preparing,                            // the process has started (told by the recorder)
+    Locking,                              // the sender is about to lock the file
+    Checking,                             // the sender is about to check the listener's PID
     MessageSize(usize),                   // of the argument, in bytes
     CreatingMessage,                      // the sender fills in the struct
     Forking,                              // the parent is about to make a second process

@@ -25,6 +25,7 @@ pub struct Entry {
 pub enum Kind {
     Line,       // of the transcript
     Call,       // what the process did: a system call, a copy, a wait
+    Heading,    // of what the process does before the first line
     Lesson,     // what there is to learn
     Picture,    // a row of the picture of the bytes
     Event,      // of the timeline
@@ -37,7 +38,7 @@ impl Entry {
     pub fn new(at: Duration, who: Who, kind: Kind, text: impl Into<String>) -> Self {
         let role = match (kind, who) {
             (Kind::Call, _) => Role::Detail,
-            (Kind::Lesson, _) => Role::Lesson,
+            (Kind::Heading | Kind::Lesson, _) => Role::Lesson,
             (_, Who::Sender) => Role::Sender,
             (_, Who::Listener) => Role::Listener,
         };

@@ -3,8 +3,8 @@
 //! Each step has a section under its name, and another one, with the way in parentheses, where
 //! something else is true: for two processes that are not related (`alone`), or without shared
 //! memory (`socket`). Each line begins with a mark: `>` what is about to happen, `$` what to type
-//! in a second terminal just then, `=` what that shows, `*` what there is to learn. A line that
-//! goes on begins with two blanks. `{signal}` and the like stand for what the run has.
+//! in a second terminal just then, `=` what that shows, `#` a heading, `*` what there is to learn.
+//! A line that goes on begins with two blanks. `{signal}` and the like stand for what the run has.
 
 use super::entry::Known;
 use crate::step::{Step, Via};
@@ -13,6 +13,9 @@ use crate::step::{Step, Via};
 /// section, so that a misspelt one fails each run.
 pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(char, String)> {
     let name = match step {
+        Step::Preparing => "Preparing",
+        Step::Locking => "Locking",
+        Step::Checking => "Checking",
         Step::MessageSize(_) => "MessageSize",
         Step::CreatingMessage => "CreatingMessage",
         Step::Forking => "Forking",
@@ -39,8 +42,8 @@ pub(super) fn of(step: &Step<'_>, known: &Known) -> Vec<(char, String)> {
         way => format!(" ({way:?})").to_lowercase(),
     };
     let own = section(&format!("{name}{way}"));
-    let section = if known.via == Via::Memory { own.or_else(|| section(name)) } else { own };
-    let text = section.expect("each step has a section").replace("\n  ", " ");
+    let section = own.or_else(|| section(name)).expect("each step has a section");
+    let text = section.replace("\n  ", " ");
     let marked = |line: &str| Some((line.chars().next()?, fill_in(line.get(2..)?, known)));
     text.lines().filter_map(marked).collect()
 }

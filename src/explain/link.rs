@@ -126,9 +126,9 @@ impl Link {
 
 /// An entry that the child has sent. (The arrays are in the order of the enums; `send` checks it.)
 fn decode(fields: &[&str]) -> Option<Entry> {
-    const KINDS: [Kind; 7] = {
+    const KINDS: [Kind; 8] = {
         use Kind::*;
-        [Line, Call, Lesson, Picture, Event, ToListener, ToSender]
+        [Line, Call, Heading, Lesson, Picture, Event, ToListener, ToSender]
     };
     const ROLES: [Role; 7] = {
         use Role::*;

@@ -60,6 +60,7 @@ impl Recorder {
         let (entries, looks, held_back) = (Vec::new(), Vec::new(), Vec::new());
         let recorder = Self { started, known, link, live, entries, times, looks, held_back };
         let recorder = Rc::new(RefCell::new(recorder));
+        recorder.borrow_mut().step(&Step::Preparing, Duration::ZERO);
         let calls = Rc::clone(&recorder);
         trace::record(move |record| calls.borrow_mut().call(record));
         recorder
@@ -183,7 +184,7 @@ impl Recorder {
         // them: so it gets the time of the step before.
         let heading = replace(&mut self.times.last_step, at) + Duration::from_nanos(1);
         let stands = match step {
-            Step::MessageSize(_) | Step::Registered(_) => heading,
+            Step::Registered(_) => heading,
             Step::ReceivedSignal(_, signaler) if Some(*signaler) == self.known.sender => heading,
             _ => at,
         };
@@ -202,9 +203,12 @@ impl Recorder {
         for line in text.lines() {
             self.add(Entry { role, ..self.entry(stands, Kind::Line, line) });
         }
-        let lessons = lessons::of(step, &self.known).into_iter();
-        for (_, text) in lessons.filter(|(mark, _)| *mark == '*') {
-            self.add(self.entry(stands, Kind::Lesson, text));
+        for (mark, text) in lessons::of(step, &self.known) {
+            match mark {
+                '#' => self.add(self.entry(stands, Kind::Heading, text)),
+                '*' => self.add(self.entry(stands, Kind::Lesson, text)),
+                _ => {} // for a stop
+            }
         }
         if let Step::Received(message) = step {
             for (role, row) in bytes::picture(*message) {

@@ -40,7 +40,7 @@ impl Teller {
                     self.stdout.paragraph(process, (*role, text), page)
                 }
                 Kind::Lesson => self.stdout.lesson("* ", text),
-                Kind::Picture => self.stdout.block(vec![(*role, text.clone())]),
+                Kind::Heading | Kind::Picture => self.stdout.block(vec![(*role, text.clone())]),
                 Kind::Event | Kind::ToListener | Kind::ToSender => {
                     self.events.push(entry);
                     continue;

@@ -30,7 +30,8 @@ pub fn of(step: &Step<'_>) -> (Role, String) {
         Step::Received(message) => (Receiver, format!("# Received: {}", Escaped(message.text()))),
         Step::Done => (Parent, "# All done.".into()),
         Step::AllDone => (Parent, "# All done. Freeing memory.".into()),
-        Step::Ready | Step::Spun(_) | Step::Woken | Step::FoundNothing(_) | Step::Notifying(_) => {
+        Step::Preparing | Step::Locking | Step::Checking | Step::Ready => (Parent, String::new()),
+        Step::Spun(_) | Step::Woken | Step::FoundNothing(_) | Step::Notifying(_) => {
             (Parent, String::new())
         }
     }

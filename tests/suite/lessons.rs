@@ -15,14 +15,17 @@ const LESSONS: &str = include_str!("../../src/explain/lessons.txt");
 const STORIES: [(&str, &str); 4] = [
     (
         "a parent and its child",
-        "MessageSize, CreatingMessage, Forking, Listening, Registered, Ready, Writing, Notifying, \
+        "Preparing, Locking, MessageSize, CreatingMessage, Forking, Listening, Registered, Ready, Writing, Notifying, \
          ReceivedSignal, Received, AllDone",
     ),
-    ("a listener alone", "Listening (alone), Registered, ReceivedSignal, Received"),
-    ("a sender alone", "MessageSize, CreatingMessage, Writing, Notifying, AllDone (alone)"),
+    ("a listener alone", "Preparing, Listening (alone), Registered, ReceivedSignal, Received"),
+    (
+        "a sender alone",
+        "Preparing, Locking, Checking, MessageSize, CreatingMessage, Writing, Notifying, AllDone (alone)",
+    ),
     (
         "a parent and its child, through a socket",
-        "MessageSize (socket), CreatingMessage (socket), Forking (socket), Listening (socket), \
+        "Preparing, MessageSize (socket), CreatingMessage (socket), Forking (socket), Listening (socket), \
          Waiting (socket), Sending (socket), Received (socket), AllDone (socket)",
     ),
 ];
@@ -105,6 +108,13 @@ fn lines_told(text: &str) -> Vec<(&'static str, String)> {
     // A mark, how a line of it begins, and how it goes on.
     let marks =
         [(">", "    [next: ", "    "), ("$", "      $ ", "          "), ("*", "    * ", "      ")];
+    // A heading has no mark there, and ends in a colon. So does the one of a picture.
+    let heading = |line: &str| {
+        let words = line.strip_prefix("    ").filter(|it| it.ends_with(':'))?;
+        let is_other = words.starts_with([' ', '*'])
+            || ["The message", "The run"].iter().any(|it| words.starts_with(it));
+        (!is_other).then(|| words.to_owned())
+    };
     let mut told: Vec<(&str, String)> = Vec::new();
     let mut margin = None;
     for line in text.lines() {
@@ -119,6 +129,7 @@ fn lines_told(text: &str) -> Vec<(&'static str, String)> {
                 _ => *words += &format!(" {rest}"),
             }
         } else {
+            told.extend(heading(line).map(|words| ("#", words)));
             margin = None;
         }
         if let Some((">", words)) = told.last_mut() {

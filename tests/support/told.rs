@@ -201,12 +201,12 @@ pub fn assert_story(text: &str, sender: Pid, scratch: &Scratch, inserted: &[(&st
         assert!(address.starts_with("0x"), "{address}");
     }
     let mut whole = format!(
-        r#"# Message size is: 12
-sender sigprocmask(SIG_SETMASK, [USR1], …) = 0
+        r#"sender sigprocmask(SIG_SETMASK, [USR1], …) = 0
 sender sigaction(SIGCHLD, {{sa_handler=SIG_DFL, …}}, …) = 0
 sender sigaction(SIGXFSZ, {{sa_handler=SIG_IGN, …}}, …) = 0
 sender open("{path}", O_RDONLY|O_NONBLOCK|O_CLOEXEC) = {lock}
 sender flock({lock}, LOCK_EX|LOCK_NB) = 0
+# Message size is: 12
 # Creating message object.
 # Forking...
 sender pipe({records:?}) = 0
