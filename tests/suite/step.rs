@@ -211,6 +211,66 @@ fn at_each_stop_a_process_has_told_all_that_it_did_before_and_each_call_is_told_
 }
 
 #[test]
+fn whatever_is_shown_after_an_enter_fits_a_screen_of_24_lines_and_80_columns() {
+    let scratch = Scratch::new();
+    // With a longer path than this, a call may take one more line.
+    let start = |options: &[&str]| {
+        let mut command = sigshm();
+        command.args(["--step", "--color=never"]).args(options).current_dir(scratch.dir());
+        Program::start_on(Terminal::new(), command)
+    };
+    let mut screens = Vec::new();
+    for (options, stops) in [
+        (&["--wait=spin"][..], 10),
+        (&["--wait=sleep"], 10),
+        (&["--signal=VTALRM"], 10),
+        (&["--signal=TSTP"], 10),
+        (&["--via=socket"], 6),
+    ] {
+        let mut run = start(&[options, &[HELLO]].concat());
+        for stop in 1..=stops {
+            run.terminal().until_shown(WAITS, stop);
+            run.enter();
+        }
+        screens.push((format!("{options:?}"), run.finish_well(), stops));
+    }
+    for (wait, signal) in [("spin", "VTALRM"), ("sleep", "USR1")] {
+        let (wait, signal) = (format!("--wait={wait}"), format!("--signal={signal}"));
+        let mut listener = start(&["--listen", &wait, &signal]);
+        for stop in 1..=2 {
+            listener.terminal().until_shown(WAITS, stop);
+            listener.enter();
+        }
+        listener.until_printed("# Registering");
+        let mut sender = start(&["--to", &listener.pid().to_string(), &signal, HELLO]);
+        for stop in 1..=4 {
+            sender.terminal().until_shown(WAITS, stop);
+            sender.enter();
+        }
+        for stop in 3..=4 {
+            listener.terminal().until_shown(WAITS, stop);
+            listener.enter();
+        }
+        sender.terminal().until_shown(WAITS, 5);
+        sender.enter();
+        screens.push((format!("--listen {wait}"), listener.finish_well(), 4));
+        screens.push((format!("--to, {signal}"), sender.finish_well(), 5));
+    }
+    for (case, text, stops) in screens {
+        // Enter is an empty line. Before the first stop the command stands there.
+        let text = format!("\n{}", text.replace('\r', ""));
+        let screens: Vec<&str> = text.split_inclusive(&format!("{WAITS}\n")).collect();
+        assert_eq!(screens.len(), stops + 1, "{case}: {text}");
+        for screen in screens {
+            let is_wide = |line: &str| line.chars().count() > 80;
+            assert!(!screen.lines().any(is_wide), "{case}: {screen}");
+            let lines = screen.lines().count();
+            assert!(lines <= 24, "{case}: {lines} lines: {screen}");
+        }
+    }
+}
+
+#[test]
 fn each_process_names_each_manual_page_once_where_it_first_tells_of_such_a_call() {
     let scratch = Scratch::new();
     let through_a_socket = scratch.via_socket(["--step", "--color", "never", HELLO]);
