@@ -9,7 +9,7 @@ use std::{env, process};
 
 use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ColorChoice, CommandFactory, Parser, ValueEnum, value_parser};
+use clap::{ColorChoice, CommandFactory, Parser, ValueEnum};
 use nix::unistd::Pid;
 
 use crate::message::{Message, NOTIFICATION};
@@ -38,8 +38,8 @@ struct Arguments {
     ///
     /// Both need the same file (--path) and the same signal (--signal).
     #[arg(long, value_name = "PID", verbatim_doc_comment, allow_hyphen_values = true)]
-    #[arg(value_parser = value_parser!(i32).range(1..))]
-    to: Option<i32>,
+    #[arg(value_parser = pid)]
+    to: Option<Pid>,
 
     /// Do not fork: wait for a message, by default for ever
     ///
@@ -182,7 +182,7 @@ pub fn parse() -> Options {
     let message = arguments.message.map(|text| Message::new(text.as_bytes())).transpose();
     let too_long = |error| exit(Arguments::command().error(ErrorKind::ValueValidation, error));
     let command = match (message.unwrap_or_else(too_long), arguments.to) {
-        (Some(message), Some(listener)) => Command::Send(message, Pid::from_raw(listener)),
+        (Some(message), Some(listener)) => Command::Send(message, listener),
         (Some(message), None) => Command::Demo(via, message),
         // clap sees to it that there is a message, or else --listen.
         (None, _) => Command::Listen,
@@ -321,6 +321,13 @@ pub fn notification(text: &str) -> Result<Signal, String> {
             let names: Vec<_> = names.filter(|name| !FAULTS.contains(name)).collect();
             Err(format!("the signals are {}", names.join(" ")))
         }
+    }
+}
+
+fn pid(text: &str) -> Result<Pid, String> {
+    match text.parse() {
+        Ok(number @ 1..) => Ok(Pid::from_raw(number)),
+        _ => Err("a PID is needed, the number of a process; sigshm --listen prints its PID".into()),
     }
 }
 

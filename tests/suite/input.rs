@@ -278,6 +278,17 @@ fn a_timeout_may_be_endless_or_shorter_than_anything_but_is_a_positive_number_of
 }
 
 #[test]
+fn what_is_no_pid_is_answered_with_what_a_pid_is_and_where_it_comes_from() {
+    let scratch = Scratch::new();
+    for value in ["abc", "12x", "", " ", "-5", "0", "99999999999", "2147483648", "1.5", "0x10"] {
+        let named = format!("invalid value '{value}' for '--to <PID>'");
+        let parts =
+            [&named, "a PID is needed", "the number of a process", "sigshm --listen prints"];
+        assert_bad_usage(&scratch, &["--to", value, HELLO], &parts, "0..");
+    }
+}
+
+#[test]
 fn errors_show_a_long_path_or_argument_without_its_middle() {
     let long = format!("/{}", "folder/".repeat(428) + "shared_path");
     assert!(long.len() > 3000);
