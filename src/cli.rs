@@ -123,7 +123,8 @@ Exit status:
   If a signal ends sigshm, it cleans up (not after SIGKILL) and dies of that
   signal. A shell shows 130 for Ctrl-C, 143 for SIGTERM.
 
-Examples:
+Examples (in the folder of the source, cargo run -q -- does the same as sigshm,
+and cargo install --path . makes the command sigshm):
   sigshm \"Hello, world\"                       a parent sends to its child
   sigshm --explain \"Hello, world\" | less -R   and explain the system calls
   sigshm --step \"Hello, world\"                the same, step by step

@@ -357,7 +357,9 @@ fn the_long_help_says_more_and_ends_with_five_examples_that_make_sense() {
         let rest = rest.trim_start().strip_prefix(words).expect(words);
         assert!(!rest.trim_start().starts_with(['-', '[']), "nothing more about {option}");
     }
-    let (_, examples) = long.split_once("\nExamples:\n").unwrap();
+    let (_, examples) = long.split_once("\nExamples").unwrap();
+    let (how, examples) = examples.split_once("):\n").unwrap();
+    assert!(how.contains("cargo run -q --") && how.contains("cargo install --path ."), "{how}");
     assert_eq!(examples.lines().count(), 5, "{examples}");
     for example in examples.lines() {
         let command = example.trim().split("   ").next().unwrap().trim_end_matches(" | less -R");

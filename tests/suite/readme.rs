@@ -39,6 +39,8 @@ fn the_readme_shows_both_pictures_the_commands_worth_typing_and_the_way_to_the_o
         "cargo run -q -- --listen\ncargo run -q -- --to ",
         "cargo run -q -- --via socket \"Hello, world\"\n",
         "cc -DWITHOUT_READY ",
+        "`cargo install --path .`",
+        "`sigshm: waiting: ",
         "`--signal WINCH`",
         "`--wait sleep`",
         "`NO_COLOR`",
