@@ -81,6 +81,43 @@ fn each_extra_line_starts_and_ends_its_own_style_and_only_manual_pages_and_ellip
 }
 
 #[test]
+fn whatever_is_called_before_the_first_line_stands_under_a_heading_with_a_sentence() {
+    let scratch = Scratch::new();
+    let preparation = "Preparation: * sigprocmask sigaction sigaction";
+    let lock = "The lock on the file: * open flock";
+    let demo = explain(&scratch, "never", HELLO);
+    let through_a_socket = run(scratch.via_socket(["--explain", "--color=never", HELLO]));
+    let options = ["--explain", "--color=never"];
+    let listener = scratch.listen(&options);
+    let sender = run(scratch.sender(listener.pid(), &options, HELLO));
+    let listens = format!("{preparation} sigprocmask ftok");
+    let sends = format!("{preparation} {lock} The listener's PID: * kill");
+    for (text, expected) in [
+        (demo.as_str(), format!("{preparation} {lock}")),
+        (through_a_socket.text(), preparation.to_owned()),
+        (&listener.finish_well(), listens),
+        (sender.text(), sends),
+    ] {
+        let before = told(text).into_iter().map_while(|it| match it {
+            Told::Line(_) => None,
+            Told::Call(call) => Some(call.name().to_owned()),
+            Told::Words(words) => Some(words.strip_prefix("    ").unwrap_or("*").to_owned()),
+            other => Some(format!("{other:?}")),
+        });
+        let mut before: Vec<String> = before.collect();
+        before.dedup_by(|it, last| *it == "*" && *last == "*"); // a sentence or two
+        assert_eq!(before.join(" "), expected, "{text}");
+    }
+    // And who is who is said once.
+    for (text, said) in [
+        (demo.as_str(), "the parent, which is the sender"),
+        (through_a_socket.text(), "The parent is the sender"),
+    ] {
+        assert_eq!(text.split_whitespace().collect::<Vec<_>>().join(" ").matches(said).count(), 1);
+    }
+}
+
+#[test]
 fn only_lines_of_the_transcript_are_wider_than_80_columns_and_only_a_long_path_is_cut() {
     let scratch = Scratch::new();
     let folder = |name: &str| {
