@@ -7,14 +7,18 @@
  *
  *   FLUSH        each line is written at once: a buffer would be copied by fork, and printed twice
  *   LOCK         one run at a time for each path
- *   READY        the signal is sent when the child has its handler; one that came earlier would stay pending
+ *   READY        the signal is blocked from before the fork, and sent when the child has its handler; otherwise it
+ *                may kill the child
  *   BLOCK        the signal cannot come between the look at the flag and the sleep
  *   INLINE_TEXT  the text lies in the struct, and not elsewhere in the parent's memory (message.h)
  *   EXCLUSIVE    a segment that is there already is somebody else's
  *   REAP         the parent waits until the child has ended, and only then removes the segment
  *   REMOVE       the segment is removed
  *
- * To see the lines of one of them, with GCC:
+ * And `-DWITH_RESETHAND` makes the handler one that is removed when its first signal comes, as signal(2) does on some
+ * systems.
+ *
+ * To see the lines of a safeguard, with GCC:
  *
  *   diff <(gcc -E -P -fdirectives-only careful.c) <(gcc -E -P -fdirectives-only -DWITHOUT_REAP careful.c)
  *
@@ -72,6 +76,9 @@ static void change_mask(int how, sigset_t *before) {
 static int listener(const char *path, int ready, int alive) {
     printf(LISTENER "# Listening on PID=%d\033[0m\n", getpid());
     struct sigaction action = {.sa_handler = handler};
+#ifdef WITH_RESETHAND
+    action.sa_flags = SA_RESETHAND;
+#endif
     check(sigaction(SIGUSR1, &action, NULL), "sigaction");
     printf(LISTENER "# Registering signal handler for SIGUSR1\033[0m\n");
 #ifndef WITHOUT_BLOCK
