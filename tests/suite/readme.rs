@@ -70,6 +70,8 @@ fn each_file_that_is_linked_or_named_is_there() {
     let mut named = 0;
     for text in [README, LESSON, GUARANTEES] {
         let words = text.split(|it: char| it.is_whitespace() || "()[]`\",;:".contains(it));
+        // (A pattern of sed is no file.)
+        let words = words.filter(|it| !it.contains(['\\', '|', '*']));
         let words = words.map(|it| it.trim_end_matches(['.', '!', '?']));
         let endings = ["/", ".rs", ".c", ".h", ".py", ".md", ".svg", ".txt"];
         for file in words.filter(|word| endings.iter().any(|it| word.ends_with(it))) {
@@ -105,7 +107,7 @@ fn the_lesson_has_ten_stops_of_a_question_a_command_a_screen_and_two_sentences()
         let answer = answer.split("\n\n").next().unwrap();
         assert_eq!(sentences(answer).len(), 2, "{title}: {answer}");
     }
-    assert_eq!(minutes, 45);
+    assert!(minutes <= 38, "{minutes}: 45 leave no time for questions");
     for block in LESSON.split("```").skip(1).step_by(2) {
         let is_wide = |line: &str| line.chars().count() > 80;
         assert!(block.lines().count() <= 24 && !block.lines().any(is_wide), "{block}");
@@ -116,6 +118,90 @@ fn the_lesson_has_ten_stops_of_a_question_a_command_a_screen_and_two_sentences()
     for row in rows {
         let shown_at: usize = row.split('|').nth(2).unwrap().trim().parse().unwrap();
         assert!((1..=10).contains(&shown_at), "{row}");
+    }
+}
+
+#[test]
+fn at_a_stop_that_shows_a_difference_the_control_is_typed_and_shown_beside_it() {
+    for (stop, typed, shown) in [
+        (
+            1,
+            ["no-flush \"Hello, world\" shared_path\n", "shared_path | grep"],
+            ["All done", "\n2\n"],
+        ),
+        (1, ["./target/no-flush", "cargo run -q -- \"Hello, world\" | grep"], ["\n2\n", "\n1\n"]),
+        (2, ["in getpid", "kill; do"], ["killed by SIGUSR1", "Received: hi"]),
+        (3, ["./target/whole hi", "./target/no-exclusive hi"], ["0x0", "shmget: File exists"]),
+        (4, ["(listen USR1 USR1 USR1", "(listen STOP"], ["=4510,", "=4523,"]),
+        (5, ["calls -e inject", "calls ./target/debug/sigshm"], ["\nshmget\n", "\nrt_sigreturn\n"]),
+        (7, ["shared_path exec |", "shared_path |"], ["PID=24535", "PID=24537"]),
+        (8, ["in :", "wait; do"], ["<defunct>\n", "COMMAND\n$"]),
+        (10, ["bench", "latency"], ["signal, spinning ", "signal, asleep "]),
+    ] {
+        let text = LESSON.split(&format!("\n## {stop}. ")).nth(1).unwrap();
+        let text = text.split("\n## ").next().unwrap();
+        for (language, parts) in [("sh", typed), ("text", shown)] {
+            let block = text.split(&format!("```{language}")).nth(1).unwrap();
+            let block = block.split("```").next().unwrap().to_owned() + "$";
+            assert!(parts.iter().all(|it| block.contains(it)), "stop {stop}: {parts:?}: {block}");
+        }
+    }
+}
+
+/// What the article says, in its words. (It is not in this package.)
+const ARTICLE: [&str; 27] = [
+    "This notification does not contain much information",
+    "signals that can't be ignored, like SIGKILL",
+    "SIGTERM, which informs a process",
+    "SIGWINCH, which says window size has changed",
+    "there are 2 user signals",
+    "running kill -l",
+    "kill command is not used for killing a process",
+    "By default of course it kills a process",
+    "unique address space",
+    "more than 1 process can write to and read from",
+    "we don't get notifications",
+    "code written in different languages",
+    "size of the buffer we want to send and the actual text",
+    "we clean up and finish the code",
+    "color the outputs",
+    "performs an infinite loop",
+    "we're going to shut down the process in the handler",
+    "we can set it back in the handler",
+    "attempts to create a unique key",
+    "gives us an identifier to a shared memory",
+    "attach the memory",
+    "casting the bytes to s_message structure",
+    "Last, we detach the memory",
+    "the message and it was fully understood",
+    "a listener wouldn't need any loops",
+    "without the second mechanism like signals",
+    "we could gain quite a lot",
+];
+
+#[test]
+fn each_sentence_of_the_article_that_claims_something_has_its_stop_or_page() {
+    let (lesson, table) = LESSON.split_once("\n# The article, sentence by sentence\n").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| \"")?.split_once("\" | "));
+    let mut quoted = Vec::new();
+    for (quote, place) in rows {
+        let place = place.strip_suffix(" |").unwrap();
+        let heading = match place.strip_prefix("stop ") {
+            Some(number) => format!("\n## {number}. "),
+            None => format!("\n**{place}.** "),
+        };
+        assert!(lesson.contains(&heading), "there is no {place}");
+        quoted.push(quote);
+    }
+    assert_eq!(quoted, ARTICLE);
+}
+
+#[test]
+fn what_is_on_the_projector_names_no_goals_of_our_own() {
+    let bench = include_str!("../bench/linux/latency.rs").lines();
+    let printed = bench.filter(|line| !line.trim_start().starts_with("//"));
+    for line in printed.chain(LESSON.lines()) {
+        assert!(!line.contains("goal"), "{line}");
     }
 }
 
