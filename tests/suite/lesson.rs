@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::symlink;
 
+use crate::support::terminal::Terminal;
 use crate::support::tracer::can_trace;
 use crate::support::*;
 
@@ -60,6 +61,22 @@ fn sigterm_leaves_no_segment_and_sigkill_leaves_one() {
     });
 }
 
+#[test]
+fn a_window_that_changes_its_size_sends_a_signal_and_the_size_must_be_asked_for() {
+    let mut shell = sigshm_from("sh");
+    shell.args(["-c", block("\n**A window.** ", "sh", 0)]);
+    let run = Program::start_on(Terminal::new(), shell);
+    let mut sizes = [(20, 70), (24, 80)].into_iter().cycle();
+    // (One that comes before the shell listens is lost.)
+    wait_until("both sizes are shown", || {
+        let (rows, columns) = sizes.next().unwrap();
+        run.terminal().resize(rows, columns);
+        thread::sleep(Duration::from_millis(100));
+        let shown = run.printed();
+        ["20 70", "24 80"].iter().all(|it| shown.contains(it))
+    });
+}
+
 /// The block in this language, of this number after the heading.
 fn block(heading: &str, language: &str, number: usize) -> &'static str {
     let (_, rest) = LESSON.split_once(heading).expect(heading);
@@ -77,7 +94,7 @@ fn run_block(heading: &str, number: usize) -> Finished {
     let article = scratch.dir().join("target/article");
     symlink(compile_peer("article"), article).unwrap();
     let commands = block(heading, "sh", number);
-    let cargo = "cargo() { shift 3; ./target/debug/sigshm \"$@\"; }; clear() { :; }\n";
+    let cargo = "cargo() { shift 3; ./target/debug/sigshm \"$@\"; }; clear() { printf '\\f'; }\n";
     let mut shell = sigshm_from("sh");
     run(shell.current_dir(scratch.dir()).args(["-c", &(cargo.to_owned() + commands)]))
 }
@@ -93,6 +110,8 @@ fn assert_shows(heading: &str, lines: usize) {
 fn assert_typed(heading: &str, number: usize, is_right: impl Fn(&str) -> bool) {
     for attempt in 1.. {
         let typed = run_block(heading, number);
+        let fits = |screen: &str| screen.lines().count() <= 24;
+        assert!(typed.text().split('\x0c').all(fits), "{}", typed.text());
         if is_right(typed.text()) {
             return;
         }

@@ -1,6 +1,8 @@
 //! A terminal of the test's own: what is shown on it, what is typed, and how it is set.
 
 use super::*;
+#[cfg(target_os = "linux")]
+use nix::pty::Winsize;
 use nix::pty::openpty;
 use nix::sys::termios::{FlowArg, SetArg, Termios, tcflow, tcsetattr};
 use nix::unistd::{dup2_stdout, setsid};
@@ -35,6 +37,15 @@ impl Terminal {
         let mut settings = self.settings();
         change(&mut settings);
         tcsetattr(&self.program, SetArg::TCSANOW, &settings).unwrap();
+    }
+
+    /// Its window has this size from now on.
+    #[cfg(target_os = "linux")] // where the lesson is tested
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: the call reads one such struct.
+        let set = unsafe { libc::ioctl(self.user.as_raw_fd(), libc::TIOCSWINSZ as _, &size) };
+        Errno::result(set).unwrap();
     }
 
     /// From now on it takes no output. (Stopped in this way, and not by Ctrl-S, it does not go on
