@@ -59,7 +59,7 @@ int main(int argc, char **argv) {
     s_message *message;
     int destination_pid;
 
-    if (argc != 2) {
+    if (argc < 2) { /* in the article, != 2: here a PATH may follow, and is not used */
         printf("# Error. Usage: ./a.out <message>");
         return 1;
     }

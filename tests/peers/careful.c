@@ -3,7 +3,7 @@
  * show what the story costs and what Rust adds to it.
  *
  * Each safeguard can be left out: `cc -DWITHOUT_REAP careful.c` makes the same program without it. `cargo test
- * safeguards:: -- --nocapture` does so with each, and counts what goes wrong. The safeguards are
+ * --test check -- --nocapture` does so with each, and counts what goes wrong. The safeguards are
  *
  *   FLUSH        each line is written at once: a buffer would be copied by fork, and printed twice
  *   LOCK         one run at a time for each path
@@ -14,6 +14,7 @@
  *   EXCLUSIVE    a segment that is there already is somebody else's
  *   REAP         the parent waits until the child has ended, and only then removes the segment
  *   REMOVE       the segment is removed
+ *   CLEANUP      the segment is removed too if SIGTERM, SIGINT or SIGHUP ends the parent
  *
  * And `-DWITH_RESETHAND` makes the handler one that is removed when its first signal comes, as signal(2) does on some
  * systems.
@@ -71,6 +72,18 @@ static void change_mask(int how, sigset_t *before) {
     sigaddset(&ours, SIGUSR1);
     check(sigprocmask(how, &ours, before), "sigprocmask");
 }
+
+#ifndef WITHOUT_CLEANUP
+static volatile sig_atomic_t segment = -1;
+
+/* Not on the list of signal-safety(7), but on Linux shmctl is a system call and nothing more. */
+static void clean_up(int sig) {
+    if (segment != -1)
+        shmctl(segment, IPC_RMID, NULL);
+    signal(sig, SIG_DFL);
+    raise(sig); /* it comes when this handler returns */
+}
+#endif
 
 /* `ready` is a pipe, into which it says that it is ready. `alive` is one that ends when the parent has ended. */
 static int listener(const char *path, int ready, int alive) {
@@ -180,7 +193,22 @@ int main(int argc, char **argv) {
 #ifndef WITHOUT_EXCLUSIVE
     flags |= IPC_EXCL;
 #endif
+#ifndef WITHOUT_CLEANUP
+    struct sigaction ending = {.sa_handler = clean_up};
+    sigset_t before;
+    sigaddset(&ending.sa_mask, SIGTERM);
+    sigaddset(&ending.sa_mask, SIGINT);
+    sigaddset(&ending.sa_mask, SIGHUP);
+    check(sigaction(SIGTERM, &ending, NULL), "sigaction");
+    check(sigaction(SIGINT, &ending, NULL), "sigaction");
+    check(sigaction(SIGHUP, &ending, NULL), "sigaction");
+    check(sigprocmask(SIG_BLOCK, &ending.sa_mask, &before), "sigprocmask"); /* until its id is known */
+#endif
     int id = check(shmget(key_of(path), SEGMENT_SIZE, flags), "shmget");
+#ifndef WITHOUT_CLEANUP
+    segment = id;
+    check(sigprocmask(SIG_SETMASK, &before, NULL), "sigprocmask");
+#endif
     s_message *shared = shmat(id, NULL, 0);
     if (shared == (void *)-1)
         check(-1, "shmat");

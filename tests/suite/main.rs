@@ -59,8 +59,6 @@ mod output;
 #[cfg(target_os = "linux")]
 mod refused;
 #[cfg(target_os = "linux")]
-mod safeguards;
-#[cfg(target_os = "linux")]
 mod signal;
 #[cfg(target_os = "linux")]
 mod standalone;
@@ -68,6 +66,8 @@ mod standalone;
 mod step;
 #[cfg(target_os = "linux")]
 mod stopped;
+#[cfg(target_os = "linux")]
+mod strace;
 #[cfg(target_os = "linux")]
 mod stray;
 #[cfg(target_os = "linux")]

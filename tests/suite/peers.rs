@@ -46,6 +46,19 @@ fn the_careful_program_in_c_prints_the_same_transcript() {
     }
 }
 
+#[test]
+fn a_pointer_in_the_segment_leads_nowhere_in_a_new_program_and_to_a_copy_in_a_child() {
+    needs!(compiles_c());
+    let pointer = compile_peer_without("careful", &["INLINE_TEXT"]);
+    for (how, is_received) in [(&["exec"][..], false), (&[], true)] {
+        let scratch = Scratch::new();
+        let mut pointer = program(pointer.clone(), [Path::new(HELLO), &scratch.path()]);
+        let text = run(pointer.args(how)).text().to_owned();
+        assert!(text.contains(" received signal "), "{text}");
+        assert_eq!(text.contains("# Received: Hello, world\x1b"), is_received, "{text}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_listener_in_another_language_goes_on_after_a_signal_without_a_message() {

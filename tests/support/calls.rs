@@ -56,12 +56,6 @@ mod of_segments {
 #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
 pub use of_segments::*;
 
-#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
-pub use libc::SYS_pause;
-// The kernels of younger machines have only the call that can do more.
-#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
-pub use libc::SYS_ppoll as SYS_pause;
-
 /// A call by which a kernel does what another one does.
 #[derive(Clone, Copy, Debug)]
 pub struct Like {

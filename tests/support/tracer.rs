@@ -344,7 +344,7 @@ fn resume(pid: Pid, signal: Option<Signal>) {
 }
 
 /// The number and the arguments of the system call at whose entry the process is stopped.
-fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
+pub fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
     const ENTRY: u8 = 1;
     let call = syscall_info(pid).ok().filter(|it| it.op == ENTRY)?;
     let number = calls::the_tests_number(call.number as libc::c_long, &call.arguments);
@@ -355,17 +355,17 @@ fn call(pid: Pid) -> Option<(libc::c_long, [u64; 6])> {
 /// ptrace(2). (`libc` has it for one C library only.)
 #[repr(C)]
 #[derive(Default)]
-struct SyscallInfo {
-    op: u8,
+pub struct SyscallInfo {
+    pub op: u8,
     reserved: [u8; 3],
     machine: u32,
-    instruction_pointer: u64,
-    stack_pointer: u64,
-    number: u64,
+    pub instruction_pointer: u64,
+    pub stack_pointer: u64,
+    pub number: u64,
     arguments: [u64; 6],
 }
 
-fn syscall_info(pid: Pid) -> nix::Result<SyscallInfo> {
+pub fn syscall_info(pid: Pid) -> nix::Result<SyscallInfo> {
     const GET_SYSCALL_INFO: i32 = 0x420e;
     let mut info = SyscallInfo::default();
     let (get, pid, size) = (GET_SYSCALL_INFO, pid.as_raw(), size_of::<SyscallInfo>());
@@ -373,15 +373,6 @@ fn syscall_info(pid: Pid) -> nix::Result<SyscallInfo> {
     Errno::result(unsafe { libc::syscall(libc::SYS_ptrace, get, pid, size, &raw mut info) })?;
     Ok(info)
 }
-
-/// The machine's instructions that make a system call, as far as they are known here.
-const SYSTEM_CALLS: &[&[u8]] = match () {
-    () if cfg!(target_arch = "x86_64") => &[&[0x0f, 0x05]],
-    // Which one depends on who has made the processor.
-    () if cfg!(target_arch = "x86") => &[&[0x0f, 0x34], &[0x0f, 0x05], &[0xcd, 0x80]],
-    () if cfg!(target_arch = "aarch64") => &[&[0x01, 0x00, 0x00, 0xd4]],
-    () => &[],
-};
 
 impl Run {
     fn start(command: &mut Command) -> Self {
@@ -455,49 +446,6 @@ impl Frozen {
     /// What was printed so far.
     pub fn printed(&self) -> String {
         self.run.printed()
-    }
-
-    /// Lets the listener, which is at the entry of a call, go on until it is about to make its next
-    /// one: the very next instruction makes it. `None` if the machine's instruction is not known.
-    pub fn step_to_next_call(&mut self) -> Option<()> {
-        if SYSTEM_CALLS.is_empty() {
-            return None;
-        }
-        let listener = self.living_listener().unwrap();
-        ptrace::syscall(listener, None).unwrap();
-        let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
-        assert_eq!(stop, WaitStatus::PtraceSyscall(listener));
-        loop {
-            ptrace::step(listener, None).unwrap();
-            let stop = waitpid(listener, Some(WaitPidFlag::__WALL)).unwrap();
-            assert_eq!(stop, WaitStatus::Stopped(listener, SIGTRAP));
-            let next = syscall_info(listener).unwrap().instruction_pointer;
-            let instruction = ptrace::read(listener, next as ptrace::AddressType).unwrap();
-            if SYSTEM_CALLS.iter().any(|it| instruction.to_ne_bytes().starts_with(it)) {
-                return Some(());
-            }
-        }
-    }
-
-    /// Lets the listener go on until it has ended, or sleeps in this call and has no signal that
-    /// could end the sleep. Whether it sleeps. (It is still traced: so it does not outlive a test
-    /// that is killed.)
-    pub fn listener_sleeps_in(&mut self, call: libc::c_long) -> bool {
-        let listener = self.living_listener().unwrap();
-        ptrace::cont(listener, None).unwrap();
-        let mut sleeps = false;
-        wait_until("the listener has ended, or sleeps", || {
-            let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
-            match waitpid(listener, Some(flags)).unwrap() {
-                WaitStatus::StillAlive => {
-                    sleeps = is_blocked_in(listener, call) && !is_pending(listener);
-                }
-                WaitStatus::Stopped(_, signal) => ptrace::cont(listener, signal).unwrap(),
-                _ => self.listener_lives = false,
-            }
-            sleeps || !self.listener_lives
-        });
-        sleeps
     }
 
     /// Takes the tracer away from the parent. The listener stays where it is.

@@ -1,0 +1,60 @@
+//! A check of programs that send a message to another process, in any language:
+//!
+//! ```sh
+//! PROGRAM=./mine cargo test --test check -- --nocapture
+//! ```
+//!
+//! The contract is no more than this. The program is called as `PROGRAM MESSAGE PATH`. It sends the
+//! message to another process of its own, which prints a line that ends in `Received: MESSAGE`. Its
+//! exit status is 0 if and only if the message was received. Whatever the program does, each run
+//! ends and nothing of it is left: see `runs`. What is promised, and how it is tried: see
+//! `promises`. What only ptrace(2) can show: see `trace`.
+//!
+//! Without PROGRAM, programs are checked of which it is known what they break.
+
+#![allow(unsafe_code)] // For ptrace(2) and waitpid(2).
+
+#[cfg(target_os = "linux")]
+mod functions;
+#[cfg(target_os = "linux")]
+mod known;
+#[cfg(target_os = "linux")]
+mod promises;
+#[cfg(target_os = "linux")]
+mod runs;
+#[allow(dead_code, unused_imports)]
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(target_os = "linux")]
+mod table;
+#[cfg(target_os = "linux")]
+mod trace;
+#[cfg(target_os = "linux")]
+mod tracee;
+
+/// The program to check, if there is one: a file, or a command such as `python3 mine.py`.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_program_keeps_its_promises() -> Result<(), String> {
+    use crate::{promises::*, runs::Subject, support::*};
+
+    let Ok(program) = env::var("PROGRAM") else { return Ok(()) };
+    let _alone = known::alone();
+    let subject = Subject::named(&program, Effort::FULL.limits)?;
+    let mut out = io::stdout();
+    writeln!(out, "\nChecking {program}, for about half a minute ...").unwrap();
+    let tallies = Check::of(&subject, Effort::FULL);
+    write!(out, "{}", table::of_one(&tallies)).unwrap();
+    let broken = tallies.iter().filter(|it| it.broken > 0).count();
+    match broken {
+        0 => Ok(()),
+        1 => Err("1 promise is broken".to_owned()),
+        _ => Err(format!("{broken} promises are broken")),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[test]
+fn the_program_keeps_its_promises() {
+    support::not_tested("PROGRAM", "only Linux shows all that is checked");
+}

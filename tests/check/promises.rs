@@ -1,0 +1,740 @@
+//! What is promised, and how each promise is tried.
+//!
+//! The rule above all: a promise is called broken only if no correct program can look so. What a
+//! program prints besides, how it finds its segment, and whether it has one, is its own affair.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::functions::{Functions, UNSAFE_CALLS};
+use crate::runs::{End, Limits, Outcome, Run, Stdout, Subject, has_received};
+use crate::support::*;
+use crate::trace::{Event, Trace, is_pending_at, lets_in};
+use crate::tracee::{self, SYSTEM_CALLS, Stop, instruction_pointer, is_at_call, stack_pointer};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    Received,
+    Lengths,
+    ExitStatus,
+    Once,
+    AtOnce,
+    Foreign,
+    SegmentLeft,
+    AfterSignal,
+    ProcessLeft,
+    Killed,
+    Reaped,
+    Handler,
+    TooEarly,
+    SleptThrough,
+}
+
+use Promise::*;
+
+impl Promise {
+    pub const ALL: [Self; 14] = [
+        Received,
+        Lengths,
+        ExitStatus,
+        Once,
+        AtOnce,
+        Foreign,
+        SegmentLeft,
+        AfterSignal,
+        ProcessLeft,
+        Killed,
+        Reaped,
+        Handler,
+        TooEarly,
+        SleptThrough,
+    ];
+
+    /// Its name in both tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Received => "received",
+            Lengths => "lengths",
+            ExitStatus => "exit status",
+            Once => "printed once",
+            AtOnce => "20 at once",
+            Foreign => "foreign segment",
+            SegmentLeft => "segment left",
+            AfterSignal => "after a signal",
+            ProcessLeft => "process left",
+            Killed => "listener killed",
+            Reaped => "child reaped",
+            Handler => "handler",
+            TooEarly => "too early",
+            SleptThrough => "slept through",
+        }
+    }
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Received => "The message is received in each run.",
+            Lengths => "Messages of 0 and of 1,007 bytes are, too.",
+            ExitStatus => "0 if and only if the message was received.",
+            Once => "No line comes twice in a pipe.",
+            AtOnce => "Each has its own message, and none fails.",
+            Foreign => "One that is there already stays as it is.",
+            SegmentLeft => "No segment is left after a run.",
+            AfterSignal => "Nor after SIGTERM, SIGINT or SIGHUP.",
+            ProcessLeft => "No process and no zombie is left.",
+            Killed => "The program does not hang then.",
+            Reaped => "The parent ends after it has reaped it.",
+            Handler => "It calls only what signal-safety(7) lists.",
+            TooEarly => "No signal is sent before its handler is set.",
+            SleptThrough => "A signal just before the sleep wakes, too.",
+        }
+    }
+
+    /// What to look at if it is broken.
+    pub fn look(self) -> &'static str {
+        match self {
+            Received => "what does the sender wait for before it sends the signal?",
+            Lengths => "how large is what carries the message, and where does it end?",
+            ExitStatus => "what does the parent learn of its child's end?",
+            Once => "what is in the buffer of standard output when the program forks?",
+            AtOnce => "what do two runs share, and who waits for whom?",
+            Foreign => "does shmget have IPC_EXCL, and what happens if it fails?",
+            SegmentLeft => "who removes the segment, and when?",
+            AfterSignal => "who removes the segment if a signal ends the program?",
+            ProcessLeft => "how does the child learn that its parent has ended?",
+            Killed => "does every wait end if the other process is gone?",
+            Reaped => "where is the waitpid?",
+            Handler => "what does signal-safety(7) list?",
+            TooEarly => "what does the sender wait for before it sends the signal?",
+            SleptThrough => "can it come between the look and the sleep, as in pselect(2)?",
+        }
+    }
+}
+
+/// How often a promise was tried and was broken, and what was seen then.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub runs: usize,
+    pub broken: usize,
+    pub evidence: Option<String>,
+    /// Why it says nothing about this program.
+    pub not_applicable: Option<&'static str>,
+    /// Why it could not be tried on this machine.
+    pub not_tested: Option<&'static str>,
+}
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    pub runs: usize,
+    pub rounds: usize,
+    pub disturbed: usize,
+    pub few: usize,
+    /// No promise is tried longer than this, apart from its last run.
+    pub time: Duration,
+    pub limits: Limits,
+}
+
+impl Effort {
+    /// For somebody's program: about half a minute.
+    pub const FULL: Self = Self {
+        runs: 200,
+        rounds: 10,
+        disturbed: 24,
+        few: 3,
+        time: Duration::from_secs(4),
+        limits: Limits { end: Duration::from_secs(8), left: Duration::from_secs(8) },
+    };
+    /// For programs that are known.
+    pub const SHORT: Self = Self {
+        runs: 20,
+        rounds: 2,
+        disturbed: 12,
+        few: 1,
+        time: Duration::from_secs(4),
+        limits: Limits { end: Duration::from_secs(3), left: Duration::from_secs(2) },
+    };
+}
+
+impl Effort {
+    pub fn times(self, more: usize) -> Self {
+        let Self { runs, rounds, disturbed, .. } = self;
+        let time = self.time * more as u32;
+        Self { runs: runs * more, rounds: rounds * more, disturbed: disturbed * more, time, ..self }
+    }
+}
+
+pub struct Check {
+    subject: Subject,
+    effort: Effort,
+    tallies: [Tally; Promise::ALL.len()],
+    /// How long a run takes: the median.
+    usual: Duration,
+    main_listens: bool,
+    /// How often some runs have shown each kind of line on a terminal.
+    on_terminal: Vec<BTreeMap<String, usize>>,
+}
+
+impl Check {
+    /// Tries all promises.
+    pub fn of(subject: &Subject, effort: Effort) -> [Tally; Promise::ALL.len()] {
+        let mut check = Self {
+            subject: subject.clone(),
+            effort,
+            tallies: Default::default(),
+            usual: Duration::ZERO,
+            main_listens: false,
+            on_terminal: Vec::new(),
+        };
+        check.one_after_the_other();
+        check.lengths();
+        check.captured();
+        check.at_once();
+        check.somebody_elses_segment();
+        check.ended_by_signals();
+        check.without_its_listener();
+        check.traced();
+        let once = check.tally(Once);
+        if once.broken < once.runs {
+            // It may have had more to say in some of the runs.
+            (once.broken, once.evidence) = (0, None);
+        }
+        if once.runs == 0 {
+            check.not_applicable(Once, "no message was received");
+        }
+        check.tallies
+    }
+
+    fn tally(&mut self, promise: Promise) -> &mut Tally {
+        &mut self.tallies[promise as usize]
+    }
+
+    /// Counts a run for a promise, which `broken` tells about if it was broken in this run.
+    fn count(&mut self, promise: Promise, broken: Option<String>) {
+        let tally = self.tally(promise);
+        tally.runs += 1;
+        tally.broken += usize::from(broken.is_some());
+        tally.evidence = tally.evidence.take().or(broken);
+    }
+
+    fn is_broken(&self, promise: Promise) -> bool {
+        self.tallies[promise as usize].broken > 0
+    }
+
+    fn is_ever_received(&self) -> bool {
+        let tally = &self.tallies[Received as usize];
+        tally.broken < tally.runs
+    }
+
+    fn not_applicable(&mut self, promise: Promise, why: &'static str) {
+        self.tally(promise).not_applicable.get_or_insert(why);
+    }
+
+    /// Counts what holds for any run that was not hindered: nothing is left of it.
+    fn count_left(&mut self, outcome: &Outcome, when: &str) {
+        let left = &outcome.left;
+        let told = || format!("{when}, {} was still there", left.join(", "));
+        self.count(ProcessLeft, (!left.is_empty()).then(told));
+        if !left.is_empty() {
+            // Once is enough to wait for whether they end by themselves.
+            self.subject.limits.left = Duration::from_millis(100);
+        }
+    }
+
+    /// Runs one by one, until there are enough or the time is up, or `run` says that it is enough.
+    fn repeat(&mut self, times: usize, mut run: impl FnMut(&mut Self, usize) -> bool) {
+        let start = Instant::now();
+        for number in 0..times {
+            if run(self, number) || start.elapsed() > self.effort.time {
+                return;
+            }
+        }
+    }
+
+    fn one_after_the_other(&mut self) {
+        let mut took = Vec::new();
+        let start = Instant::now();
+        for number in 1..=self.effort.runs {
+            let outcome = self.subject.run(&format!("message {number}"));
+            let run = &outcome.runs[0];
+            took.push(run.took);
+            let not_received = || {
+                let (message, told) = (&run.message, run.told());
+                format!("in run {number} no line ended in \"Received: {message}\", and {told}")
+            };
+            self.count(Received, (!run.has_received()).then(not_received));
+            self.count_status(run, &format!("in run {number}"));
+            if run.end == End::Hung {
+                break;
+            }
+            self.count_left(&outcome, &format!("after run {number}"));
+            let segments = || format!("run {number} left {} behind", outcome.segments);
+            self.count(SegmentLeft, (outcome.segments > 0).then(segments));
+            // Three times as long as the others, since it is the promise above all.
+            if run.is_out_of_hand() || start.elapsed() > 3 * self.effort.time {
+                break;
+            }
+        }
+        took.sort_unstable();
+        self.usual = took[took.len() / 2];
+        if !self.is_ever_received() {
+            // It may well hang each time.
+            self.subject.limits.end = self.subject.limits.end.min(Duration::from_secs(2));
+        }
+        self.main_listens =
+            self.subject.run_into(Stdout::Socket, "who").runs[0].is_received_by_main;
+    }
+
+    fn count_status(&mut self, run: &Run, when: &str) {
+        let End::Exited(code) = run.end else { return };
+        let told = |what| format!("{when} the message was {what}, and {}", run.told());
+        self.count(
+            ExitStatus,
+            match (run.has_received(), code) {
+                (true, 0) => None,
+                (true, _) => Some(told("received")),
+                (false, 0) => Some(told("not received")),
+                (false, _) => None,
+            },
+        );
+    }
+
+    fn lengths(&mut self) {
+        if self.is_broken(Received) {
+            return self.not_applicable(Lengths, "it loses other messages too");
+        }
+        for length in [0, 1007] {
+            self.repeat(self.effort.few, |check, _| {
+                let outcome = check.subject.run(&"x".repeat(length));
+                let run = &outcome.runs[0];
+                let broken =
+                    || format!("a message of {length} bytes was not received: {}", run.told());
+                check.count(Lengths, (!run.has_received()).then(broken));
+                check.count_status(run, &format!("with {length} bytes"));
+                check.count_left(&outcome, &format!("with {length} bytes"));
+                run.is_out_of_hand()
+            });
+        }
+    }
+
+    /// A buffer that fork has copied is printed twice, but only if it is one: a terminal's lines
+    /// are written one by one. What comes once on the terminal in each run, and twice in a pipe in
+    /// each run, is such a copy.
+    fn captured(&mut self) {
+        self.repeat(3 * self.effort.few, |check, _| {
+            let run = check.subject.run_into(Stdout::Terminal, "hello").runs.remove(0);
+            let kinds = run.lines().into_iter().map(|it| without_numbers(&it));
+            check.on_terminal.push(counted(kinds));
+            run.is_out_of_hand()
+        });
+        self.repeat(3 * self.effort.few, |check, _| {
+            let run = check.subject.run("hello").runs.remove(0);
+            check.count_lines(&run);
+            run.is_out_of_hand()
+        });
+    }
+
+    /// Only if the message was received: then the listener has printed what is in its buffer.
+    fn count_lines(&mut self, run: &Run) {
+        if !run.has_received() {
+            return;
+        }
+        let come_once = |line: &str| {
+            let kind = without_numbers(line);
+            self.on_terminal.iter().all(|run| run.get(&kind) == Some(&1))
+        };
+        let twice =
+            counted(run.lines()).into_iter().find(|(line, times)| *times > 1 && come_once(line));
+        self.count(
+            Once,
+            twice.map(|(line, times)| format!("in a pipe {line:?} came {times} times")),
+        );
+    }
+
+    fn at_once(&mut self) {
+        if !self.is_ever_received() {
+            return self.not_applicable(AtOnce, "no message was received");
+        }
+        let loses_alone = self.is_broken(Received);
+        self.repeat(self.effort.rounds, |check, round| {
+            let messages: Vec<_> =
+                (0..20).map(|it| format!("message {it} of round {round}")).collect();
+            let limit = check.effort.limits.end + 40 * check.usual;
+            let scratch = Scratch::unchecked();
+            let outcome = check.subject.watch(&scratch, Stdout::Pipe, &messages, limit, |_| {});
+            for run in &outcome.runs {
+                let others =
+                    messages.iter().find(|it| **it != run.message && has_received(&run.stdout, it));
+                let broken = match others {
+                    Some(other) => Some(format!("{:?} received {other:?}", run.message)),
+                    None if run.has_received() && run.end == End::Exited(0) => None,
+                    // It does so when it is alone, too.
+                    None if loses_alone => None,
+                    None => Some(format!("one of the 20 failed: {}", run.told())),
+                };
+                check.count(AtOnce, broken);
+            }
+            outcome.runs.iter().any(Run::is_out_of_hand)
+        });
+        if loses_alone && !self.is_broken(AtOnce) {
+            self.not_applicable(AtOnce, "it loses messages one at a time too");
+        }
+    }
+
+    /// Its creator is this process, which lives and has attached it.
+    fn somebody_elses_segment(&mut self) {
+        self.repeat(self.effort.few, |check, _| {
+            let scratch = Scratch::unchecked();
+            // So large that whatever size is asked for, the segment has it.
+            let planted = Planted::empty(&scratch, 1 << 16, 0o600);
+            let attached = Attached::new(planted.id, 0).unwrap();
+            let theirs: Vec<u8> = (0..1 << 16).map(|it: u32| (it % 251) as u8 | 1).collect();
+            attached.write(0, &theirs);
+            let status = || {
+                let status = segment_status(planted.id).ok()?;
+                Some((status.shm_perm.mode, status.shm_perm.uid, status.shm_perm.gid))
+            };
+            let before = status();
+            let messages = ["hello".to_owned()];
+            let limit = check.effort.limits.end;
+            let outcome = check.subject.watch(&scratch, Stdout::Pipe, &messages, limit, |_| {});
+            let run = &outcome.runs[0];
+            let broken = match () {
+                () if status() != before => {
+                    Some("a segment that was there was removed, or its mode changed")
+                }
+                () if attached.bytes() != theirs => Some("a segment that was there was written to"),
+                () => None,
+            };
+            check.count(Foreign, broken.map(|it| format!("{it}, and {}", run.told())));
+            // Whoever waits for a segment to vanish may wait for ever.
+            if run.end != End::Hung {
+                check.count_status(run, "with a foreign segment at its key");
+                check.count_left(&outcome, "with a foreign segment at its key");
+            }
+            run.end == End::Hung
+        });
+    }
+
+    fn ended_by_signals(&mut self) {
+        if self.is_broken(SegmentLeft) {
+            return self.not_applicable(AfterSignal, "it leaves one after success too");
+        }
+        self.repeat(self.effort.disturbed * 2, |check, number| {
+            let signal = [SIGTERM, SIGINT, SIGHUP][number % 3];
+            let moment = check.moment(number / 3);
+            let mut sent = false;
+            let outcome = check.subject.disturbed(Stdout::Pipe, "hello", |now| {
+                let is_now =
+                    moment.map_or_else(|| !now.segments().is_empty(), |it| now.elapsed >= it);
+                if is_now && !mem::replace(&mut sent, true) {
+                    // Ctrl-C is for all that run on the terminal.
+                    let _ = match signal {
+                        SIGINT => killpg(now.main, signal),
+                        _ => kill(now.main, signal),
+                    };
+                }
+            });
+            let run = &outcome.runs[0];
+            if sent {
+                let broken = match (run.end, outcome.segments) {
+                    (End::Hung | End::Flooded | End::ForkedForEver, _) => Some(run.told()),
+                    (_, 0) => None,
+                    _ => Some("a segment was left".to_owned()),
+                };
+                check.count(AfterSignal, broken.map(|it| format!("after {signal}, {it}")));
+                check.count_left(&outcome, &format!("after {signal}"));
+            }
+            run.end == End::Hung || check.is_broken(ProcessLeft) && !outcome.left.is_empty()
+        });
+        if self.tally(AfterSignal).runs == 0 {
+            self.not_applicable(AfterSignal, "each run had ended before the signal came");
+        }
+    }
+
+    /// When to disturb a run: each time later, and every other time as soon as there is something
+    /// to disturb, which is `None`.
+    fn moment(&self, number: usize) -> Option<Duration> {
+        let part = (number / 2) as u32 % 8;
+        (number % 2 == 1).then(|| self.usual * (part + 1) / 8)
+    }
+
+    fn without_its_listener(&mut self) {
+        if !self.is_ever_received() {
+            return self.not_applicable(Killed, "no message was received");
+        }
+        if self.main_listens {
+            return self
+                .not_applicable(Killed, "the process that you start is the listener itself");
+        }
+        let mut statuses = Vec::new();
+        self.repeat(self.effort.disturbed, |check, number| {
+            let moment = check.moment(number);
+            let mut was_killed = false;
+            let outcome = check.subject.disturbed(Stdout::Pipe, "hello", |now| {
+                let is_now = now.elapsed >= moment.unwrap_or_default();
+                let others = now.living.iter().filter(|it| **it != now.main);
+                if is_now && !was_killed {
+                    others.for_each(|it| was_killed |= kill(*it, SIGKILL).is_ok());
+                }
+            });
+            let run = &outcome.runs[0];
+            if was_killed {
+                let broken = match run.end {
+                    End::Exited(_) | End::Killed(_) => None,
+                    _ => Some(run.told()),
+                };
+                check.count(Killed, broken);
+                if !run.has_received() {
+                    statuses.push((run.end == End::Exited(0), run.told()));
+                }
+            }
+            run.end == End::Hung
+        });
+        // One that has learned of the message in time may say so, even if nobody has seen the line.
+        if statuses.len() > 2 && statuses.iter().all(|it| it.0) {
+            let told = format!("the listener was killed, and {}", statuses[0].1);
+            self.count(ExitStatus, Some(told));
+        }
+        if self.tally(Killed).runs == 0 {
+            self.not_applicable(Killed, "each run had ended before somebody could be killed");
+        }
+    }
+
+    fn traced(&mut self) {
+        if !tracer::can_trace() {
+            for promise in [Reaped, Handler, TooEarly, SleptThrough] {
+                self.tally(promise).not_tested = Some("ptrace(2) does not work here");
+            }
+            return;
+        }
+        self.repeat(self.effort.few, |check, _| {
+            let listened = check.listener_is_ready();
+            check.calls_of_the_handler(&listened);
+            check.child_is_slow(&listened);
+            check.signal_just_before_the_sleep(&listened);
+            listened.hung
+        });
+        if self.tally(Reaped).runs == 0 {
+            self.not_applicable(
+                Reaped,
+                "the listener is not a child of the process that you start",
+            );
+        }
+        if self.tally(Handler).runs == 0 {
+            self.not_applicable(Handler, "no handler of such a signal has run");
+        }
+        if self.tally(TooEarly).runs == 0 {
+            self.not_applicable(TooEarly, "no signal of its own was sent");
+        }
+        if SYSTEM_CALLS.is_empty() {
+            let why = "it is not known which instruction makes a system call here";
+            self.tally(SleptThrough).not_tested = Some(why);
+        } else if self.tally(SleptThrough).runs == 0 {
+            let why = match self.tally(Handler).runs {
+                0 => "no handler of such a signal has run",
+                _ => "it was not asleep when the signal came",
+            };
+            self.not_applicable(SleptThrough, why);
+        }
+    }
+
+    /// A run in which whoever forks goes on only when its child has done all that it does without a
+    /// message.
+    fn listener_is_ready(&mut self) -> Listened {
+        let mut trace = Trace::start(&self.subject, "hello");
+        let main = trace.main;
+        let (mut listened, mut early, mut unreaped) = (Listened::default(), None, Vec::new());
+        let (mut calls, mut interrupted, mut handling) = (BTreeMap::new(), None, None);
+        while let Some(event) = trace.next() {
+            match event {
+                Event::Forked { parent } => trace.hold(parent),
+                Event::Entry(thread, number, arguments) => {
+                    *calls.entry(thread).or_insert(0) += 1;
+                    early = early.max(trace.sent_early(thread, number, arguments));
+                    interrupted = interrupted.filter(|it| *it != thread);
+                    // The handler has less stack than what it interrupts, or it has been left.
+                    let stack = stack_pointer(thread);
+                    handling = handling.filter(|it: &(Pid, u64)| it.0 != thread || stack < it.1);
+                    if handling.is_some_and(|it| it.0 == thread) {
+                        let found = UNSAFE_CALLS.iter().find(|(it, _)| *it == number);
+                        listened.unsafe_calls.extend(found.map(|it| it.1.to_owned()));
+                        handling = handling.filter(|_| !tracee::is_return_of_handler(number));
+                    }
+                }
+                Event::Exit(thread, result) if is_interrupted(result) => interrupted = Some(thread),
+                Event::Signal(thread, signal) if trace.is_notification(thread, signal) => {
+                    listened.signal = Some(signal);
+                    let calls = calls.get(&thread).copied().unwrap_or(0);
+                    let sleeper = interrupted.filter(|it| *it == thread);
+                    listened.sleep = sleeper.map(|it| (trace.birth(it), calls));
+                    handling = Some((thread, stack_pointer(thread)));
+                }
+                Event::Ending(process) if process == main => unreaped = trace.children_there(main),
+                _ => {}
+            }
+            if event == Event::Quiet || trace.elapsed() > HOLD {
+                trace.let_all_go();
+            }
+        }
+        listened.hung = trace.hung;
+        let partner = trace.partner_of(main);
+        if let Some(child) = partner.filter(|_| !listened.hung) {
+            let told = || "nobody had asked for the child's exit status when the parent ended";
+            self.count(Reaped, unreaped.contains(&child).then(|| told().to_owned()));
+        }
+        listened.early = early;
+        self.count_lines(&trace.finish());
+        listened
+    }
+
+    /// The same, instruction by instruction while a handler runs.
+    fn calls_of_the_handler(&mut self, listened: &Listened) {
+        let mut trace = Trace::start(&self.subject, "hello");
+        let mut called = listened.unsafe_calls.clone();
+        let mut has_run = listened.signal.is_some();
+        while let Some(event) = trace.next() {
+            match event {
+                Event::Forked { parent } => trace.hold(parent),
+                Event::Signal(thread, signal) if trace.is_notification(thread, signal) => {
+                    has_run = true;
+                    let functions = Functions::of(trace.process_of(thread));
+                    let back = instruction_pointer(thread).unwrap_or_default();
+                    let mut from = back;
+                    for _ in 0..MANY {
+                        let stop = trace.step(thread);
+                        let Some(at) = instruction_pointer(thread) else { break };
+                        // An interrupted call is made again: the instruction before.
+                        if stop != Some(Stop::Signal(libc::SIGTRAP)) || at.abs_diff(back) <= 4 {
+                            break;
+                        }
+                        called.extend(functions.called(from, at).map(str::to_owned));
+                        from = at;
+                    }
+                }
+                _ => {}
+            }
+            if event == Event::Quiet || trace.elapsed() > HOLD {
+                trace.let_all_go();
+            }
+        }
+        if has_run {
+            let names = Vec::from_iter(called).join(", ");
+            self.count(Handler, (!names.is_empty()).then(|| format!("a handler called {names}")));
+        }
+    }
+
+    /// A run in which each child stands at its first instruction until nobody else does anything.
+    /// Whoever only sleeps for a while is not waiting for the child.
+    fn child_is_slow(&mut self, listened: &Listened) {
+        let mut trace = Trace::start(&self.subject, "hello");
+        let main = trace.main;
+        let (mut early, mut sleeps) = (listened.early.clone(), false);
+        while let Some(event) = trace.next() {
+            match event {
+                Event::Born { child } => trace.hold(child),
+                Event::Program(process) if process != main => trace.hold(process),
+                Event::Entry(thread, number, arguments) => {
+                    early = early.max(trace.sent_early(thread, number, arguments));
+                    sleeps = number == libc::SYS_clock_nanosleep || number == libc::SYS_nanosleep;
+                }
+                _ => {}
+            }
+            let is_over = match event {
+                Event::Quiet => !sleeps || trace.elapsed() > self.effort.limits.end * 3 / 4,
+                _ => !sleeps && trace.elapsed() > HOLD,
+            };
+            if is_over || early.as_ref().is_some_and(Option::is_some) {
+                trace.let_all_go();
+            }
+        }
+        if let Some(told) = early {
+            self.count(TooEarly, told);
+        }
+    }
+
+    /// A run whose listener stands at the instruction by which it goes to sleep, until the signal is
+    /// pending.
+    fn signal_just_before_the_sleep(&mut self, listened: &Listened) {
+        let (Some(signal), Some((birth, calls))) = (listened.signal, listened.sleep) else {
+            return;
+        };
+        let mut trace = Trace::start(&self.subject, "hello");
+        let (mut made, mut holds, mut came) = (0, None, false);
+        while let Some(event) = trace.next() {
+            let (thread, is_over) = match event {
+                Event::Entry(thread, ..) if trace.birth(thread) == birth => {
+                    made += 1;
+                    let is_last = made + 1 == calls;
+                    (thread, is_last && trace.finish_call(thread) == Some(Stop::Call))
+                }
+                // The call before has waited for somebody.
+                Event::Exit(thread, _) => {
+                    (thread, trace.birth(thread) == birth && made + 1 == calls)
+                }
+                _ => (Pid::from_raw(0), false),
+            };
+            if is_over && !lets_in(thread, signal) {
+                // It comes in by the call itself, or not at all.
+                trace.finish();
+                return self.count(SleptThrough, None);
+            }
+            if is_over {
+                let trap = Some(Stop::Signal(libc::SIGTRAP));
+                let mut steps = (0..MANY).map(|_| trace.step(thread) == trap);
+                if steps.by_ref().take_while(|is_step| *is_step).any(|_| is_at_call(thread)) {
+                    trace.hold(thread);
+                    holds = Some((thread, Instant::now()));
+                }
+            }
+            if let Some((thread, since)) = holds {
+                came |= is_pending_at(thread, signal);
+                if came || since.elapsed() > HOLD {
+                    trace.let_go(thread);
+                    holds = None;
+                }
+            }
+        }
+        if came {
+            let is_received = trace.finish().has_received();
+            let told = "the signal came just before the listener went to sleep, and it slept on";
+            self.count(SleptThrough, (!is_received).then(|| told.to_owned()));
+        }
+    }
+}
+
+/// Nobody is held for longer, even if the others are busy.
+const HOLD: Duration = Duration::from_millis(1500);
+
+/// More instructions than are made between two system calls.
+const MANY: usize = 300_000;
+
+/// What was seen of a listener that had its message.
+#[derive(Debug, Default)]
+struct Listened {
+    /// By which signal it was told.
+    signal: Option<i32>,
+    /// Which process it is, by birth, and the number of the call in which the signal woke it.
+    sleep: Option<(usize, usize)>,
+    unsafe_calls: BTreeSet<String>,
+    /// Whether it was sent, and what was wrong then.
+    early: Option<Option<String>>,
+    hung: bool,
+}
+
+/// Whether a call came back because of a signal: EINTR, or one of the kernel's own numbers for it.
+fn is_interrupted(result: i64) -> bool {
+    matches!(-result, 4 | 512..=514 | 516)
+}
+
+/// How often each of them is there.
+fn counted(lines: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut times = BTreeMap::new();
+    lines.into_iter().for_each(|it| *times.entry(it).or_insert(0) += 1);
+    times
+}
+
+fn without_numbers(line: &str) -> String {
+    line.split(|it: char| it.is_ascii_digit())
+        .filter(|it| !it.is_empty())
+        .collect::<Vec<_>>()
+        .join("#")
+}

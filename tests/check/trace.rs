@@ -1,0 +1,403 @@
+//! A run under ptrace(2): the births, system calls, signals and ends of all its processes, one
+//! event after the other. What an event tells of is stopped until the next one is asked for, or as
+//! long as it is held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::runs::{BOMB, End, FLOOD, Run, Subject, adds_received, descendants_of_this};
+use crate::support::*;
+use crate::tracee::{self, Stop};
+
+/// If nothing happens for so long, whoever is not held waits for somebody, or spins.
+const QUIET: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A new process stands at its first instruction.
+    Born {
+        child: Pid,
+    },
+    Forked {
+        parent: Pid,
+    },
+    /// A process has become another program.
+    Program(Pid),
+    /// A thread enters a system call, which the tests know by this number.
+    Entry(Pid, libc::c_long, [u64; 6]),
+    /// It has made it, with this result.
+    Exit(Pid, i64),
+    /// A signal comes to the thread when it goes on.
+    Signal(Pid, i32),
+    /// The process is about to end, or its first thread is.
+    Ending(Pid),
+    /// Nothing has happened for a while.
+    Quiet,
+}
+
+pub struct Trace {
+    /// Never waited for through this: what waitpid(2) tells a tracer is more.
+    _child: Child,
+    pub main: Pid,
+    /// The processes, and who made them.
+    pub parents: BTreeMap<i32, i32>,
+    /// Who wrote the line by which the message was received.
+    pub received_by: Option<i32>,
+    /// Whether it is out of hand, and was killed.
+    pub hung: bool,
+    message: String,
+    /// The segments that were there.
+    before: BTreeSet<i32>,
+    _scratch: Scratch,
+    output: File,
+    said: Vec<u8>,
+    end: Option<End>,
+    /// The threads, each with its process, and those that have begun.
+    threads: BTreeMap<i32, i32>,
+    begun: BTreeSet<i32>,
+    held: BTreeSet<i32>,
+    /// Whoever is stopped since the last event, and the signal that it gets.
+    stopped: Option<(Pid, i32)>,
+    start: Instant,
+    limit: Duration,
+    last: Instant,
+}
+
+impl Trace {
+    pub fn start(subject: &Subject, message: &str) -> Self {
+        let scratch = Scratch::unchecked();
+        let (reader, writer) = new_pipe();
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let mut command = subject.command(message, &scratch);
+        // So that what the program calls is not first looked up in the middle of a handler.
+        command.env("LD_BIND_NOW", "1");
+        command.stdout(writer).stderr(Stdio::null()).in_child(ptrace::traceme);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let main = Pid::from_raw(child.id() as i32);
+        // The stop with which a traced process begins a new program.
+        waitpid(main, Some(WaitPidFlag::__WALL)).unwrap();
+        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD
+            | ptrace::Options::PTRACE_O_TRACEFORK
+            | ptrace::Options::PTRACE_O_TRACEVFORK
+            | ptrace::Options::PTRACE_O_TRACECLONE
+            | ptrace::Options::PTRACE_O_TRACEEXEC
+            | ptrace::Options::PTRACE_O_TRACEEXIT
+            | ptrace::Options::PTRACE_O_EXITKILL;
+        ptrace::setoptions(main, options).unwrap();
+        Self {
+            _child: child,
+            main,
+            parents: BTreeMap::from([(main.as_raw(), 0)]),
+            received_by: None,
+            hung: false,
+            message: message.to_owned(),
+            before: segments().iter().map(|it| it.id).collect(),
+            _scratch: scratch,
+            output: reader.into(),
+            said: Vec::new(),
+            end: None,
+            threads: BTreeMap::from([(main.as_raw(), main.as_raw())]),
+            begun: BTreeSet::from([main.as_raw()]),
+            held: BTreeSet::new(),
+            stopped: Some((main, 0)),
+            start: Instant::now(),
+            limit: subject.limits.end,
+            last: Instant::now(),
+        }
+    }
+
+    /// The next event, or `None` if there is nobody left.
+    pub fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((pid, signal)) = self.stopped.take() {
+                if !self.held.contains(&pid.as_raw()) {
+                    tracee::to_next_call(pid, signal);
+                }
+            }
+            let Some((pid, stop)) = tracee::next_stop(None)? else {
+                if self.start.elapsed() > self.limit {
+                    self.hung = true;
+                    self.kill();
+                }
+                if self.last.elapsed() > QUIET {
+                    self.last = Instant::now();
+                    return Some(Event::Quiet);
+                }
+                thread::sleep(Duration::from_micros(20));
+                continue;
+            };
+            self.last = Instant::now();
+            if let Some(event) = self.note(pid, stop) {
+                return Some(event);
+            }
+        }
+    }
+
+    fn note(&mut self, pid: Pid, stop: Stop) -> Option<Event> {
+        if self.said.len() > FLOOD || self.parents.len() > BOMB || self.start.elapsed() > self.limit
+        {
+            self.hung = true;
+            self.kill();
+        }
+        self.stopped = Some((pid, 0));
+        match stop {
+            Stop::Exited(_) | Stop::Killed(_) => {
+                self.stopped = None;
+                if pid == self.main {
+                    self.end = Some(match stop {
+                        Stop::Exited(code) => End::Exited(code),
+                        Stop::Killed(signal) => End::Killed(signal),
+                        _ => unreachable!("it has ended"),
+                    });
+                }
+                self.read(pid);
+                None
+            }
+            // Each new thread begins with this stop.
+            Stop::Signal(libc::SIGSTOP) if self.begun.insert(pid.as_raw()) => {
+                self.meet(pid).then_some(Event::Born { child: pid })
+            }
+            Stop::Signal(signal) => {
+                self.stopped = Some((pid, signal));
+                Some(Event::Signal(pid, signal))
+            }
+            Stop::Call => {
+                if let Some((number, arguments)) = tracee::call(pid) {
+                    return Some(Event::Entry(pid, number, arguments));
+                }
+                self.read(pid);
+                tracee::result(pid).map(|result| Event::Exit(pid, result))
+            }
+            Stop::Event(event) => match event {
+                libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+                    let child = Pid::from_raw(ptrace::getevent(pid).ok()? as i32);
+                    let is_process = self.meet(child);
+                    // In vfork(2) the parent waits for the child in any case.
+                    let parent = pid;
+                    (is_process && event != libc::PTRACE_EVENT_VFORK)
+                        .then_some(Event::Forked { parent })
+                }
+                libc::PTRACE_EVENT_EXEC => {
+                    self.threads.insert(pid.as_raw(), pid.as_raw());
+                    Some(Event::Program(pid))
+                }
+                libc::PTRACE_EVENT_EXIT => {
+                    (self.process_of(pid) == pid).then_some(Event::Ending(pid))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// Takes in a new thread. Whether it is a process.
+    fn meet(&mut self, thread: Pid) -> bool {
+        let [process, parent] = ["Tgid:", "PPid:"].map(|it| number(thread, it));
+        self.threads.entry(thread.as_raw()).or_insert(process);
+        if process == thread.as_raw() {
+            self.parents.entry(process).or_insert(parent);
+        }
+        process == thread.as_raw()
+    }
+
+    /// What was printed until now. If the line of the message is there, this thread has written it.
+    fn read(&mut self, by: Pid) {
+        let mut now = [0; 1 << 16];
+        while let Ok(length @ 1..) = self.output.read(&mut now) {
+            if adds_received(&mut self.said, &now[..length], &self.message) {
+                self.received_by.get_or_insert(self.process_of(by).as_raw());
+            }
+        }
+    }
+
+    pub fn process_of(&self, thread: Pid) -> Pid {
+        Pid::from_raw(self.threads.get(&thread.as_raw()).copied().unwrap_or(thread.as_raw()))
+    }
+
+    /// The thread does not go on with the next event, nor until it is let go.
+    pub fn hold(&mut self, thread: Pid) {
+        self.held.insert(thread.as_raw());
+    }
+
+    pub fn let_go(&mut self, thread: Pid) {
+        if self.held.remove(&thread.as_raw()) && self.stopped.is_none_or(|(it, _)| it != thread) {
+            tracee::to_next_call(thread, 0);
+        }
+    }
+
+    pub fn let_all_go(&mut self) {
+        for thread in mem::take(&mut self.held) {
+            if self.stopped.is_none_or(|(it, _)| it.as_raw() != thread) {
+                tracee::to_next_call(Pid::from_raw(thread), 0);
+            }
+        }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// A process by the order of births. (Only the first thread of a process counts here.)
+    pub fn birth(&self, thread: Pid) -> usize {
+        self.parents.keys().position(|it| *it == thread.as_raw()).unwrap_or(usize::MAX)
+    }
+
+    /// The children that are there: alive, or not reaped.
+    pub fn children_there(&self, parent: Pid) -> Vec<i32> {
+        let is_there = |it: &i32| state(Pid::from_raw(*it)).is_some();
+        self.children(parent).filter(is_there).collect()
+    }
+
+    fn children(&self, parent: Pid) -> impl Iterator<Item = i32> {
+        self.parents.iter().filter(move |it| *it.1 == parent.as_raw()).map(|it| *it.0)
+    }
+
+    /// The child with which the process has to do: its only one, or else the one that received the
+    /// message. (Others may be helpers of the language.)
+    pub fn partner_of(&self, parent: Pid) -> Option<i32> {
+        let received = self.children(parent).find(|it| Some(*it) == self.received_by);
+        let mut children = self.children(parent);
+        received.or_else(|| children.next().filter(|_| children.next().is_none()))
+    }
+
+    /// Whether this signal, by which one process of the run tells another one something, comes to a
+    /// handler.
+    pub fn is_notification(&self, thread: Pid, signal: i32) -> bool {
+        let Ok(info) = ptrace::getsiginfo(thread) else { return false };
+        let is_sent = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
+        // SAFETY: a signal that was sent has the PID of its sender.
+        let sender = if is_sent { unsafe { info.si_pid() } } else { 0 };
+        let is_others =
+            sender != self.process_of(thread).as_raw() && self.parents.contains_key(&sender);
+        is_others && tells(signal) && has(thread, "SigCgt:", signal)
+    }
+
+    /// If this call sends a signal to another process of the run: whether that had no handler for
+    /// it, did not block it, and did not ignore it.
+    pub fn sent_early(
+        &self,
+        by: Pid,
+        call: libc::c_long,
+        arguments: [u64; 6],
+    ) -> Option<Option<String>> {
+        let (to, signal) = match call {
+            libc::SYS_kill | libc::SYS_rt_sigqueueinfo | libc::SYS_tkill => {
+                (arguments[0], arguments[1])
+            }
+            libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => (arguments[1], arguments[2]),
+            _ => return None,
+        };
+        let (to, signal) = (Pid::from_raw(to as i32), signal as i32);
+        let is_own = self.process_of(to) == self.process_of(by);
+        if is_own || !self.threads.contains_key(&to.as_raw()) || !tells(signal) {
+            return None;
+        }
+        // A process that has ended takes no signal.
+        if matches!(state(to), None | Some('Z')) {
+            return None;
+        }
+        let is_ready = ["SigCgt:", "SigBlk:", "SigIgn:"].iter().any(|it| has(to, it, signal));
+        let name = Signal::try_from(signal).map_or(format!("signal {signal}"), |it| it.to_string());
+        Some(
+            (!is_ready)
+                .then(|| format!("{name} was sent to a process that had no handler for it yet")),
+        )
+    }
+
+    /// Lets the thread that is stopped make one instruction, and a signal come to it. `None` if it
+    /// has ended, or does not come back. Meanwhile all others stop at their next system call.
+    pub fn step(&mut self, thread: Pid) -> Option<Stop> {
+        self.alone(thread, tracee::step, Duration::from_secs(2))
+    }
+
+    /// The same up to the end of the system call at whose entry it is. (It may wait for the others.)
+    pub fn finish_call(&mut self, thread: Pid) -> Option<Stop> {
+        self.alone(thread, tracee::to_next_call, QUIET)
+    }
+
+    fn alone(&mut self, thread: Pid, go_on: fn(Pid, i32), limit: Duration) -> Option<Stop> {
+        let (stopped, signal) = self.stopped.take()?;
+        assert_eq!(stopped, thread);
+        go_on(thread, signal);
+        let start = Instant::now();
+        let stop = loop {
+            match tracee::next_stop(Some(thread))? {
+                Some((_, stop)) => break stop,
+                None if start.elapsed() > limit => return None,
+                None => thread::yield_now(),
+            }
+        };
+        match stop {
+            Stop::Exited(_) | Stop::Killed(_) => _ = self.note(thread, stop),
+            Stop::Signal(signal) if signal != libc::SIGTRAP => {
+                self.stopped = Some((thread, signal))
+            }
+            _ => self.stopped = Some((thread, 0)),
+        }
+        Some(stop)
+    }
+
+    fn kill(&mut self) {
+        for pid in descendants_of_this() {
+            let _ = kill(pid, SIGKILL);
+        }
+    }
+
+    /// Lets the run go on to its end, and tells how it was.
+    pub fn finish(mut self) -> Run {
+        self.let_all_go();
+        while self.next().is_some() {}
+        let end = self.end.filter(|_| !self.hung).unwrap_or(End::Hung);
+        Run {
+            message: mem::take(&mut self.message),
+            stdout: mem::take(&mut self.said),
+            stderr: Vec::new(),
+            end,
+            took: self.start.elapsed(),
+            is_received_by_main: self.received_by == Some(self.main.as_raw()),
+        }
+    }
+}
+
+impl Drop for Trace {
+    /// Nothing of the run is left.
+    fn drop(&mut self) {
+        while tracee::next_stop(None).is_some() {
+            self.kill();
+            thread::sleep(Duration::from_micros(200));
+        }
+        let is_its = |it: &Segment| {
+            !self.before.contains(&it.id) && self.parents.contains_key(&it.creator_pid)
+        };
+        segments().iter().filter(|it| is_its(it)).for_each(|it| remove_segment(it.id));
+    }
+}
+
+/// A number in `/proc/PID/status`, or 0.
+fn number(pid: Pid, label: &str) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let value = status.lines().find_map(|it| it.strip_prefix(label));
+    value.map_or(0, |it| it.trim().parse().unwrap_or(0))
+}
+
+/// Whether a program may tell something by this signal. The others end, stop, or say how somebody
+/// has ended.
+fn tells(signal: i32) -> bool {
+    use libc::{SIGABRT, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT};
+    let others = [SIGABRT, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT];
+    signal > 0 && !others.contains(&signal) && signal != libc::SIGSTOP && signal != libc::SIGTERM
+}
+
+/// Whether the signal is in this set of the thread; see proc_pid_status(5).
+fn has(thread: Pid, label: &str, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let set = status.lines().find_map(|it| it.strip_prefix(label)).unwrap_or_default();
+    u64::from_str_radix(set.trim(), 16).unwrap_or(0) >> (signal - 1) & 1 == 1
+}
+
+/// Whether a signal that comes now comes to a handler, and at once.
+pub fn lets_in(thread: Pid, signal: i32) -> bool {
+    has(thread, "SigCgt:", signal) && !has(thread, "SigBlk:", signal)
+}
+
+pub fn is_pending_at(thread: Pid, signal: i32) -> bool {
+    ["SigPnd:", "ShdPnd:"].iter().any(|it| has(thread, it, signal))
+}
