@@ -99,7 +99,8 @@ impl Functions {
             if Path::new(file) == program && rights.contains('x') {
                 functions.program.push(start..end);
             }
-            if offset.bytes().all(|it| it == b'0') && file.starts_with('/') {
+            // (Shared memory may be mapped from a device, which has no end.)
+            if offset.bytes().all(|it| it == b'0') && Path::new(file).is_file() {
                 functions.add(file, start);
             }
         }

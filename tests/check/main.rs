@@ -42,7 +42,7 @@ fn the_program_keeps_its_promises() -> Result<(), String> {
     let _alone = known::alone();
     let subject = Subject::named(&program, Effort::FULL.limits)?;
     let mut out = io::stdout();
-    writeln!(out, "\nChecking {program}, for about half a minute ...").unwrap();
+    writeln!(out, "\nChecking {program}, which takes up to a minute ...").unwrap();
     let tallies = Check::of(&subject, Effort::FULL);
     write!(out, "{}", table::of_one(&tallies)).unwrap();
     let broken = tallies.iter().filter(|it| it.broken > 0).count();

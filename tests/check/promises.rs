@@ -207,12 +207,24 @@ impl Check {
         &mut self.tallies[promise as usize]
     }
 
-    /// Counts a run for a promise, which `broken` tells about if it was broken in this run.
+    /// Counts a run for a promise. `broken` says what was seen if it was broken.
     fn count(&mut self, promise: Promise, broken: Option<String>) {
+        self.count_seen(promise, broken.map(|seen| format!("{seen}: {}", promise.look())));
+    }
+
+    /// The same. Of a run that is out of hand, that is all that there is to say.
+    fn count_run(&mut self, promise: Promise, run: &Run, broken: Option<String>) {
+        match run.is_out_of_hand() {
+            true => self.count_seen(promise, broken),
+            false => self.count(promise, broken),
+        }
+    }
+
+    fn count_seen(&mut self, promise: Promise, seen: Option<String>) {
         let tally = self.tally(promise);
         tally.runs += 1;
-        tally.broken += usize::from(broken.is_some());
-        tally.evidence = tally.evidence.take().or(broken);
+        tally.broken += usize::from(seen.is_some());
+        tally.evidence = tally.evidence.take().or(seen);
     }
 
     fn is_broken(&self, promise: Promise) -> bool {
@@ -231,7 +243,13 @@ impl Check {
     /// Counts what holds for any run that was not hindered: nothing is left of it.
     fn count_left(&mut self, outcome: &Outcome, when: &str) {
         let left = &outcome.left;
-        let told = || format!("{when}, {} was still there", left.join(", "));
+        let told = || match &left[..] {
+            [first] => format!("{when}, {first} was still there"),
+            [first, others @ ..] => {
+                format!("{when}, {first} and {} more were still there", others.len())
+            }
+            [] => unreachable!("somebody is left"),
+        };
         self.count(ProcessLeft, (!left.is_empty()).then(told));
         if !left.is_empty() {
             // Once is enough to wait for whether they end by themselves.
@@ -256,11 +274,15 @@ impl Check {
             let outcome = self.subject.run(&format!("message {number}"));
             let run = &outcome.runs[0];
             took.push(run.took);
-            let not_received = || {
-                let (message, told) = (&run.message, run.told());
-                format!("in run {number} no line ended in \"Received: {message}\", and {told}")
+            let wrong = || match (run.has_received(), run.told()) {
+                (true, told) => format!("the message of run {number} was received, but {told}"),
+                (false, told) => format!(
+                    "in run {number} no line ended in \"Received: {}\", and {told}",
+                    run.message
+                ),
             };
-            self.count(Received, (!run.has_received()).then(not_received));
+            let is_right = run.has_received() && !run.is_out_of_hand();
+            self.count_run(Received, run, (!is_right).then(wrong));
             self.count_status(run, &format!("in run {number}"));
             if run.end == End::Hung {
                 break;
@@ -299,7 +321,7 @@ impl Check {
 
     fn lengths(&mut self) {
         if self.is_broken(Received) {
-            return self.not_applicable(Lengths, "it loses other messages too");
+            return self.not_applicable(Lengths, "it fails with other messages, too");
         }
         for length in [0, 1007] {
             self.repeat(self.effort.few, |check, _| {
@@ -307,7 +329,7 @@ impl Check {
                 let run = &outcome.runs[0];
                 let broken =
                     || format!("a message of {length} bytes was not received: {}", run.told());
-                check.count(Lengths, (!run.has_received()).then(broken));
+                check.count_run(Lengths, run, (!run.has_received()).then(broken));
                 check.count_status(run, &format!("with {length} bytes"));
                 check.count_left(&outcome, &format!("with {length} bytes"));
                 run.is_out_of_hand()
@@ -351,7 +373,7 @@ impl Check {
 
     fn at_once(&mut self) {
         if !self.is_ever_received() {
-            return self.not_applicable(AtOnce, "no message was received");
+            return self.not_applicable(AtOnce, "it has never done what it should");
         }
         let loses_alone = self.is_broken(Received);
         self.repeat(self.effort.rounds, |check, round| {
@@ -370,12 +392,12 @@ impl Check {
                     None if loses_alone => None,
                     None => Some(format!("one of the 20 failed: {}", run.told())),
                 };
-                check.count(AtOnce, broken);
+                check.count_run(AtOnce, run, broken);
             }
             outcome.runs.iter().any(Run::is_out_of_hand)
         });
         if loses_alone && !self.is_broken(AtOnce) {
-            self.not_applicable(AtOnce, "it loses messages one at a time too");
+            self.not_applicable(AtOnce, "it fails with one at a time, too");
         }
     }
 
@@ -415,9 +437,6 @@ impl Check {
     }
 
     fn ended_by_signals(&mut self) {
-        if self.is_broken(SegmentLeft) {
-            return self.not_applicable(AfterSignal, "it leaves one after success too");
-        }
         self.repeat(self.effort.disturbed * 2, |check, number| {
             let signal = [SIGTERM, SIGINT, SIGHUP][number % 3];
             let moment = check.moment(number / 3);
@@ -434,13 +453,16 @@ impl Check {
                 }
             });
             let run = &outcome.runs[0];
-            if sent {
-                let broken = match (run.end, outcome.segments) {
-                    (End::Hung | End::Flooded | End::ForkedForEver, _) => Some(run.told()),
-                    (_, 0) => None,
-                    _ => Some("a segment was left".to_owned()),
-                };
-                check.count(AfterSignal, broken.map(|it| format!("after {signal}, {it}")));
+            // One that the signal did not end may leave what it leaves in any case.
+            if sent && (run.end != End::Exited(0) || !check.is_broken(SegmentLeft)) {
+                match run.end {
+                    End::Exited(_) | End::Killed(_) => {
+                        let left = || format!("after {signal}, a segment was left");
+                        check.count(AfterSignal, (outcome.segments > 0).then(left));
+                    }
+                    _ => check
+                        .count_seen(AfterSignal, Some(format!("after {signal}, {}", run.told()))),
+                }
                 check.count_left(&outcome, &format!("after {signal}"));
             }
             run.end == End::Hung || check.is_broken(ProcessLeft) && !outcome.left.is_empty()
@@ -459,7 +481,7 @@ impl Check {
 
     fn without_its_listener(&mut self) {
         if !self.is_ever_received() {
-            return self.not_applicable(Killed, "no message was received");
+            return self.not_applicable(Killed, "it has never done what it should");
         }
         if self.main_listens {
             return self
@@ -490,9 +512,12 @@ impl Check {
             run.end == End::Hung
         });
         // One that has learned of the message in time may say so, even if nobody has seen the line.
-        if statuses.len() > 2 && statuses.iter().all(|it| it.0) {
-            let told = format!("the listener was killed, and {}", statuses[0].1);
-            self.count(ExitStatus, Some(told));
+        // But that is rare.
+        if statuses.len() > 2 && statuses.iter().filter(|it| it.0).count() * 2 > statuses.len() {
+            for (is_zero, told) in statuses {
+                let told = || format!("the listener was killed, and {told}");
+                self.count(ExitStatus, is_zero.then(told));
+            }
         }
         if self.tally(Killed).runs == 0 {
             self.not_applicable(Killed, "each run had ended before somebody could be killed");
@@ -506,18 +531,21 @@ impl Check {
             }
             return;
         }
+        let mut has_hung = false;
         self.repeat(self.effort.few, |check, _| {
             let listened = check.listener_is_ready();
+            has_hung |= listened.hung;
             check.calls_of_the_handler(&listened);
             check.child_is_slow(&listened);
             check.signal_just_before_the_sleep(&listened);
             listened.hung
         });
         if self.tally(Reaped).runs == 0 {
-            self.not_applicable(
-                Reaped,
-                "the listener is not a child of the process that you start",
-            );
+            let why = match has_hung {
+                true => "the program did not end by itself",
+                false => "no child of the process that you start is known to be the listener",
+            };
+            self.not_applicable(Reaped, why);
         }
         if self.tally(Handler).runs == 0 {
             self.not_applicable(Handler, "no handler of such a signal has run");
@@ -542,14 +570,13 @@ impl Check {
     fn listener_is_ready(&mut self) -> Listened {
         let mut trace = Trace::start(&self.subject, "hello");
         let main = trace.main;
-        let (mut listened, mut early, mut unreaped) = (Listened::default(), None, Vec::new());
+        let (mut listened, mut unreaped) = (Listened::default(), Vec::new());
         let (mut calls, mut interrupted, mut handling) = (BTreeMap::new(), None, None);
         while let Some(event) = trace.next() {
             match event {
                 Event::Forked { parent } => trace.hold(parent),
-                Event::Entry(thread, number, arguments) => {
+                Event::Entry(thread, number) => {
                     *calls.entry(thread).or_insert(0) += 1;
-                    early = early.max(trace.sent_early(thread, number, arguments));
                     interrupted = interrupted.filter(|it| *it != thread);
                     // The handler has less stack than what it interrupts, or it has been left.
                     let stack = stack_pointer(thread);
@@ -562,16 +589,17 @@ impl Check {
                 }
                 Event::Exit(thread, result) if is_interrupted(result) => interrupted = Some(thread),
                 Event::Signal(thread, signal) if trace.is_notification(thread, signal) => {
-                    listened.signal = Some(signal);
                     let calls = calls.get(&thread).copied().unwrap_or(0);
                     let sleeper = interrupted.filter(|it| *it == thread);
-                    listened.sleep = sleeper.map(|it| (trace.birth(it), calls));
+                    let sleep = sleeper.map(|it| (signal, trace.birth(it), calls));
+                    listened.sleep = listened.sleep.or(sleep);
+                    listened.has_handled = true;
                     handling = Some((thread, stack_pointer(thread)));
                 }
                 Event::Ending(process) if process == main => unreaped = trace.children_there(main),
                 _ => {}
             }
-            if event == Event::Quiet || trace.elapsed() > HOLD {
+            if event == Event::Quiet || trace.held_for() > HOLD {
                 trace.let_all_go();
             }
         }
@@ -581,7 +609,7 @@ impl Check {
             let told = || "nobody had asked for the child's exit status when the parent ended";
             self.count(Reaped, unreaped.contains(&child).then(|| told().to_owned()));
         }
-        listened.early = early;
+        listened.early = trace.early();
         self.count_lines(&trace.finish());
         listened
     }
@@ -590,7 +618,7 @@ impl Check {
     fn calls_of_the_handler(&mut self, listened: &Listened) {
         let mut trace = Trace::start(&self.subject, "hello");
         let mut called = listened.unsafe_calls.clone();
-        let mut has_run = listened.signal.is_some();
+        let mut has_run = listened.has_handled;
         while let Some(event) = trace.next() {
             match event {
                 Event::Forked { parent } => trace.hold(parent),
@@ -612,7 +640,7 @@ impl Check {
                 }
                 _ => {}
             }
-            if event == Event::Quiet || trace.elapsed() > HOLD {
+            if event == Event::Quiet || trace.held_for() > HOLD {
                 trace.let_all_go();
             }
         }
@@ -627,26 +655,25 @@ impl Check {
     fn child_is_slow(&mut self, listened: &Listened) {
         let mut trace = Trace::start(&self.subject, "hello");
         let main = trace.main;
-        let (mut early, mut sleeps) = (listened.early.clone(), false);
+        let mut sleeps = false;
         while let Some(event) = trace.next() {
             match event {
                 Event::Born { child } => trace.hold(child),
                 Event::Program(process) if process != main => trace.hold(process),
-                Event::Entry(thread, number, arguments) => {
-                    early = early.max(trace.sent_early(thread, number, arguments));
+                Event::Entry(_, number) => {
                     sleeps = number == libc::SYS_clock_nanosleep || number == libc::SYS_nanosleep;
                 }
                 _ => {}
             }
             let is_over = match event {
-                Event::Quiet => !sleeps || trace.elapsed() > self.effort.limits.end * 3 / 4,
-                _ => !sleeps && trace.elapsed() > HOLD,
+                Event::Quiet => !sleeps || trace.held_for() > self.effort.limits.end / 2,
+                _ => !sleeps && trace.held_for() > HOLD,
             };
-            if is_over || early.as_ref().is_some_and(Option::is_some) {
+            if is_over || trace.is_early() {
                 trace.let_all_go();
             }
         }
-        if let Some(told) = early {
+        if let Some(told) = trace.early().max(listened.early.clone()) {
             self.count(TooEarly, told);
         }
     }
@@ -654,9 +681,7 @@ impl Check {
     /// A run whose listener stands at the instruction by which it goes to sleep, until the signal is
     /// pending.
     fn signal_just_before_the_sleep(&mut self, listened: &Listened) {
-        let (Some(signal), Some((birth, calls))) = (listened.signal, listened.sleep) else {
-            return;
-        };
+        let Some((signal, birth, calls)) = listened.sleep else { return };
         let mut trace = Trace::start(&self.subject, "hello");
         let (mut made, mut holds, mut came) = (0, None, false);
         while let Some(event) = trace.next() {
@@ -694,7 +719,8 @@ impl Check {
             }
         }
         if came {
-            let is_received = trace.finish().has_received();
+            let hung = trace.hung;
+            let is_received = trace.finish().has_received() && !hung;
             let told = "the signal came just before the listener went to sleep, and it slept on";
             self.count(SleptThrough, (!is_received).then(|| told.to_owned()));
         }
@@ -710,10 +736,10 @@ const MANY: usize = 300_000;
 /// What was seen of a listener that had its message.
 #[derive(Debug, Default)]
 struct Listened {
-    /// By which signal it was told.
-    signal: Option<i32>,
-    /// Which process it is, by birth, and the number of the call in which the signal woke it.
-    sleep: Option<(usize, usize)>,
+    /// Whether a handler has run.
+    has_handled: bool,
+    /// Which signal woke a process, which one by birth, and in which of its calls.
+    sleep: Option<(i32, usize, usize)>,
     unsafe_calls: BTreeSet<String>,
     /// Whether it was sent, and what was wrong then.
     early: Option<Option<String>>,

@@ -12,7 +12,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, setsockopt,
     socketpair, sockopt,
 };
-use nix::unistd::{getpgid, getpgrp, setsid};
+use nix::unistd::{AccessFlags, access, getpgid, getpgrp, setsid};
 
 use crate::support::*;
 use crate::tracee::{self, Stop};
@@ -77,7 +77,7 @@ impl Run {
         has_received(&self.stdout, &self.message)
     }
 
-    /// Neither the program's own end nor a signal that somebody has sent.
+    /// It has hung, flooded, forked for ever or crashed.
     pub fn is_out_of_hand(&self) -> bool {
         !matches!(self.end, End::Exited(_))
     }
@@ -202,17 +202,13 @@ impl Subject {
             let is_command = number == 0 && !word.contains('/');
             file(word).filter(|_| !is_command).unwrap_or_else(|| word.into())
         };
-        let subject = Self { words: words.iter().enumerate().map(whole).collect(), limits };
-        // Whether it can be started shows only when it is.
-        let started = subject.command("hello", &Scratch::unchecked()).stdout(Stdio::null()).spawn();
-        kill_all(&mut BTreeSet::new());
-        match started {
-            Ok(_) => Ok(subject),
-            Err(error) => Err(format!(
-                "PROGRAM={name} cannot be started: {error}. (Is it executable? See chmod(1). Does a \
-                 script begin with #! and its interpreter?)"
-            )),
+        let words: Vec<std::ffi::OsString> = words.iter().enumerate().map(whole).collect();
+        let is_executable =
+            |it: &std::ffi::OsString| access(it.as_os_str(), AccessFlags::X_OK).is_ok();
+        if first.contains('/') && !is_executable(&words[0]) {
+            return Err(format!("PROGRAM={name} is not executable: see chmod(1)"));
         }
+        Ok(Self { words, limits })
     }
 
     /// The program with this message, in that folder, at its path.
@@ -270,7 +266,7 @@ impl Subject {
             if is_over {
                 break;
             }
-            now.living = descendants_of_this();
+            now.living = descendants_of_this(BOMB * messages.len());
             now.seen.extend(now.living.iter().map(|it| it.as_raw()));
             let flooded = all.iter().any(|run| run.said.iter().any(|it| it.len() > FLOOD));
             let verdict = match () {
@@ -329,7 +325,9 @@ impl Subject {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         }
         let child = command.stdout(writer).stderr(their_errors).spawn();
-        let child = child.unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+        let child = child.unwrap_or_else(|error| {
+            panic!("{command:?} cannot be started: {error}. (A script begins with #! and its interpreter.)")
+        });
         Started {
             main: Pid::from_raw(child.id() as i32),
             _child: child,
@@ -405,23 +403,24 @@ fn reap(mut tell: impl FnMut(Pid, End)) -> bool {
 fn kill_all(seen: &mut BTreeSet<i32>) {
     let start = Instant::now();
     while reap(|pid, _| _ = seen.insert(pid.as_raw())) {
-        for pid in descendants_of_this() {
+        // A few of them are enough: the others are of the same groups, or come next.
+        for pid in descendants_of_this(8) {
             seen.insert(pid.as_raw());
             match getpgid(Some(pid)) {
                 Ok(group) if group != getpgrp() => _ = killpg(group, SIGKILL),
                 _ => _ = kill(pid, SIGKILL),
             }
         }
-        assert!(start.elapsed() < TIMEOUT, "it cannot be killed: {:?}", descendants_of_this());
+        assert!(start.elapsed() < TIMEOUT, "it cannot be killed: {:?}", descendants_of_this(8));
         thread::sleep(Duration::from_micros(200));
     }
 }
 
-/// The children of this process, theirs, and so on.
-pub fn descendants_of_this() -> Vec<Pid> {
+/// The children of this process, theirs, and so on: so many of them, and a few more.
+pub fn descendants_of_this(limit: usize) -> Vec<Pid> {
     let mut all = children_of(Pid::this());
     let mut next = 0;
-    while let Some(&pid) = all.get(next) {
+    while let Some(&pid) = all.get(next).filter(|_| all.len() <= limit) {
         all.extend(children_of(pid));
         next += 1;
     }

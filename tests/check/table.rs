@@ -7,9 +7,10 @@ pub fn of_one(tallies: &[Tally]) -> String {
     let mut table = format!("{:61} {:>9} {:>7}\n", "promise", "runs", "broken");
     for (promise, tally) in Promise::ALL.into_iter().zip(tallies) {
         let start = format!("{:16} {:44}", promise.name(), promise.text());
-        let look = |evidence: &String| format!("{}: {}", in_full(evidence), promise.look());
         let (row, why) = match (tally.not_applicable, tally.not_tested) {
-            _ if tally.broken > 0 => (figures(&start, tally), tally.evidence.as_ref().map(look)),
+            _ if tally.broken > 0 => {
+                (figures(&start, tally), tally.evidence.as_ref().map(|it| in_full(it)))
+            }
             (_, Some(why)) => (format!("{start} {:>17}", "NOT TESTED"), Some(why.to_owned())),
             (Some(why), _) => (format!("{start} {:>17}", "NOT APPLICABLE"), Some(why.to_owned())),
             _ => (figures(&start, tally), None),

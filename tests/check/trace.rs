@@ -23,7 +23,7 @@ pub enum Event {
     /// A process has become another program.
     Program(Pid),
     /// A thread enters a system call, which the tests know by this number.
-    Entry(Pid, libc::c_long, [u64; 6]),
+    Entry(Pid, libc::c_long),
     /// It has made it, with this result.
     Exit(Pid, i64),
     /// A signal comes to the thread when it goes on.
@@ -55,6 +55,13 @@ pub struct Trace {
     threads: BTreeMap<i32, i32>,
     begun: BTreeSet<i32>,
     held: BTreeSet<i32>,
+    held_since: Option<Instant>,
+    /// The signals that one process has sent another one: to whom, which, and whether that one has
+    /// a handler for it, blocks it, or ignores it.
+    sent: Vec<(i32, i32, bool)>,
+    /// Who has died of a signal, and who has ever waited for one.
+    killed: BTreeMap<i32, i32>,
+    waits: BTreeSet<i32>,
     /// Whoever is stopped since the last event, and the signal that it gets.
     stopped: Option<(Pid, i32)>,
     start: Instant,
@@ -98,6 +105,10 @@ impl Trace {
             threads: BTreeMap::from([(main.as_raw(), main.as_raw())]),
             begun: BTreeSet::from([main.as_raw()]),
             held: BTreeSet::new(),
+            held_since: None,
+            sent: Vec::new(),
+            killed: BTreeMap::new(),
+            waits: BTreeSet::new(),
             stopped: Some((main, 0)),
             start: Instant::now(),
             limit: subject.limits.end,
@@ -142,6 +153,9 @@ impl Trace {
         match stop {
             Stop::Exited(_) | Stop::Killed(_) => {
                 self.stopped = None;
+                if let Stop::Killed(signal) = stop {
+                    self.killed.insert(pid.as_raw(), signal);
+                }
                 if pid == self.main {
                     self.end = Some(match stop {
                         Stop::Exited(code) => End::Exited(code),
@@ -162,7 +176,11 @@ impl Trace {
             }
             Stop::Call => {
                 if let Some((number, arguments)) = tracee::call(pid) {
-                    return Some(Event::Entry(pid, number, arguments));
+                    self.note_sent(pid, number, arguments);
+                    if number == libc::SYS_rt_sigtimedwait {
+                        self.waits.insert(self.process_of(pid).as_raw());
+                    }
+                    return Some(Event::Entry(pid, number));
                 }
                 self.read(pid);
                 tracee::result(pid).map(|result| Event::Exit(pid, result))
@@ -215,6 +233,12 @@ impl Trace {
     /// The thread does not go on with the next event, nor until it is let go.
     pub fn hold(&mut self, thread: Pid) {
         self.held.insert(thread.as_raw());
+        self.held_since.get_or_insert_with(Instant::now);
+    }
+
+    /// For how long somebody has been held.
+    pub fn held_for(&self) -> Duration {
+        self.held_since.map_or(Duration::ZERO, |it| it.elapsed())
     }
 
     pub fn let_go(&mut self, thread: Pid) {
@@ -224,15 +248,12 @@ impl Trace {
     }
 
     pub fn let_all_go(&mut self) {
+        self.held_since = None;
         for thread in mem::take(&mut self.held) {
             if self.stopped.is_none_or(|(it, _)| it.as_raw() != thread) {
                 tracee::to_next_call(Pid::from_raw(thread), 0);
             }
         }
-    }
-
-    pub fn elapsed(&self) -> Duration {
-        self.start.elapsed()
     }
 
     /// A process by the order of births. (Only the first thread of a process counts here.)
@@ -270,14 +291,8 @@ impl Trace {
         is_others && tells(signal) && has(thread, "SigCgt:", signal)
     }
 
-    /// If this call sends a signal to another process of the run: whether that had no handler for
-    /// it, did not block it, and did not ignore it.
-    pub fn sent_early(
-        &self,
-        by: Pid,
-        call: libc::c_long,
-        arguments: [u64; 6],
-    ) -> Option<Option<String>> {
+    /// Takes in a call that sends a signal to another process of the run.
+    fn note_sent(&mut self, by: Pid, call: libc::c_long, arguments: [u64; 6]) -> Option<()> {
         let (to, signal) = match call {
             libc::SYS_kill | libc::SYS_rt_sigqueueinfo | libc::SYS_tkill => {
                 (arguments[0], arguments[1])
@@ -286,20 +301,34 @@ impl Trace {
             _ => return None,
         };
         let (to, signal) = (Pid::from_raw(to as i32), signal as i32);
-        let is_own = self.process_of(to) == self.process_of(by);
-        if is_own || !self.threads.contains_key(&to.as_raw()) || !tells(signal) {
-            return None;
+        let process = *self.threads.get(&to.as_raw())?;
+        let lives = !matches!(state(to), None | Some('Z'));
+        if lives && process != self.process_of(by).as_raw() && tells(signal) {
+            let is_ready = ["SigCgt:", "SigBlk:", "SigIgn:"].iter().any(|it| has(to, it, signal));
+            self.sent.push((process, signal, is_ready));
         }
-        // A process that has ended takes no signal.
-        if matches!(state(to), None | Some('Z')) {
-            return None;
-        }
-        let is_ready = ["SigCgt:", "SigBlk:", "SigIgn:"].iter().any(|it| has(to, it, signal));
-        let name = Signal::try_from(signal).map_or(format!("signal {signal}"), |it| it.to_string());
-        Some(
-            (!is_ready)
-                .then(|| format!("{name} was sent to a process that had no handler for it yet")),
-        )
+        Some(())
+    }
+
+    /// Whether a signal was sent that the other process had not made ready for.
+    pub fn is_early(&self) -> bool {
+        self.sent.iter().any(|it| !it.2)
+    }
+
+    /// If processes have sent each other signals: what was wrong with one of them. The message was
+    /// not received, because the signal has killed the other process, or does nothing if it comes
+    /// too early. (Whoever waits in sigwait(3) does not block the signal just then, and gets it.)
+    pub fn early(&self) -> Option<Option<String>> {
+        let told = |&(to, signal, is_ready): &(i32, i32, bool)| {
+            let does_nothing = matches!(signal, libc::SIGWINCH | libc::SIGURG);
+            let is_lost = self.killed.get(&to) == Some(&signal)
+                || does_nothing && !is_ready && !self.waits.contains(&to);
+            let name =
+                Signal::try_from(signal).map_or(format!("signal {signal}"), |it| it.to_string());
+            let told = format!("{name} was sent to a process that had no handler for it yet");
+            (is_lost && self.received_by.is_none()).then_some(told)
+        };
+        (!self.sent.is_empty()).then(|| self.sent.iter().find_map(told))
     }
 
     /// Lets the thread that is stopped make one instruction, and a signal come to it. `None` if it
@@ -336,7 +365,7 @@ impl Trace {
     }
 
     fn kill(&mut self) {
-        for pid in descendants_of_this() {
+        for pid in descendants_of_this(BOMB) {
             let _ = kill(pid, SIGKILL);
         }
     }

@@ -49,7 +49,13 @@ pub fn compile_peer(name: &str) -> PathBuf {
 
 /// As [`compile_peer`], with some of its safeguards left out.
 pub fn compile_peer_without(name: &str, safeguards: &[&str]) -> PathBuf {
-    let switches: Vec<_> = safeguards.iter().map(|it| format!("-DWITHOUT_{it}")).collect();
+    let switches: Vec<_> = safeguards.iter().map(|it| format!("WITHOUT_{it}")).collect();
+    compile_peer_with(name, &switches)
+}
+
+/// As [`compile_peer`], with some of its switches.
+pub fn compile_peer_with(name: &str, switches: &[String]) -> PathBuf {
+    let switches: Vec<_> = switches.iter().map(|it| format!("-D{it}")).collect();
     compile(name, &switches)
 }
 
@@ -73,7 +79,7 @@ pub fn loads_libraries() -> bool {
 /// A library that changes what a program sees of the system; see `tests/peers/preload.c` for what
 /// there is.
 pub fn library(what: &str) -> PathBuf {
-    compile("preload", &["-shared", "-fPIC", "-pthread", &format!("-D{what}")].map(str::to_owned))
+    compile("preload", &["-shared", "-fPIC", &format!("-D{what}")].map(str::to_owned))
 }
 
 /// The command will load this library.
@@ -97,7 +103,7 @@ fn compile(name: &str, flags: &[String]) -> PathBuf {
         // Under another name first: another test may be compiling it too.
         let unfinished = tempfile::NamedTempFile::new_in(folder).unwrap().into_temp_path();
         let mut cc = cc();
-        cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&unfinished);
+        cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).arg(&unfinished);
         cc.args(flags).arg(source);
         let status = cc.status().expect("the tests need a C compiler, cc");
         assert!(status.success(), "{cc:?}");
