@@ -11,8 +11,10 @@ pub fn of_one(tallies: &[Tally]) -> String {
             _ if tally.broken > 0 => {
                 (figures(&start, tally), tally.evidence.as_ref().map(|it| in_full(it)))
             }
-            (_, Some(why)) => (format!("{start} {:>17}", "NOT TESTED"), Some(why.to_owned())),
-            (Some(why), _) => (format!("{start} {:>17}", "NOT APPLICABLE"), Some(why.to_owned())),
+            (_, Some(why)) => (format!("{start} {:>17}", "NOT TESTED"), Some(in_full(why) + ".")),
+            (Some(why), _) => {
+                (format!("{start} {:>17}", "NOT APPLICABLE"), Some(in_full(why) + "."))
+            }
             _ => (figures(&start, tally), None),
         };
         table += &(row + "\n");
