@@ -152,9 +152,7 @@ impl Effort {
         time: Duration::from_secs(4),
         limits: Limits { end: Duration::from_secs(3), left: Duration::from_secs(2) },
     };
-}
 
-impl Effort {
     pub fn times(self, more: usize) -> Self {
         let Self { runs, rounds, disturbed, .. } = self;
         let time = self.time * more as u32;
@@ -542,7 +540,7 @@ impl Check {
         });
         if self.tally(Reaped).runs == 0 {
             let why = match has_hung {
-                true => "the program did not end by itself",
+                true => "while it was traced, it did not end in time",
                 false => "no child of the process that you start is known to be the listener",
             };
             self.not_applicable(Reaped, why);
@@ -576,7 +574,8 @@ impl Check {
             match event {
                 Event::Forked { parent } => trace.hold(parent),
                 Event::Entry(thread, number) => {
-                    *calls.entry(thread).or_insert(0) += 1;
+                    calls.entry(thread).or_insert((0, 0)).0 += 1;
+                    calls.entry(thread).and_modify(|it| it.1 = number);
                     interrupted = interrupted.filter(|it| *it != thread);
                     // The handler has less stack than what it interrupts, or it has been left.
                     let stack = stack_pointer(thread);
@@ -589,9 +588,11 @@ impl Check {
                 }
                 Event::Exit(thread, result) if is_interrupted(result) => interrupted = Some(thread),
                 Event::Signal(thread, signal) if trace.is_notification(thread, signal) => {
-                    let calls = calls.get(&thread).copied().unwrap_or(0);
                     let sleeper = interrupted.filter(|it| *it == thread);
-                    let sleep = sleeper.map(|it| (signal, trace.birth(it), calls));
+                    let sleep = sleeper.map(|it| {
+                        let (calls, call) = calls[&it];
+                        Sleep { signal, birth: trace.birth(it), calls, call }
+                    });
                     listened.sleep = listened.sleep.or(sleep);
                     listened.has_handled = true;
                     handling = Some((thread, stack_pointer(thread)));
@@ -681,48 +682,58 @@ impl Check {
     /// A run whose listener stands at the instruction by which it goes to sleep, until the signal is
     /// pending.
     fn signal_just_before_the_sleep(&mut self, listened: &Listened) {
-        let Some((signal, birth, calls)) = listened.sleep else { return };
+        let Some(Sleep { signal, birth, calls, call }) = listened.sleep else { return };
         let mut trace = Trace::start(&self.subject, "hello");
-        let (mut made, mut holds, mut came) = (0, None, false);
+        let (mut made, mut sleeps) = (0, false);
+        let (mut held, mut came) = (None, None);
         while let Some(event) = trace.next() {
-            let (thread, is_over) = match event {
-                Event::Entry(thread, ..) if trace.birth(thread) == birth => {
+            let is_listener = |thread: Pid| trace.birth(thread) == birth;
+            // Whether the listener has just made its last call before the sleep.
+            let sleepy = match event {
+                Event::Entry(thread, number) if is_listener(thread) => {
                     made += 1;
+                    sleeps = number == call;
                     let is_last = made + 1 == calls;
-                    (thread, is_last && trace.finish_call(thread) == Some(Stop::Call))
+                    (is_last && trace.finish_call(thread) == Some(Stop::Call)).then_some(thread)
                 }
-                // The call before has waited for somebody.
-                Event::Exit(thread, _) => {
-                    (thread, trace.birth(thread) == birth && made + 1 == calls)
+                // That call has waited for somebody.
+                Event::Exit(thread, _) if is_listener(thread) => {
+                    sleeps = false;
+                    (made + 1 == calls).then_some(thread)
                 }
-                _ => (Pid::from_raw(0), false),
+                _ => None,
             };
-            if is_over && !lets_in(thread, signal) {
-                // It comes in by the call itself, or not at all.
-                trace.finish();
-                return self.count(SleptThrough, None);
-            }
-            if is_over {
+            if let Some(thread) = sleepy {
+                if !lets_in(thread, signal) {
+                    // The signal comes in by the call itself, or not at all.
+                    trace.finish();
+                    return self.count(SleptThrough, None);
+                }
+                let mut stops = (0..MANY).map(|_| trace.step(thread));
                 let trap = Some(Stop::Signal(libc::SIGTRAP));
-                let mut steps = (0..MANY).map(|_| trace.step(thread) == trap);
-                if steps.by_ref().take_while(|is_step| *is_step).any(|_| is_at_call(thread)) {
-                    trace.hold(thread);
-                    holds = Some((thread, Instant::now()));
+                match stops.find(|it| *it != trap || is_at_call(thread)) {
+                    Some(stop) if stop == trap => {
+                        trace.hold(thread);
+                        held = Some((thread, Instant::now()));
+                    }
+                    // It has come by itself, at such a moment.
+                    Some(Some(Stop::Signal(_))) => came = Some(Instant::now()),
+                    _ => {}
                 }
             }
-            if let Some((thread, since)) = holds {
-                came |= is_pending_at(thread, signal);
-                if came || since.elapsed() > HOLD {
+            if let Some((thread, since)) = held {
+                came = is_pending_at(thread, signal).then(Instant::now);
+                if came.is_some() || since.elapsed() > HOLD {
                     trace.let_go(thread);
-                    holds = None;
+                    held = None;
                 }
             }
         }
-        if came {
-            let hung = trace.hung;
-            let is_received = trace.finish().has_received() && !hung;
+        if let Some(came) = came {
+            // One that sleeps for a while only, and looks again, has done so by now.
+            let slept_on = sleeps && came.elapsed() > Duration::from_millis(200);
             let told = "the signal came just before the listener went to sleep, and it slept on";
-            self.count(SleptThrough, (!is_received).then(|| told.to_owned()));
+            self.count(SleptThrough, slept_on.then(|| told.to_owned()));
         }
     }
 }
@@ -738,12 +749,22 @@ const MANY: usize = 300_000;
 struct Listened {
     /// Whether a handler has run.
     has_handled: bool,
-    /// Which signal woke a process, which one by birth, and in which of its calls.
-    sleep: Option<(i32, usize, usize)>,
+    sleep: Option<Sleep>,
     unsafe_calls: BTreeSet<String>,
     /// Whether it was sent, and what was wrong then.
     early: Option<Option<String>>,
     hung: bool,
+}
+
+/// How a process slept until the signal came.
+#[derive(Clone, Copy, Debug)]
+struct Sleep {
+    signal: i32,
+    /// Which process, by the order of births.
+    birth: usize,
+    /// How many calls it had made, with the one in which it slept, and which that is.
+    calls: usize,
+    call: libc::c_long,
 }
 
 /// Whether a call came back because of a signal: EINTR, or one of the kernel's own numbers for it.

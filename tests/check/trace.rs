@@ -28,7 +28,7 @@ pub enum Event {
     Exit(Pid, i64),
     /// A signal comes to the thread when it goes on.
     Signal(Pid, i32),
-    /// The process is about to end, or its first thread is.
+    /// The process is about to end.
     Ending(Pid),
     /// Nothing has happened for a while.
     Quiet,
@@ -59,6 +59,8 @@ pub struct Trace {
     /// The signals that one process has sent another one: to whom, which, and whether that one has
     /// a handler for it, blocks it, or ignores it.
     sent: Vec<(i32, i32, bool)>,
+    /// Which threads end, and not their process.
+    leaves: BTreeSet<i32>,
     /// Who has died of a signal, and who has ever waited for one.
     killed: BTreeMap<i32, i32>,
     waits: BTreeSet<i32>,
@@ -107,6 +109,7 @@ impl Trace {
             held: BTreeSet::new(),
             held_since: None,
             sent: Vec::new(),
+            leaves: BTreeSet::new(),
             killed: BTreeMap::new(),
             waits: BTreeSet::new(),
             stopped: Some((main, 0)),
@@ -177,6 +180,9 @@ impl Trace {
             Stop::Call => {
                 if let Some((number, arguments)) = tracee::call(pid) {
                     self.note_sent(pid, number, arguments);
+                    if number == libc::SYS_exit {
+                        self.leaves.insert(pid.as_raw());
+                    }
                     if number == libc::SYS_rt_sigtimedwait {
                         self.waits.insert(self.process_of(pid).as_raw());
                     }
@@ -199,7 +205,11 @@ impl Trace {
                     Some(Event::Program(pid))
                 }
                 libc::PTRACE_EVENT_EXIT => {
-                    (self.process_of(pid) == pid).then_some(Event::Ending(pid))
+                    // Its first thread may end before the others do.
+                    let threads =
+                        fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+                    let is_alone = threads == 1 || !self.leaves.contains(&pid.as_raw());
+                    (self.process_of(pid) == pid && is_alone).then_some(Event::Ending(pid))
                 }
                 _ => None,
             },
