@@ -61,6 +61,22 @@ fn sigterm_leaves_no_segment_and_sigkill_leaves_one() {
     });
 }
 
+/// The solutions that the homework names do what its commands show.
+#[test]
+fn the_homework_is_solved_by_the_listener_and_the_sender_in_c() {
+    needs!(compiles_c());
+    for (task, statuses) in [("\n**A listener.** ", 3), ("\n**A sender.** ", 2)] {
+        assert_typed(task, 0, |shown| {
+            let is = |line: &&str| ["0", "1007"].contains(line);
+            let figures: Vec<_> = shown.lines().filter(is).collect();
+            let received = shown.matches("# Received: Hello, world").count();
+            figures.iter().filter(|it| **it == "0").count() == statuses
+                && figures.contains(&"1007")
+                && received == statuses - 1
+        });
+    }
+}
+
 #[test]
 fn a_window_that_changes_its_size_sends_a_signal_and_the_size_must_be_asked_for() {
     let mut shell = sigshm_from("sh");
@@ -93,6 +109,9 @@ fn run_block(heading: &str, number: usize) -> Finished {
     symlink(program(), debug.join("sigshm")).unwrap();
     let article = scratch.dir().join("target/article");
     symlink(compile_peer("article"), article).unwrap();
+    // What a student has written; see the homework.
+    let mine = if heading.contains("sender") { "sender" } else { "listener" };
+    symlink(compile_peer(mine), scratch.dir().join("mine")).unwrap();
     let commands = block(heading, "sh", number);
     let cargo = "cargo() { shift 3; ./target/debug/sigshm \"$@\"; }; clear() { printf '\\f'; }\n";
     let mut shell = sigshm_from("sh");

@@ -204,6 +204,22 @@ fn each_sentence_of_the_article_that_claims_something_has_its_stop_or_page() {
 }
 
 #[test]
+fn the_homework_has_three_tasks_with_commands_folded_hints_and_solutions_that_are_there() {
+    let (_, homework) = LESSON.split_once("\n# Homework\n").unwrap();
+    let (homework, _) = homework.split_once("\n# ").unwrap();
+    let tasks: Vec<&str> = homework.split("\n**").skip(1).collect();
+    assert_eq!(tasks.len(), 3);
+    for task in tasks {
+        let (task, hints) = task.split_once("<details><summary>Hints</summary>").expect(task);
+        assert!(task.contains("Hand in") && task.contains("```sh\n"), "{task}");
+        let (hints, _) = hints.split_once("</details>").expect(task);
+        let (hints, solution) = hints.split_once("olution").expect(hints);
+        assert!(hints.matches("\n- ").count() >= 4, "{hints}");
+        assert!(solution.contains("tests/peers/"), "{solution}");
+    }
+}
+
+#[test]
 fn what_is_on_the_projector_names_no_goals_of_our_own() {
     let bench = include_str!("../bench/linux/latency.rs").lines();
     let printed = bench.filter(|line| !line.trim_start().starts_with("//"));
