@@ -572,7 +572,7 @@ impl Check {
         let (mut calls, mut interrupted, mut handling) = (BTreeMap::new(), None, None);
         while let Some(event) = trace.next() {
             match event {
-                Event::Forked { parent } => trace.hold(parent),
+                Event::Forked(parent) => trace.hold(parent),
                 Event::Entry(thread, number) => {
                     calls.entry(thread).or_insert((0, 0)).0 += 1;
                     calls.entry(thread).and_modify(|it| it.1 = number);
@@ -622,7 +622,7 @@ impl Check {
         let mut has_run = listened.has_handled;
         while let Some(event) = trace.next() {
             match event {
-                Event::Forked { parent } => trace.hold(parent),
+                Event::Forked(parent) => trace.hold(parent),
                 Event::Signal(thread, signal) if trace.is_notification(thread, signal) => {
                     has_run = true;
                     let functions = Functions::of(trace.process_of(thread));
@@ -659,7 +659,7 @@ impl Check {
         let mut sleeps = false;
         while let Some(event) = trace.next() {
             match event {
-                Event::Born { child } => trace.hold(child),
+                Event::Born(child) => trace.hold(child),
                 Event::Program(process) if process != main => trace.hold(process),
                 Event::Entry(_, number) => {
                     sleeps = number == libc::SYS_clock_nanosleep || number == libc::SYS_nanosleep;
@@ -685,7 +685,8 @@ impl Check {
         let Some(Sleep { signal, birth, calls, call }) = listened.sleep else { return };
         let mut trace = Trace::start(&self.subject, "hello");
         let (mut made, mut sleeps) = (0, false);
-        let (mut held, mut came) = (None, None);
+        // The sender waits until the listener has come to the sleep.
+        let (mut sender, mut held, mut came) = (None, None, None);
         while let Some(event) = trace.next() {
             let is_listener = |thread: Pid| trace.birth(thread) == birth;
             // Whether the listener has just made its last call before the sleep.
@@ -701,6 +702,11 @@ impl Check {
                     sleeps = false;
                     (made + 1 == calls).then_some(thread)
                 }
+                Event::Entry(thread, _) if trace.is_sending(thread) && made < calls => {
+                    trace.hold(thread);
+                    sender = Some(thread);
+                    None
+                }
                 _ => None,
             };
             if let Some(thread) = sleepy {
@@ -709,17 +715,16 @@ impl Check {
                     trace.finish();
                     return self.count(SleptThrough, None);
                 }
-                let mut stops = (0..MANY).map(|_| trace.step(thread));
                 let trap = Some(Stop::Signal(libc::SIGTRAP));
-                match stops.find(|it| *it != trap || is_at_call(thread)) {
-                    Some(stop) if stop == trap => {
-                        trace.hold(thread);
-                        held = Some((thread, Instant::now()));
-                    }
-                    // It has come by itself, at such a moment.
-                    Some(Some(Stop::Signal(_))) => came = Some(Instant::now()),
-                    _ => {}
+                let mut steps = (0..MANY).map_while(|_| (trace.step(thread) == trap).then_some(()));
+                if steps.any(|()| is_at_call(thread)) {
+                    trace.hold(thread);
+                    held = Some((thread, Instant::now()));
                 }
+            }
+            if let Some(thread) = sender.filter(|_| held.is_some() || trace.held_for() > HOLD) {
+                trace.let_go(thread);
+                sender = None;
             }
             if let Some((thread, since)) = held {
                 came = is_pending_at(thread, signal).then(Instant::now);

@@ -14,12 +14,9 @@ const QUIET: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A new process stands at its first instruction.
-    Born {
-        child: Pid,
-    },
-    Forked {
-        parent: Pid,
-    },
+    Born(Pid),
+    /// A process has made another one.
+    Forked(Pid),
     /// A process has become another program.
     Program(Pid),
     /// A thread enters a system call, which the tests know by this number.
@@ -38,8 +35,6 @@ pub struct Trace {
     /// Never waited for through this: what waitpid(2) tells a tracer is more.
     _child: Child,
     pub main: Pid,
-    /// The processes, and who made them.
-    pub parents: BTreeMap<i32, i32>,
     /// Who wrote the line by which the message was received.
     pub received_by: Option<i32>,
     /// Whether it is out of hand, and was killed.
@@ -51,24 +46,45 @@ pub struct Trace {
     output: File,
     said: Vec<u8>,
     end: Option<End>,
-    /// The threads, each with its process, and those that have begun.
-    threads: BTreeMap<i32, i32>,
-    begun: BTreeSet<i32>,
-    held: BTreeSet<i32>,
+    processes: BTreeMap<i32, Process>,
+    threads: BTreeMap<i32, Thread>,
     held_since: Option<Instant>,
-    /// The signals that one process has sent another one: to whom, which, and whether that one has
-    /// a handler for it, blocks it, or ignores it.
-    sent: Vec<(i32, i32, bool)>,
-    /// Which threads end, and not their process.
-    leaves: BTreeSet<i32>,
-    /// Who has died of a signal, and who has ever waited for one.
-    killed: BTreeMap<i32, i32>,
-    waits: BTreeSet<i32>,
+    sent: Vec<Sent>,
+    /// Whoever is at the entry of a call that sends one.
+    sending: Option<Pid>,
     /// Whoever is stopped since the last event, and the signal that it gets.
     stopped: Option<(Pid, i32)>,
     start: Instant,
     limit: Duration,
     last: Instant,
+}
+
+/// What is known of a process, by its PID.
+#[derive(Default)]
+struct Process {
+    parent: i32,
+    /// The signal of which it has died.
+    killed_by: Option<i32>,
+    /// Whether it has ever waited for a signal, as in sigwait(3).
+    waits: bool,
+}
+
+/// What is known of a thread, by its ID.
+#[derive(Default)]
+struct Thread {
+    process: i32,
+    has_begun: bool,
+    is_held: bool,
+    /// Whether it has asked to end without its process.
+    leaves: bool,
+}
+
+/// A signal that a process has sent another one.
+struct Sent {
+    to: i32,
+    signal: i32,
+    /// Whether that one had a handler for it, blocked it, or ignored it.
+    is_ready: bool,
 }
 
 impl Trace {
@@ -92,10 +108,10 @@ impl Trace {
             | ptrace::Options::PTRACE_O_TRACEEXIT
             | ptrace::Options::PTRACE_O_EXITKILL;
         ptrace::setoptions(main, options).unwrap();
+        let thread = Thread { process: main.as_raw(), has_begun: true, ..Thread::default() };
         Self {
             _child: child,
             main,
-            parents: BTreeMap::from([(main.as_raw(), 0)]),
             received_by: None,
             hung: false,
             message: message.to_owned(),
@@ -104,14 +120,11 @@ impl Trace {
             output: reader.into(),
             said: Vec::new(),
             end: None,
-            threads: BTreeMap::from([(main.as_raw(), main.as_raw())]),
-            begun: BTreeSet::from([main.as_raw()]),
-            held: BTreeSet::new(),
+            processes: BTreeMap::from([(main.as_raw(), Process::default())]),
+            threads: BTreeMap::from([(main.as_raw(), thread)]),
             held_since: None,
             sent: Vec::new(),
-            leaves: BTreeSet::new(),
-            killed: BTreeMap::new(),
-            waits: BTreeSet::new(),
+            sending: None,
             stopped: Some((main, 0)),
             start: Instant::now(),
             limit: subject.limits.end,
@@ -123,7 +136,7 @@ impl Trace {
     pub fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((pid, signal)) = self.stopped.take() {
-                if !self.held.contains(&pid.as_raw()) {
+                if !self.thread(pid).is_held {
                     tracee::to_next_call(pid, signal);
                 }
             }
@@ -147,7 +160,9 @@ impl Trace {
     }
 
     fn note(&mut self, pid: Pid, stop: Stop) -> Option<Event> {
-        if self.said.len() > FLOOD || self.parents.len() > BOMB || self.start.elapsed() > self.limit
+        if self.said.len() > FLOOD
+            || self.processes.len() > BOMB
+            || self.start.elapsed() > self.limit
         {
             self.hung = true;
             self.kill();
@@ -156,8 +171,10 @@ impl Trace {
         match stop {
             Stop::Exited(_) | Stop::Killed(_) => {
                 self.stopped = None;
-                if let Stop::Killed(signal) = stop {
-                    self.killed.insert(pid.as_raw(), signal);
+                if let (Stop::Killed(signal), Some(it)) =
+                    (stop, self.processes.get_mut(&pid.as_raw()))
+                {
+                    it.killed_by = Some(signal);
                 }
                 if pid == self.main {
                     self.end = Some(match stop {
@@ -170,8 +187,9 @@ impl Trace {
                 None
             }
             // Each new thread begins with this stop.
-            Stop::Signal(libc::SIGSTOP) if self.begun.insert(pid.as_raw()) => {
-                self.meet(pid).then_some(Event::Born { child: pid })
+            Stop::Signal(libc::SIGSTOP) if !self.thread(pid).has_begun => {
+                self.thread(pid).has_begun = true;
+                (self.process_of(pid) == pid).then_some(Event::Born(pid))
             }
             Stop::Signal(signal) => {
                 self.stopped = Some((pid, signal));
@@ -180,11 +198,10 @@ impl Trace {
             Stop::Call => {
                 if let Some((number, arguments)) = tracee::call(pid) {
                     self.note_sent(pid, number, arguments);
-                    if number == libc::SYS_exit {
-                        self.leaves.insert(pid.as_raw());
-                    }
-                    if number == libc::SYS_rt_sigtimedwait {
-                        self.waits.insert(self.process_of(pid).as_raw());
+                    self.thread(pid).leaves |= number == libc::SYS_exit;
+                    let process = self.process_of(pid).as_raw();
+                    if let Some(process) = self.processes.get_mut(&process) {
+                        process.waits |= number == libc::SYS_rt_sigtimedwait;
                     }
                     return Some(Event::Entry(pid, number));
                 }
@@ -194,21 +211,20 @@ impl Trace {
             Stop::Event(event) => match event {
                 libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
                     let child = Pid::from_raw(ptrace::getevent(pid).ok()? as i32);
-                    let is_process = self.meet(child);
+                    let is_process = self.process_of(child) == child;
                     // In vfork(2) the parent waits for the child in any case.
-                    let parent = pid;
-                    (is_process && event != libc::PTRACE_EVENT_VFORK)
-                        .then_some(Event::Forked { parent })
+                    let waits = event == libc::PTRACE_EVENT_VFORK;
+                    (is_process && !waits).then_some(Event::Forked(pid))
                 }
                 libc::PTRACE_EVENT_EXEC => {
-                    self.threads.insert(pid.as_raw(), pid.as_raw());
+                    self.thread(pid).process = pid.as_raw();
                     Some(Event::Program(pid))
                 }
                 libc::PTRACE_EVENT_EXIT => {
                     // Its first thread may end before the others do.
                     let threads =
                         fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-                    let is_alone = threads == 1 || !self.leaves.contains(&pid.as_raw());
+                    let is_alone = threads == 1 || !self.thread(pid).leaves;
                     (self.process_of(pid) == pid && is_alone).then_some(Event::Ending(pid))
                 }
                 _ => None,
@@ -216,14 +232,20 @@ impl Trace {
         }
     }
 
-    /// Takes in a new thread. Whether it is a process.
-    fn meet(&mut self, thread: Pid) -> bool {
-        let [process, parent] = ["Tgid:", "PPid:"].map(|it| number(thread, it));
-        self.threads.entry(thread.as_raw()).or_insert(process);
-        if process == thread.as_raw() {
-            self.parents.entry(process).or_insert(parent);
-        }
-        process == thread.as_raw()
+    /// The thread, which may be new, as may its process.
+    fn thread(&mut self, thread: Pid) -> &mut Thread {
+        let processes = &mut self.processes;
+        self.threads.entry(thread.as_raw()).or_insert_with(|| {
+            let [process, parent] = ["Tgid:", "PPid:"].map(|it| number(thread, it));
+            if process == thread.as_raw() {
+                processes.entry(process).or_insert(Process { parent, ..Process::default() });
+            }
+            Thread { process, ..Thread::default() }
+        })
+    }
+
+    pub fn process_of(&mut self, thread: Pid) -> Pid {
+        Pid::from_raw(self.thread(thread).process)
     }
 
     /// What was printed until now. If the line of the message is there, this thread has written it.
@@ -231,18 +253,15 @@ impl Trace {
         let mut now = [0; 1 << 16];
         while let Ok(length @ 1..) = self.output.read(&mut now) {
             if adds_received(&mut self.said, &now[..length], &self.message) {
-                self.received_by.get_or_insert(self.process_of(by).as_raw());
+                let process = self.process_of(by).as_raw();
+                self.received_by.get_or_insert(process);
             }
         }
     }
 
-    pub fn process_of(&self, thread: Pid) -> Pid {
-        Pid::from_raw(self.threads.get(&thread.as_raw()).copied().unwrap_or(thread.as_raw()))
-    }
-
     /// The thread does not go on with the next event, nor until it is let go.
     pub fn hold(&mut self, thread: Pid) {
-        self.held.insert(thread.as_raw());
+        self.thread(thread).is_held = true;
         self.held_since.get_or_insert_with(Instant::now);
     }
 
@@ -252,23 +271,24 @@ impl Trace {
     }
 
     pub fn let_go(&mut self, thread: Pid) {
-        if self.held.remove(&thread.as_raw()) && self.stopped.is_none_or(|(it, _)| it != thread) {
+        let was_held = mem::take(&mut self.thread(thread).is_held);
+        // (Whoever is stopped just now goes on with the next event.)
+        if was_held && self.stopped.is_none_or(|(it, _)| it != thread) {
             tracee::to_next_call(thread, 0);
         }
     }
 
     pub fn let_all_go(&mut self) {
         self.held_since = None;
-        for thread in mem::take(&mut self.held) {
-            if self.stopped.is_none_or(|(it, _)| it.as_raw() != thread) {
-                tracee::to_next_call(Pid::from_raw(thread), 0);
-            }
+        let held = self.threads.iter().filter(|(_, thread)| thread.is_held);
+        for thread in held.map(|it| *it.0).collect::<Vec<_>>() {
+            self.let_go(Pid::from_raw(thread));
         }
     }
 
     /// A process by the order of births. (Only the first thread of a process counts here.)
     pub fn birth(&self, thread: Pid) -> usize {
-        self.parents.keys().position(|it| *it == thread.as_raw()).unwrap_or(usize::MAX)
+        self.processes.keys().position(|it| *it == thread.as_raw()).unwrap_or(usize::MAX)
     }
 
     /// The children that are there: alive, or not reaped.
@@ -278,7 +298,8 @@ impl Trace {
     }
 
     fn children(&self, parent: Pid) -> impl Iterator<Item = i32> {
-        self.parents.iter().filter(move |it| *it.1 == parent.as_raw()).map(|it| *it.0)
+        let its = move |(_, it): &(&i32, &Process)| it.parent == parent.as_raw();
+        self.processes.iter().filter(its).map(|it| *it.0)
     }
 
     /// The child with which the process has to do: its only one, or else the one that received the
@@ -291,18 +312,19 @@ impl Trace {
 
     /// Whether this signal, by which one process of the run tells another one something, comes to a
     /// handler.
-    pub fn is_notification(&self, thread: Pid, signal: i32) -> bool {
+    pub fn is_notification(&mut self, thread: Pid, signal: i32) -> bool {
         let Ok(info) = ptrace::getsiginfo(thread) else { return false };
         let is_sent = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
         // SAFETY: a signal that was sent has the PID of its sender.
         let sender = if is_sent { unsafe { info.si_pid() } } else { 0 };
         let is_others =
-            sender != self.process_of(thread).as_raw() && self.parents.contains_key(&sender);
+            sender != self.process_of(thread).as_raw() && self.processes.contains_key(&sender);
         is_others && tells(signal) && has(thread, "SigCgt:", signal)
     }
 
     /// Takes in a call that sends a signal to another process of the run.
     fn note_sent(&mut self, by: Pid, call: libc::c_long, arguments: [u64; 6]) -> Option<()> {
+        self.sending = None;
         let (to, signal) = match call {
             libc::SYS_kill | libc::SYS_rt_sigqueueinfo | libc::SYS_tkill => {
                 (arguments[0], arguments[1])
@@ -311,28 +333,35 @@ impl Trace {
             _ => return None,
         };
         let (to, signal) = (Pid::from_raw(to as i32), signal as i32);
-        let process = *self.threads.get(&to.as_raw())?;
+        let process = self.threads.get(&to.as_raw())?.process;
         let lives = !matches!(state(to), None | Some('Z'));
         if lives && process != self.process_of(by).as_raw() && tells(signal) {
             let is_ready = ["SigCgt:", "SigBlk:", "SigIgn:"].iter().any(|it| has(to, it, signal));
-            self.sent.push((process, signal, is_ready));
+            self.sent.push(Sent { to: process, signal, is_ready });
+            self.sending = Some(by);
         }
         Some(())
     }
 
+    /// Whether the thread is at the entry of a call that sends a signal to another process.
+    pub fn is_sending(&self, thread: Pid) -> bool {
+        self.sending == Some(thread)
+    }
+
     /// Whether a signal was sent that the other process had not made ready for.
     pub fn is_early(&self) -> bool {
-        self.sent.iter().any(|it| !it.2)
+        self.sent.iter().any(|it| !it.is_ready)
     }
 
     /// If processes have sent each other signals: what was wrong with one of them. The message was
     /// not received, because the signal has killed the other process, or does nothing if it comes
     /// too early. (Whoever waits in sigwait(3) does not block the signal just then, and gets it.)
     pub fn early(&self) -> Option<Option<String>> {
-        let told = |&(to, signal, is_ready): &(i32, i32, bool)| {
+        let told = |&Sent { to, signal, is_ready }: &Sent| {
             let does_nothing = matches!(signal, libc::SIGWINCH | libc::SIGURG);
-            let is_lost = self.killed.get(&to) == Some(&signal)
-                || does_nothing && !is_ready && !self.waits.contains(&to);
+            let process = self.processes.get(&to)?;
+            let is_lost =
+                process.killed_by == Some(signal) || does_nothing && !is_ready && !process.waits;
             let name =
                 Signal::try_from(signal).map_or(format!("signal {signal}"), |it| it.to_string());
             let told = format!("{name} was sent to a process that had no handler for it yet");
@@ -404,7 +433,7 @@ impl Drop for Trace {
             thread::sleep(Duration::from_micros(200));
         }
         let is_its = |it: &Segment| {
-            !self.before.contains(&it.id) && self.parents.contains_key(&it.creator_pid)
+            !self.before.contains(&it.id) && self.processes.contains_key(&it.creator_pid)
         };
         segments().iter().filter(|it| is_its(it)).for_each(|it| remove_segment(it.id));
     }
