@@ -12,7 +12,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, setsockopt,
     socketpair, sockopt,
 };
-use nix::unistd::{AccessFlags, access, getpgid, getpgrp, setsid};
+use nix::unistd::{AccessFlags, access, setsid};
 
 use crate::support::*;
 use crate::tracee::{self, Stop};
@@ -398,20 +398,24 @@ fn reap(mut tell: impl FnMut(Pid, End)) -> bool {
     }
 }
 
-/// Kills all that this process is the ancestor of, until nobody is left. One that forks for ever is
-/// met as a process group: no member of it can fork while the group gets its signal.
+/// Kills all that this process is the ancestor of, until nobody is left. Each is stopped before its
+/// children are looked for: it makes no more of them, even if each has a session of its own.
 fn kill_all(seen: &mut BTreeSet<i32>) {
     let start = Instant::now();
     while reap(|pid, _| _ = seen.insert(pid.as_raw())) {
-        // A few of them are enough: the others are of the same groups, or come next.
-        for pid in descendants_of_this(8) {
-            seen.insert(pid.as_raw());
-            match getpgid(Some(pid)) {
-                Ok(group) if group != getpgrp() => _ = killpg(group, SIGKILL),
-                _ => _ = kill(pid, SIGKILL),
-            }
+        let mut all = children_of(Pid::this());
+        let mut next = 0;
+        while let Some(&pid) = all.get(next) {
+            let _ = kill(pid, SIGSTOP);
+            all.extend(children_of(pid));
+            next += 1;
         }
-        assert!(start.elapsed() < TIMEOUT, "it cannot be killed: {:?}", descendants_of_this(8));
+        // The youngest first: the kernel continues stopped processes whose parent ends.
+        for pid in all.into_iter().rev() {
+            seen.insert(pid.as_raw());
+            let _ = kill(pid, SIGKILL);
+        }
+        assert!(start.elapsed() < TIMEOUT, "{next} processes cannot be killed");
         thread::sleep(Duration::from_micros(200));
     }
 }
