@@ -574,6 +574,7 @@ impl Check {
         let main = trace.main;
         let (mut listened, mut unreaped) = (Listened::default(), Vec::new());
         let (mut calls, mut interrupted, mut handling) = (BTreeMap::new(), None, None);
+        let mut made_in_handler = BTreeSet::new();
         while let Some(event) = trace.next() {
             match event {
                 Event::Forked(parent) => trace.hold(parent),
@@ -586,8 +587,12 @@ impl Check {
                     handling = handling.filter(|it: &(Pid, u64)| it.0 != thread || stack < it.1);
                     if handling.is_some_and(|it| it.0 == thread) {
                         let found = UNSAFE_CALLS.iter().find(|(it, _)| *it == number);
-                        listened.unsafe_calls.extend(found.map(|it| it.1.to_owned()));
-                        handling = handling.filter(|_| !tracee::is_return_of_handler(number));
+                        made_in_handler.extend(found.map(|it| it.1.to_owned()));
+                        if tracee::is_return_of_handler(number) {
+                            // And not by siglongjmp(3), which leaves no trace.
+                            listened.unsafe_calls.append(&mut made_in_handler);
+                            handling = None;
+                        }
                     }
                 }
                 Event::Exit(thread, result) if is_interrupted(result) => interrupted = Some(thread),
@@ -600,6 +605,7 @@ impl Check {
                     listened.sleep = listened.sleep.or(sleep);
                     listened.has_handled = true;
                     handling = Some((thread, stack_pointer(thread)));
+                    made_in_handler.clear();
                 }
                 Event::Ending(process) if process == main => unreaped = trace.children_there(main),
                 _ => {}
@@ -631,12 +637,17 @@ impl Check {
                     has_run = true;
                     let functions = Functions::of(trace.process_of(thread));
                     let back = instruction_pointer(thread).unwrap_or_default();
+                    let stack = stack_pointer(thread);
                     let mut from = back;
                     for _ in 0..MANY {
                         let stop = trace.step(thread);
                         let Some(at) = instruction_pointer(thread) else { break };
                         // An interrupted call is made again: the instruction before.
                         if stop != Some(Stop::Signal(libc::SIGTRAP)) || at.abs_diff(back) <= 4 {
+                            break;
+                        }
+                        // The handler has been left by siglongjmp(3).
+                        if stack_pointer(thread) > stack {
                             break;
                         }
                         called.extend(functions.called(from, at).map(str::to_owned));
