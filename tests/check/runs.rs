@@ -106,8 +106,11 @@ pub fn lines(output: &[u8]) -> Vec<String> {
     let mut rest = &*text;
     while let Some((before, escape)) = rest.split_once('\x1b') {
         plain += before;
-        // A control sequence ends with a letter, for instance; see console_codes(4).
-        let end = escape.find(|it: char| ('@'..='~').contains(&it) && it != '[');
+        // A control sequence ends with a letter, for instance; others are one character, as in
+        // `ESC 7`. See console_codes(4).
+        let is_end = |it: char| ('@'..='~').contains(&it) && it != '[';
+        let is_short = escape.starts_with(|it: char| ('0'..='?').contains(&it));
+        let end = if is_short { Some(0) } else { escape.find(is_end) };
         rest = end.map_or("", |end| &escape[end + 1..]);
     }
     (plain + rest).lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
@@ -121,7 +124,9 @@ pub fn has_received(output: &[u8], message: &str) -> bool {
 
 /// Adds what was printed now. Whether the message is received in it.
 pub fn adds_received(said: &mut Vec<u8>, now: &[u8], message: &str) -> bool {
-    let start = said.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
+    // No line with a message is longer; a flood without lines is not looked through each time.
+    let tail = said.len().saturating_sub(1 << 13);
+    let start = said[tail..].iter().rposition(|it| *it == b'\n').map_or(tail, |it| tail + it + 1);
     said.extend(now);
     has_received(&said[start..], message)
 }
@@ -200,7 +205,11 @@ impl Subject {
         }
         let whole = |(number, word): (usize, &&str)| {
             let is_command = number == 0 && !word.contains('/');
-            file(word).filter(|_| !is_command).unwrap_or_else(|| word.into())
+            // A folder, too, as in `java -cp . Mine`.
+            let is_folder = |it: &PathBuf| it.is_dir();
+            let folder = || folders.iter().flatten().map(|it| it.join(word)).find(is_folder);
+            let named = file(word).or_else(|| folder().map(Into::into));
+            named.filter(|_| !is_command).unwrap_or_else(|| word.into())
         };
         let words: Vec<std::ffi::OsString> = words.iter().enumerate().map(whole).collect();
         let is_executable =
