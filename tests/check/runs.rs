@@ -12,7 +12,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, setsockopt,
     socketpair, sockopt,
 };
-use nix::unistd::{AccessFlags, access, setsid};
+use nix::unistd::{AccessFlags, access, getpgid, getpgrp, setsid};
 
 use crate::support::*;
 use crate::tracee::{self, Stop};
@@ -415,7 +415,11 @@ fn kill_all(seen: &mut BTreeSet<i32>) {
         let mut all = children_of(Pid::this());
         let mut next = 0;
         while let Some(&pid) = all.get(next) {
-            let _ = kill(pid, SIGSTOP);
+            // All of a process group at once: no member can fork while it gets its signal.
+            match getpgid(Some(pid)) {
+                Ok(group) if group != getpgrp() => _ = killpg(group, SIGSTOP),
+                _ => _ = kill(pid, SIGSTOP),
+            }
             all.extend(children_of(pid));
             next += 1;
         }
