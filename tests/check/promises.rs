@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::functions::{Functions, UNSAFE_CALLS};
-use crate::runs::{End, Limits, Outcome, Run, Stdout, Subject, has_received};
+use crate::runs::{End, Limits, Outcome, Run, Stdout, Subject, has_received, lines};
 use crate::support::*;
 use crate::trace::{Event, Trace, is_pending_at, lets_in};
 use crate::tracee::{self, SYSTEM_CALLS, Stop, instruction_pointer, is_at_call, stack_pointer};
@@ -169,6 +169,8 @@ pub struct Check {
     main_listens: bool,
     /// How often some runs have shown each kind of line on a terminal.
     on_terminal: Vec<BTreeMap<String, usize>>,
+    /// Whether a line that came twice was not part of a buffer.
+    prints_apart: bool,
 }
 
 impl Check {
@@ -181,8 +183,14 @@ impl Check {
             usual: Duration::ZERO,
             main_listens: false,
             on_terminal: Vec::new(),
+            prints_apart: false,
         };
-        check.one_after_the_other();
+        if check.one_after_the_other() == Some(End::Absent) {
+            for promise in Promise::ALL {
+                check.not_applicable(promise, "it could not be started");
+            }
+            return check.tallies;
+        }
         check.lengths();
         check.captured();
         check.at_once();
@@ -190,9 +198,10 @@ impl Check {
         check.ended_by_signals();
         check.without_its_listener();
         check.traced();
+        let prints_apart = check.prints_apart;
         let once = check.tally(Once);
-        if once.broken < once.runs {
-            // It may have had more to say in some of the runs.
+        if once.broken < once.runs || prints_apart {
+            // It may have had more to say in a pipe.
             (once.broken, once.evidence) = (0, None);
         }
         if once.runs == 0 {
@@ -251,7 +260,7 @@ impl Check {
         self.count(ProcessLeft, (!left.is_empty()).then(told));
         if !left.is_empty() {
             // Once is enough to wait for whether they end by themselves.
-            self.subject.limits.left = Duration::from_millis(100);
+            self.subject.limits.left = Duration::from_millis(500);
         }
     }
 
@@ -265,13 +274,15 @@ impl Check {
         }
     }
 
-    fn one_after_the_other(&mut self) {
-        let mut took = Vec::new();
+    /// How the last run has ended.
+    fn one_after_the_other(&mut self) -> Option<End> {
+        let (mut took, mut end) = (Vec::new(), None);
         let start = Instant::now();
         for number in 1..=self.effort.runs {
             let outcome = self.subject.run(&format!("message {number}"));
             let run = &outcome.runs[0];
             took.push(run.took);
+            end = Some(run.end);
             let wrong = || match (run.has_received(), run.told()) {
                 (true, told) => format!("the message of run {number} was received, but {told}"),
                 (false, told) => format!(
@@ -299,8 +310,9 @@ impl Check {
             // It may well hang each time.
             self.subject.limits.end = self.subject.limits.end.min(Duration::from_secs(2));
         }
-        self.main_listens =
-            self.subject.run_into(Stdout::Socket, "who").runs[0].is_received_by_main;
+        let known = self.subject.run_into(Stdout::Socket, "who");
+        self.main_listens = known.runs[0].is_received_by_main;
+        end
     }
 
     fn count_status(&mut self, run: &Run, when: &str) {
@@ -354,19 +366,20 @@ impl Check {
 
     /// Only if the message was received: then the listener has printed what is in its buffer.
     fn count_lines(&mut self, run: &Run) {
-        if !run.has_received() {
-            return;
+        if run.has_received() {
+            let told = |(line, times)| format!("in a pipe {line:?} came {times} times");
+            self.count(Once, self.twice(run).map(told));
         }
+    }
+
+    /// A line that comes more than once, and only once on a terminal.
+    fn twice(&self, run: &Run) -> Option<(String, usize)> {
         let come_once = |line: &str| {
             let kind = without_numbers(line);
             self.on_terminal.iter().all(|run| run.get(&kind) == Some(&1))
         };
-        let twice =
-            counted(run.lines()).into_iter().find(|(line, times)| *times > 1 && come_once(line));
-        self.count(
-            Once,
-            twice.map(|(line, times)| format!("in a pipe {line:?} came {times} times")),
-        );
+        let is_twice = |(line, times): &(String, usize)| *times > 1 && come_once(line);
+        counted(run.lines()).into_iter().find(is_twice)
     }
 
     fn at_once(&mut self) {
@@ -454,12 +467,16 @@ impl Check {
             // One that the signal did not end may leave what it leaves in any case.
             if sent && (run.end != End::Exited(0) || !check.is_broken(SegmentLeft)) {
                 match run.end {
+                    // It has died of something else.
+                    End::Killed(other) if other != signal as i32 => {}
                     End::Exited(_) | End::Killed(_) => {
                         let left = || format!("after {signal}, a segment was left");
                         check.count(AfterSignal, (outcome.segments > 0).then(left));
                     }
-                    _ => check
-                        .count_seen(AfterSignal, Some(format!("after {signal}, {}", run.told()))),
+                    _ => {
+                        let told = format!("after {signal}, {}", run.told());
+                        check.count_seen(AfterSignal, Some(told));
+                    }
                 }
                 check.count_left(&outcome, &format!("after {signal}"));
             }
@@ -525,7 +542,8 @@ impl Check {
     fn traced(&mut self) {
         if !tracer::can_trace() {
             for promise in [Reaped, Handler, TooEarly, SleptThrough] {
-                self.tally(promise).not_tested = Some("ptrace(2) does not work here");
+                self.tally(promise).not_tested =
+                    Some("it needs ptrace(2), which does not work here");
             }
             return;
         }
@@ -621,7 +639,16 @@ impl Check {
             self.count(Reaped, unreaped.contains(&child).then(|| told().to_owned()));
         }
         listened.early = trace.early();
-        self.count_lines(&trace.finish());
+        let writes = mem::take(&mut trace.writes);
+        let run = trace.finish();
+        // Of a buffer that was copied, the line is not the last.
+        let is_part = |line: &str| {
+            writes.iter().map(|it| lines(it)).any(|it| {
+                it.split_last().is_some_and(|(_, before)| before.iter().any(|it| it == line))
+            })
+        };
+        self.prints_apart |= self.twice(&run).is_some_and(|(line, _)| !is_part(&line));
+        self.count_lines(&run);
         listened
     }
 
@@ -637,17 +664,14 @@ impl Check {
                     has_run = true;
                     let functions = Functions::of(trace.process_of(thread));
                     let back = instruction_pointer(thread).unwrap_or_default();
-                    let stack = stack_pointer(thread);
-                    let mut from = back;
+                    let (stack, mut from) = (stack_pointer(thread), back);
                     for _ in 0..MANY {
                         let stop = trace.step(thread);
                         let Some(at) = instruction_pointer(thread) else { break };
-                        // An interrupted call is made again: the instruction before.
-                        if stop != Some(Stop::Signal(libc::SIGTRAP)) || at.abs_diff(back) <= 4 {
-                            break;
-                        }
-                        // The handler has been left by siglongjmp(3).
-                        if stack_pointer(thread) > stack {
+                        // An interrupted call is made again: the instruction before. And a handler
+                        // that siglongjmp(3) has left has given its stack back.
+                        let is_back = at.abs_diff(back) <= 4 || stack_pointer(thread) >= stack;
+                        if stop != Some(Stop::Signal(libc::SIGTRAP)) || is_back {
                             break;
                         }
                         called.extend(functions.called(from, at).map(str::to_owned));

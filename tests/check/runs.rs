@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use nix::cmsg_space;
 use nix::pty::openpty;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, setsockopt,
     socketpair, sockopt,
@@ -54,6 +55,8 @@ pub enum End {
     Hung,
     Flooded,
     ForkedForEver,
+    /// It could not be started.
+    Absent,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,12 @@ pub struct Run {
 }
 
 impl Run {
+    fn absent(message: &str, why: &io::Error) -> Self {
+        let (stdout, stderr) = (Vec::new(), why.to_string().into_bytes());
+        let (message, took) = (message.to_owned(), Duration::ZERO);
+        Self { message, stdout, stderr, end: End::Absent, took, is_received_by_main: false }
+    }
+
     /// Its lines, without escape sequences (colours) and what a terminal adds.
     pub fn lines(&self) -> Vec<String> {
         lines(&self.stdout)
@@ -84,6 +93,9 @@ impl Run {
 
     /// How it ended, for a sentence.
     pub fn told(&self) -> String {
+        if self.end == End::Absent {
+            return format!("it could not be started: {}", String::from_utf8_lossy(&self.stderr));
+        }
         let stderr = lines(&self.stderr);
         let said = stderr.first().map_or(String::new(), |it| format!(" (it said {it:?})"));
         let end = match self.end {
@@ -92,8 +104,12 @@ impl Run {
                 Ok(signal) => format!("{signal} killed it"),
                 Err(_) => format!("signal {signal} killed it"),
             },
-            End::Hung => format!("it hung, and was killed after {} s", self.took.as_secs()),
+            End::Hung => {
+                let seconds = self.took.as_secs();
+                format!("it hung, and was killed after {seconds} s (which process waits for what?)")
+            }
             End::Flooded => format!("it printed more than {FLOOD} bytes, and was killed"),
+            End::Absent => unreachable!("it was not started"),
             End::ForkedForEver => format!("it had more than {BOMB} processes, and was killed"),
         };
         end + &said
@@ -149,13 +165,17 @@ pub struct Now {
     pub living: Vec<Pid>,
     pub seen: BTreeSet<i32>,
     before: BTreeSet<i32>,
+    key: i32,
 }
 
 impl Now {
-    /// The segments that they have created.
+    /// The segments that they have created. (Nobody else has the key of their path. One of another
+    /// key whose creator has lived too short to be seen is missed.)
     pub fn segments(&self) -> Vec<Segment> {
-        let is_theirs =
-            |it: &Segment| !self.before.contains(&it.id) && self.seen.contains(&it.creator_pid);
+        let is_theirs = |it: &Segment| {
+            let is_known = it.key == self.key || self.seen.contains(&it.creator_pid);
+            is_known && !self.before.contains(&it.id)
+        };
         segments().into_iter().filter(is_theirs).collect()
     }
 }
@@ -179,8 +199,8 @@ impl Subject {
     pub fn named(name: &str, limits: Limits) -> Result<Self, String> {
         let folders = [env::var_os("PWD").map(PathBuf::from), env::current_dir().ok()];
         let file = |word: &str| {
-            let files = folders.iter().flatten().map(|it| it.join(word));
-            files.filter(|it| it.is_file()).map(Into::into).next()
+            let mut paths = folders.iter().flatten().map(|it| it.join(word));
+            paths.find(|it| it.is_file())
         };
         let words: Vec<&str> = match file(name) {
             Some(_) => vec![name],
@@ -206,10 +226,9 @@ impl Subject {
         let whole = |(number, word): (usize, &&str)| {
             let is_command = number == 0 && !word.contains('/');
             // A folder, too, as in `java -cp . Mine`.
-            let is_folder = |it: &PathBuf| it.is_dir();
-            let folder = || folders.iter().flatten().map(|it| it.join(word)).find(is_folder);
-            let named = file(word).or_else(|| folder().map(Into::into));
-            named.filter(|_| !is_command).unwrap_or_else(|| word.into())
+            let mut paths = folders.iter().flatten().map(|it| it.join(word));
+            let found = if is_command { None } else { paths.find(|it| it.exists()) };
+            found.map_or_else(|| word.into(), Into::into)
         };
         let words: Vec<std::ffi::OsString> = words.iter().enumerate().map(whole).collect();
         let is_executable =
@@ -222,11 +241,18 @@ impl Subject {
 
     /// The program with this message, in that folder, at its path.
     pub fn command(&self, message: &str, scratch: &Scratch) -> Command {
+        // Another run may have removed them.
+        let _ = fs::create_dir_all(scratch.dir());
+        let _ = File::options().append(true).create(true).open(scratch.path());
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).arg(message).arg(scratch.path());
         command.current_dir(scratch.dir()).stdin(Stdio::null());
         with_default_signals(&mut command);
-        command.in_child(|| setsid().map(drop));
+        command.in_child(|| {
+            setsid()?;
+            // If somebody kills the check.
+            set_pdeathsig(SIGKILL)
+        });
         command
     }
 
@@ -256,11 +282,21 @@ impl Subject {
     ) -> Outcome {
         let before = segments().iter().map(|it| it.id).collect();
         let start = Instant::now();
-        let mut all: Vec<_> = messages.iter().map(|it| self.start(scratch, stdout, it)).collect();
-        let (living, seen) = (Vec::new(), all.iter().map(|it| it.main.as_raw()).collect());
-        let mut now = Now { elapsed: Duration::ZERO, main: all[0].main, living, seen, before };
-        let mut ended_at = None;
+        let mut all = Vec::new();
         let mut outcome = Outcome::default();
+        for message in messages {
+            match self.start(scratch, stdout, message) {
+                Ok(started) => all.push(started),
+                Err(error) => outcome.runs.push(Run::absent(message, &error)),
+            }
+        }
+        if all.is_empty() {
+            return outcome;
+        }
+        let (living, seen) = (Vec::new(), all.iter().map(|it| it.main.as_raw()).collect());
+        let (elapsed, main, key) = (Duration::ZERO, all[0].main, scratch.key());
+        let mut now = Now { elapsed, main, living, seen, before, key };
+        let mut ended_at = None;
         loop {
             now.elapsed = start.elapsed();
             for run in &mut all {
@@ -309,11 +345,11 @@ impl Subject {
             outcome.segments += 1;
             remove_segment(segment.id);
         }
-        outcome.runs = all.into_iter().map(Started::finish).collect();
+        outcome.runs.extend(all.into_iter().map(Started::finish));
         outcome
     }
 
-    fn start(&self, scratch: &Scratch, kind: Stdout, message: &str) -> Started {
+    fn start(&self, scratch: &Scratch, kind: Stdout, message: &str) -> io::Result<Started> {
         let mut command = self.command(message, scratch);
         let (reader, writer) = match kind {
             Stdout::Pipe => new_pipe(),
@@ -333,11 +369,8 @@ impl Subject {
         for end in [&reader, &errors] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         }
-        let child = command.stdout(writer).stderr(their_errors).spawn();
-        let child = child.unwrap_or_else(|error| {
-            panic!("{command:?} cannot be started: {error}. (A script begins with #! and its interpreter.)")
-        });
-        Started {
+        let child = command.stdout(writer).stderr(their_errors).spawn()?;
+        Ok(Started {
             main: Pid::from_raw(child.id() as i32),
             _child: child,
             message: message.to_owned(),
@@ -347,7 +380,7 @@ impl Subject {
             said: Default::default(),
             end: None,
             is_received_by_main: false,
-        }
+        })
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Trace {
     _scratch: Scratch,
     output: File,
     said: Vec<u8>,
+    /// The same, in the parts in which it was written.
+    pub writes: Vec<Vec<u8>>,
     end: Option<End>,
     processes: BTreeMap<i32, Process>,
     threads: BTreeMap<i32, Thread>,
@@ -75,6 +77,8 @@ struct Thread {
     process: i32,
     has_begun: bool,
     is_held: bool,
+    /// Whether it is in a call that may write to standard output.
+    writes: bool,
     /// Whether it has asked to end without its process.
     leaves: bool,
 }
@@ -83,7 +87,8 @@ struct Thread {
 struct Sent {
     to: i32,
     signal: i32,
-    /// Whether that one had a handler for it, blocked it, or ignored it.
+    /// Whether that one had a handler for it; or else blocked it, or ignored it.
+    is_caught: bool,
     is_ready: bool,
 }
 
@@ -119,6 +124,7 @@ impl Trace {
             _scratch: scratch,
             output: reader.into(),
             said: Vec::new(),
+            writes: Vec::new(),
             end: None,
             processes: BTreeMap::from([(main.as_raw(), Process::default())]),
             threads: BTreeMap::from([(main.as_raw(), thread)]),
@@ -199,6 +205,8 @@ impl Trace {
                 if let Some((number, arguments)) = tracee::call(pid) {
                     self.note_sent(pid, number, arguments);
                     self.thread(pid).leaves |= number == libc::SYS_exit;
+                    let writing = [libc::SYS_write, libc::SYS_writev];
+                    self.thread(pid).writes = writing.contains(&number);
                     let process = self.process_of(pid).as_raw();
                     if let Some(process) = self.processes.get_mut(&process) {
                         process.waits |= number == libc::SYS_rt_sigtimedwait;
@@ -248,15 +256,20 @@ impl Trace {
         Pid::from_raw(self.thread(thread).process)
     }
 
-    /// What was printed until now. If the line of the message is there, this thread has written it.
+    /// What was printed until now. If the line of the message is there, this thread has written it,
+    /// or another one that has not come back from its call yet.
     fn read(&mut self, by: Pid) {
         let mut now = [0; 1 << 16];
         while let Ok(length @ 1..) = self.output.read(&mut now) {
+            self.writes.push(now[..length].to_owned());
             if adds_received(&mut self.said, &now[..length], &self.message) {
-                let process = self.process_of(by).as_raw();
-                self.received_by.get_or_insert(process);
+                let other = self.threads.values().find(|it| it.writes).map(|it| it.process);
+                let own = self.process_of(by).as_raw();
+                let writes = self.thread(by).writes;
+                self.received_by.get_or_insert(if writes { own } else { other.unwrap_or(own) });
             }
         }
+        self.thread(by).writes = false;
     }
 
     /// The thread does not go on with the next event, nor until it is let go.
@@ -336,8 +349,9 @@ impl Trace {
         let process = self.threads.get(&to.as_raw())?.process;
         let lives = !matches!(state(to), None | Some('Z'));
         if lives && process != self.process_of(by).as_raw() && tells(signal) {
-            let is_ready = ["SigCgt:", "SigBlk:", "SigIgn:"].iter().any(|it| has(to, it, signal));
-            self.sent.push(Sent { to: process, signal, is_ready });
+            let is_caught = has(to, "SigCgt:", signal);
+            let is_ready = is_caught || has(to, "SigBlk:", signal) || has(to, "SigIgn:", signal);
+            self.sent.push(Sent { to: process, signal, is_caught, is_ready });
             self.sending = Some(by);
         }
         Some(())
@@ -357,11 +371,11 @@ impl Trace {
     /// not received, because the signal has killed the other process, or does nothing if it comes
     /// too early. (Whoever waits in sigwait(3) does not block the signal just then, and gets it.)
     pub fn early(&self) -> Option<Option<String>> {
-        let told = |&Sent { to, signal, is_ready }: &Sent| {
+        let told = |&Sent { to, signal, is_caught, is_ready }: &Sent| {
             let does_nothing = matches!(signal, libc::SIGWINCH | libc::SIGURG);
             let process = self.processes.get(&to)?;
-            let is_lost =
-                process.killed_by == Some(signal) || does_nothing && !is_ready && !process.waits;
+            let is_killed = process.killed_by == Some(signal) && !is_caught;
+            let is_lost = is_killed || does_nothing && !is_ready && !process.waits;
             let name =
                 Signal::try_from(signal).map_or(format!("signal {signal}"), |it| it.to_string());
             let told = format!("{name} was sent to a process that had no handler for it yet");
