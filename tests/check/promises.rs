@@ -91,14 +91,14 @@ impl Promise {
     /// What to look at if it is broken.
     pub fn look(self) -> &'static str {
         match self {
-            Received => "what does the sender wait for before it sends the signal?",
+            Received => "is the listener ready, and what does it find when it looks?",
             Lengths => "how large is what carries the message, and where does it end?",
             ExitStatus => "what does the parent learn of its child's end?",
             Once => "what is in the buffer of standard output when the program forks?",
             AtOnce => "what do two runs share, and who waits for whom?",
             Foreign => "does shmget have IPC_EXCL, and what happens if it fails?",
             SegmentLeft => "who removes the segment, and when?",
-            AfterSignal => "who removes the segment if a signal ends the program?",
+            AfterSignal => "who removes the segment if a signal comes, at any moment?",
             ProcessLeft => "how does the child learn that its parent has ended?",
             Killed => "does every wait end if the other process is gone?",
             Reaped => "where is the waitpid?",
@@ -331,7 +331,7 @@ impl Check {
 
     fn lengths(&mut self) {
         if self.is_broken(Received) {
-            return self.not_applicable(Lengths, "it fails with other messages, too");
+            return self.not_applicable(Lengths, "it fails with ordinary messages, too");
         }
         for length in [0, 1007] {
             self.repeat(self.effort.few, |check, _| {
