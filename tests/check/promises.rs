@@ -487,11 +487,11 @@ impl Check {
         }
     }
 
-    /// When to disturb a run: each time later, and every other time as soon as there is something
-    /// to disturb, which is `None`.
+    /// When to disturb a run: at moments that are spread over it, and every other time as soon as
+    /// there is something to disturb, which is `None`.
     fn moment(&self, number: usize) -> Option<Duration> {
-        let part = (number / 2) as u32 % 8;
-        (number % 2 == 1).then(|| self.usual * (part + 1) / 8)
+        let part = (number / 2) as f64 * 0.618 % 1.0;
+        (number % 2 == 1).then(|| self.usual.mul_f64(part))
     }
 
     fn without_its_listener(&mut self) {
@@ -503,7 +503,8 @@ impl Check {
                 .not_applicable(Killed, "the process that you start is the listener itself");
         }
         let mut statuses = Vec::new();
-        self.repeat(self.effort.disturbed, |check, number| {
+        // Most of them live for a small part of the run.
+        self.repeat(4 * self.effort.disturbed, |check, number| {
             let moment = check.moment(number);
             let mut was_killed = false;
             let outcome = check.subject.disturbed(Stdout::Pipe, "hello", |now| {
