@@ -1,11 +1,12 @@
 //! Programs of which it is known what they break: `tests/peers/careful.c` without one of its
 //! safeguards, the article's program, programs of other design, and some that are out of hand.
 //!
-//! `cargo test --test check -- --nocapture` prints the table of the lesson's ninth stop.
+//! `cargo test --test check careful -- --nocapture` prints the table of the lesson's ninth stop.
 
 use std::sync::{Mutex, MutexGuard};
 
-use crate::promises::{Check, Effort, Promise, Promise::*, Tally};
+use crate::check::{Check, Effort};
+use crate::promises::{Promise, Promise::*, Tally};
 use crate::runs::{Limits, Subject, descendants_of_this};
 use crate::support::*;
 use crate::table;
@@ -50,7 +51,7 @@ fn careful_c_keeps_all_promises_and_without_a_safeguard_breaks_those_that_belong
     for (left_out, does, always, with_luck) in ROWS {
         let subject = subject(&compile_peer_without("careful", left_out));
         let is_expected = |it: &Promise| always.contains(it) || with_luck.contains(it);
-        let expected: Vec<_> = Promise::ALL.into_iter().filter(is_expected).collect();
+        let expected: Vec<_> = Promise::all().filter(is_expected).collect();
         let name = left_out.join(", ");
         let (tallies, mut broken) = until_broken(&subject, &expected);
         if left_out == ["BLOCK"] {
@@ -73,7 +74,7 @@ fn assert_the_lesson_shows(left_out: &str, does: &str, broken: &[Promise]) {
             .map(|it| it.trim_end_matches(',').to_owned())
             .collect()
     };
-    let names = broken.iter().map(|it| it.name().to_owned()).collect::<Vec<_>>();
+    let names = broken.iter().map(|it| it.row().name.to_owned()).collect::<Vec<_>>();
     let names = if names.is_empty() { vec!["nothing".to_owned()] } else { names };
     let row: Vec<String> = words(&table::of_safeguard(left_out, does, &names));
     let lesson: Vec<String> = words(include_str!("../../src/lesson.md"));
@@ -87,7 +88,7 @@ fn until_broken(subject: &Subject, expected: &[Promise]) -> (Vec<Tally>, Vec<Pro
     loop {
         let tallies = Check::of(subject, effort);
         let is_broken = |it: &Promise| tallies[*it as usize].broken > 0;
-        let broken: Vec<_> = Promise::ALL.into_iter().filter(is_broken).collect();
+        let broken: Vec<_> = Promise::all().filter(is_broken).collect();
         // Without ptrace(2), four promises are not tested, and that has been said.
         let is_tested = |it: &Promise| tallies[*it as usize].not_tested.is_none();
         let expected: Vec<_> = expected.iter().copied().filter(is_tested).collect();

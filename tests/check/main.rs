@@ -7,13 +7,15 @@
 //! The contract is no more than this. The program is called as `PROGRAM MESSAGE PATH`. It sends the
 //! message to another process of its own, which prints a line that ends in `Received: MESSAGE`. Its
 //! exit status is 0 if and only if the message was received. Whatever the program does, each run
-//! ends and nothing of it is left: see `runs`. What is promised, and how it is tried: see
-//! `promises`. What only ptrace(2) can show: see `trace`.
+//! ends and nothing of it is left: see `runs`. What is promised: see `promises`. How it is tried:
+//! see `check`, and `traced` for what only ptrace(2) can show.
 //!
-//! Without PROGRAM, programs are checked of which it is known what they break.
+//! Without PROGRAM, programs are checked of which it is known what they break: see `known`.
 
 #![allow(unsafe_code)] // For ptrace(2) and waitpid(2).
 
+#[cfg(target_os = "linux")]
+mod check;
 #[cfg(target_os = "linux")]
 mod functions;
 #[cfg(target_os = "linux")]
@@ -30,26 +32,31 @@ mod table;
 #[cfg(target_os = "linux")]
 mod trace;
 #[cfg(target_os = "linux")]
+mod traced;
+#[cfg(target_os = "linux")]
 mod tracee;
 
-/// The program to check, if there is one: a file, or a command such as `python3 mine.py`.
+/// The program to check: a file, or a command such as `python3 mine.py`. If none is named, it is
+/// careful.c, with all runs.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_program_keeps_its_promises() -> Result<(), String> {
-    use crate::{promises::*, runs::Subject, support::*};
+    use crate::{check::*, runs::Subject, support::*};
 
-    let Ok(program) = env::var("PROGRAM") else { return Ok(()) };
     let _alone = known::alone();
+    let named = env::var("PROGRAM").ok();
+    if named.is_none() && !compiles_c() {
+        return Ok(());
+    }
+    let program = named.unwrap_or_else(|| compile_peer("careful").display().to_string());
     let subject = Subject::named(&program, Effort::FULL.limits)?;
-    let mut out = io::stdout();
-    writeln!(out, "\nChecking {program}, which takes up to a minute ...").unwrap();
+    println!("\nChecking {program}, and nothing else, which takes up to a minute ...");
     let tallies = Check::of(&subject, Effort::FULL);
-    write!(out, "{}", table::of_one(&tallies)).unwrap();
-    let broken = tallies.iter().filter(|it| it.broken > 0).count();
-    match broken {
+    print!("{}", table::of_one(&tallies));
+    match tallies.iter().filter(|it| it.broken > 0).count() {
         0 => Ok(()),
         1 => Err("1 promise is broken".to_owned()),
-        _ => Err(format!("{broken} promises are broken")),
+        broken => Err(format!("{broken} promises are broken")),
     }
 }
 

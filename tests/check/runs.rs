@@ -77,7 +77,6 @@ impl Run {
         Self { message, stdout, stderr, end: End::Absent, took, is_received_by_main: false }
     }
 
-    /// Its lines, without escape sequences (colours) and what a terminal adds.
     pub fn lines(&self) -> Vec<String> {
         lines(&self.stdout)
     }
@@ -116,6 +115,7 @@ impl Run {
     }
 }
 
+/// The lines of an output, without escape sequences (colours) and what a terminal adds.
 pub fn lines(output: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(output);
     let mut plain = String::new();
@@ -434,7 +434,8 @@ fn reap(mut tell: impl FnMut(Pid, End)) -> bool {
         match tracee::next_stop(None) {
             Some(Some((pid, Stop::Exited(code)))) => tell(pid, End::Exited(code)),
             Some(Some((pid, Stop::Killed(signal)))) => tell(pid, End::Killed(signal)),
-            Some(Some(_)) => {}
+            // One that is traced stops once more before it ends.
+            Some(Some((pid, _))) => tracee::to_next_call(pid, 0),
             still_there => return still_there.is_some(),
         }
     }
@@ -442,7 +443,7 @@ fn reap(mut tell: impl FnMut(Pid, End)) -> bool {
 
 /// Kills all that this process is the ancestor of, until nobody is left. Each is stopped before its
 /// children are looked for: it makes no more of them, even if each has a session of its own.
-fn kill_all(seen: &mut BTreeSet<i32>) {
+pub fn kill_all(seen: &mut BTreeSet<i32>) {
     let start = Instant::now();
     while reap(|pid, _| _ = seen.insert(pid.as_raw())) {
         let mut all = children_of(Pid::this());

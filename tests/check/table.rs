@@ -1,12 +1,12 @@
 //! What was found out, on 80 columns.
 
-use crate::promises::{Promise, Tally};
+use crate::promises::{ROWS, Tally};
 
 /// What one program has kept and broken.
 pub fn of_one(tallies: &[Tally]) -> String {
     let mut table = format!("{:61} {:>9} {:>7}\n", "promise", "runs", "broken");
-    for (promise, tally) in Promise::ALL.into_iter().zip(tallies) {
-        let start = format!("{:16} {:44}", promise.name(), promise.text());
+    for (row, tally) in ROWS.iter().zip(tallies) {
+        let start = format!("{:16} {:44}", row.name, row.text);
         let (row, why) = match (tally.not_applicable, tally.not_tested) {
             _ if tally.broken > 0 => {
                 (figures(&start, tally), tally.evidence.as_ref().map(|it| in_full(it)))
@@ -27,9 +27,8 @@ pub fn of_one(tallies: &[Tally]) -> String {
 
 /// What a program has broken, and in how many of the runs.
 pub fn broken(tallies: &[Tally]) -> Vec<String> {
-    let broken = Promise::ALL.into_iter().zip(tallies).filter(|(_, tally)| tally.broken > 0);
-    let figures =
-        broken.map(|(it, tally)| format!("{} {}/{}", it.name(), tally.broken, tally.runs));
+    let broken = ROWS.iter().zip(tallies).filter(|(_, tally)| tally.broken > 0);
+    let figures = broken.map(|(it, tally)| format!("{} {}/{}", it.name, tally.broken, tally.runs));
     let figures: Vec<_> = figures.collect();
     if figures.is_empty() { vec!["nothing".to_owned()] } else { figures }
 }

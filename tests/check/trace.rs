@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::runs::{BOMB, End, FLOOD, Run, Subject, adds_received, descendants_of_this};
+use crate::runs::{BOMB, End, FLOOD, Run, Subject, adds_received, kill_all};
 use crate::support::*;
 use crate::tracee::{self, Stop};
 
 /// If nothing happens for so long, whoever is not held waits for somebody, or spins.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// Nobody is held for longer, even if the others are busy.
+pub const HOLD: Duration = Duration::from_millis(1500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -147,10 +150,7 @@ impl Trace {
                 }
             }
             let Some((pid, stop)) = tracee::next_stop(None)? else {
-                if self.start.elapsed() > self.limit {
-                    self.hung = true;
-                    self.kill();
-                }
+                self.end_if_out_of_hand();
                 if self.last.elapsed() > QUIET {
                     self.last = Instant::now();
                     return Some(Event::Quiet);
@@ -159,20 +159,22 @@ impl Trace {
                 continue;
             };
             self.last = Instant::now();
+            self.end_if_out_of_hand();
             if let Some(event) = self.note(pid, stop) {
                 return Some(event);
             }
         }
     }
 
-    fn note(&mut self, pid: Pid, stop: Stop) -> Option<Event> {
-        if self.said.len() > FLOOD
-            || self.processes.len() > BOMB
-            || self.start.elapsed() > self.limit
-        {
+    fn end_if_out_of_hand(&mut self) {
+        let is_too_large = self.said.len() > FLOOD || self.processes.len() > BOMB;
+        if is_too_large || self.start.elapsed() > self.limit {
             self.hung = true;
-            self.kill();
+            kill_all(&mut BTreeSet::new());
         }
+    }
+
+    fn note(&mut self, pid: Pid, stop: Stop) -> Option<Event> {
         self.stopped = Some((pid, 0));
         match stop {
             Stop::Exited(_) | Stop::Killed(_) => {
@@ -299,6 +301,16 @@ impl Trace {
         }
     }
 
+    /// After each event: whoever forks goes on only when its child does nothing more.
+    pub fn let_children_go_first(&mut self, event: Event) {
+        if let Event::Forked(parent) = event {
+            self.hold(parent);
+        }
+        if event == Event::Quiet || self.held_for() > HOLD {
+            self.let_all_go();
+        }
+    }
+
     /// A process by the order of births. (Only the first thread of a process counts here.)
     pub fn birth(&self, thread: Pid) -> usize {
         self.processes.keys().position(|it| *it == thread.as_raw()).unwrap_or(usize::MAX)
@@ -390,7 +402,7 @@ impl Trace {
         self.alone(thread, tracee::step, Duration::from_secs(2))
     }
 
-    /// The same up to the end of the system call at whose entry it is. (It may wait for the others.)
+    /// The same up to the end of the system call at whose entry it is. (That may take the others.)
     pub fn finish_call(&mut self, thread: Pid) -> Option<Stop> {
         self.alone(thread, tracee::to_next_call, QUIET)
     }
@@ -417,12 +429,6 @@ impl Trace {
         Some(stop)
     }
 
-    fn kill(&mut self) {
-        for pid in descendants_of_this(BOMB) {
-            let _ = kill(pid, SIGKILL);
-        }
-    }
-
     /// Lets the run go on to its end, and tells how it was.
     pub fn finish(mut self) -> Run {
         self.let_all_go();
@@ -442,10 +448,7 @@ impl Trace {
 impl Drop for Trace {
     /// Nothing of the run is left.
     fn drop(&mut self) {
-        while tracee::next_stop(None).is_some() {
-            self.kill();
-            thread::sleep(Duration::from_micros(200));
-        }
+        kill_all(&mut BTreeSet::new());
         let is_its = |it: &Segment| {
             !self.before.contains(&it.id) && self.processes.contains_key(&it.creator_pid)
         };
