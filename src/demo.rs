@@ -16,8 +16,9 @@ use crate::sys::{RunLock, signal};
 /// It returns in both processes: in the child after `listener`, in the parent at the end.
 pub fn demo(message: &Message, run: &mut Run) -> Result<()> {
     signal::prepare(run.signal)?; // undoes what our starter did; SIGUSR1 is blocked from here on
-    run.tell(Step::Locking)?; // flock(2): two runs at one path would use the same segment
-    // The kernel drops the lock when both processes have closed the file.
+    run.tell(Step::Locking)?;
+    // flock(2): two runs at one path would use the same segment. The kernel drops the lock when
+    // both processes have closed the file.
     let _lock = RunLock::take(&run.path, run.timeout, note::waiting_for_lock)?;
 
     run.tell(Step::MessageSize(message.size))?;

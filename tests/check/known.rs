@@ -39,7 +39,7 @@ const ROWS: [Row; 11] = [
     (&["LOCK", "EXCLUSIVE"], "both of these", &[Foreign], &[AtOnce]),
     (&["REAP"], "waits for the child's end", &[ExitStatus, Reaped], &[Received]),
     (&["REMOVE"], "removes the segment", &[AtOnce, SegmentLeft], &[]),
-    (&["CLEANUP"], "also if a signal ends it", &[], &[AfterSignal]),
+    (&["CLEANUP"], "removes it after a signal", &[], &[AfterSignal]),
     (&["FLUSH"], "each line is one write", &[Once], &[]),
 ];
 

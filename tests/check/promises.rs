@@ -41,13 +41,13 @@ pub const ROWS: [Row; 14] = [
     Row {
         promise: Lengths,
         name: "lengths",
-        text: "Messages of 0 and of 1,007 bytes are, too.",
+        text: "Messages of 0 and 1,007 bytes are received.",
         look: "how large is what carries the message, and where does it end?",
     },
     Row {
         promise: ExitStatus,
         name: "exit status",
-        text: "0 if and only if the message was received.",
+        text: "It is 0 if and only if it was received.",
         look: "what does the parent learn of its child's end?",
     },
     Row {
@@ -65,7 +65,7 @@ pub const ROWS: [Row; 14] = [
     Row {
         promise: Foreign,
         name: "foreign segment",
-        text: "One that is there already stays as it is.",
+        text: "A segment that is there stays as it is.",
         look: "does shmget have IPC_EXCL, and what happens if it fails?",
     },
     Row {
@@ -77,7 +77,7 @@ pub const ROWS: [Row; 14] = [
     Row {
         promise: AfterSignal,
         name: "after a signal",
-        text: "Nor after SIGTERM, SIGINT or SIGHUP.",
+        text: "No segment is left after TERM, INT or HUP.",
         look: "who removes the segment if a signal comes, at any moment?",
     },
     Row {
@@ -95,13 +95,13 @@ pub const ROWS: [Row; 14] = [
     Row {
         promise: Reaped,
         name: "child reaped",
-        text: "The parent ends after it has reaped it.",
+        text: "The parent reaps its child before it ends.",
         look: "where is the waitpid?",
     },
     Row {
         promise: Handler,
         name: "handler",
-        text: "It calls only what signal-safety(7) lists.",
+        text: "The handler calls only what is safe there.",
         look: "what does signal-safety(7) list?",
     },
     Row {

@@ -15,18 +15,20 @@ const LESSONS: &str = include_str!("../../src/explain/lessons.txt");
 const STORIES: [(&str, &str); 4] = [
     (
         "a parent and its child",
-        "Preparing, Locking, MessageSize, CreatingMessage, Forking, Listening, Registered, Ready, Writing, Notifying, \
-         ReceivedSignal, Received, AllDone",
+        "Preparing, Locking, MessageSize, CreatingMessage, Forking, Listening, Registered, Ready, \
+         Writing, Notifying, ReceivedSignal, Received, AllDone",
     ),
     ("a listener alone", "Preparing, Listening (alone), Registered, ReceivedSignal, Received"),
     (
         "a sender alone",
-        "Preparing, Locking, Checking, MessageSize, CreatingMessage, Writing, Notifying, AllDone (alone)",
+        "Preparing, Locking, Checking, MessageSize, CreatingMessage, Writing, Notifying, \
+         AllDone (alone)",
     ),
     (
         "a parent and its child, through a socket",
-        "Preparing, MessageSize (socket), CreatingMessage (socket), Forking (socket), Listening (socket), \
-         Waiting (socket), Sending (socket), Received (socket), AllDone (socket)",
+        "Preparing, MessageSize (socket), CreatingMessage (socket), Forking (socket), \
+         Listening (socket), Waiting (socket), Sending (socket), Received (socket), \
+         AllDone (socket)",
     ),
 ];
 
