@@ -87,6 +87,8 @@ fn until_broken(subject: &Subject, expected: &[Promise]) -> (Vec<Tally>, Vec<Pro
     let mut effort = Effort::SHORT;
     loop {
         let tallies = Check::of(subject, effort);
+        let table = table::of_one(&tallies);
+        assert!(table.lines().all(|it| it.chars().count() <= 80), "{table}");
         let is_broken = |it: &Promise| tallies[*it as usize].broken > 0;
         let broken: Vec<_> = Promise::all().filter(is_broken).collect();
         // Without ptrace(2), four promises are not tested, and that has been said.

@@ -96,7 +96,8 @@ impl Run {
             return format!("it could not be started: {}", String::from_utf8_lossy(&self.stderr));
         }
         let stderr = lines(&self.stderr);
-        let said = stderr.first().map_or(String::new(), |it| format!(" (it said {it:?})"));
+        let said = stderr.first().map(|it| it.chars().take(60).collect::<String>());
+        let said = said.map_or(String::new(), |it| format!(" (it said {it:?})"));
         let end = match self.end {
             End::Exited(code) => format!("its exit status was {code}"),
             End::Killed(signal) => match Signal::try_from(signal) {
